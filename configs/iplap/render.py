@@ -1,0 +1,71 @@
+"""IP-LAP's reference-warping renderer (Zhong et al., CVPR 2023, section 3.3).
+
+base: the published networks and schedule (19.0 M + 5.5 M parameters, batch 96, about 300 epochs, the first
+25 on the warping loss alone). Needs VGG-19 by file (task.vgg19_path). Not trained here:
+  talkface train --config=configs/iplap/render.py:base --workdir=DIR --config.data.directory=SHARDS \
+    --config.task.vgg19_path=FILE
+tiny: thin networks whose flow starts from the landmarks; what `make demo` trains on two CPU cores in a few
+minutes, with VGG-16 features from a packaged file:
+  talkface train --config=configs/iplap/render.py:tiny --workdir=out/demo/render \
+    --config.data.directory=out/demo/data
+"""
+
+from talkface_jax import config as c
+from talkface_jax.methods.iplap.config import RenderConfig
+from talkface_jax.models.render.reference_warping import SMALL
+
+
+def _base() -> c.ExperimentConfig:
+    return c.ExperimentConfig(
+        method="iplap",
+        stage="render",
+        # 25 epochs of the released code over LRS2: a default in steps, unverified.
+        task=RenderConfig(warmup_steps=12_000),
+        data=c.DataConfig(batch_size=96, threads=16, prefetch=8),
+        optim=c.OptimConfig(lr=1e-4),
+        players={"disc": c.OptimConfig(lr=1e-4, betas=(0.5, 0.999))},
+        train=c.TrainConfig(
+            steps=150_000,
+            log_every=100,
+            eval_every=5_000,
+            preview_every=5_000,
+            checkpoint_every=5_000,
+            best_metric="l1",
+        ),
+    )
+
+
+def _tiny() -> c.ExperimentConfig:
+    return c.ExperimentConfig(
+        method="iplap",
+        stage="render",
+        task=RenderConfig(
+            net=SMALL,
+            inference_references=6,
+            warmup_steps=150,
+            perceptual="vgg16",
+            perceptual_scales=1,
+            perceptual_layers=2,
+            style_weight=0.0,
+            l1_weight=5.0,
+            disc_channels=16,
+        ),
+        data=c.DataConfig(batch_size=4),
+        optim=c.OptimConfig(lr=1e-3, schedule="cosine", warmup_steps=20, clip_norm=1.0),
+        players={
+            "disc": c.OptimConfig(lr=4e-4, schedule="cosine", betas=(0.5, 0.999), clip_norm=1.0)
+        },
+        train=c.TrainConfig(
+            steps=600,
+            log_every=20,
+            eval_every=300,
+            preview_every=300,
+            checkpoint_every=300,
+            best_metric="l1",
+        ),
+    )
+
+
+def get_config(size: str = ""):
+    """The experiment of one size."""
+    return c.to_config_dict(c.pick({"base": _base, "tiny": _tiny}, size))

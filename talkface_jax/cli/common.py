@@ -1,0 +1,102 @@
+"""What several commands share: consoles, progress bars, configs by flag."""
+
+import argparse
+import contextlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from talkface_jax.errors import ConfigError
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what, done, total)."""
+
+
+def console() -> Any:
+    """Standard output through rich."""
+    import rich.console
+
+    return rich.console.Console(highlight=False)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Progress bars on standard error, one for each `what` that is reported."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    bars: dict[str, Any] = {}
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done, total=total)
+
+        yield report
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """`--config`, with its overrides."""
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE[:ARG]",
+        help="config file and its argument, e.g. configs/iplap/motion.py:tiny; any field is "
+        "overridden by --config.a.b=value",
+    )
+
+
+def load_experiment(config: str, overrides: Sequence[str]) -> Any:
+    """The frozen experiment that `--config` and its overrides describe.
+
+    Raises:
+      ConfigError: anything wrong with the file, a field or a value.
+    """
+    from talkface_jax import config as config_module
+    from talkface_jax.methods import registry
+
+    values = config_module.parse_flags([f"--config={config}", *overrides])
+    for name in ("method", "stage"):
+        if name not in values:
+            raise ConfigError(f"{config} sets no {name}; return a full ExperimentConfig from it")
+    task_class = registry.task_class(values["method"], values["stage"])
+    return config_module.freeze(values, task_class=task_class.config_class, where=config)
+
+
+def load_workdir_experiment(workdir: pathlib.Path) -> Any:
+    """The experiment that a training directory was made with.
+
+    Raises:
+      ConfigError: there is no config in it, or it does not fit this version.
+    """
+    from talkface_jax import config as config_module
+    from talkface_jax.methods import registry
+
+    path = workdir / "config.json"
+    values = config_module.load_json(path)
+    task_class = registry.task_class(values.get("method", ""), values.get("stage", ""))
+    return config_module.freeze(values, task_class=task_class.config_class, where=str(path))
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    temporary.replace(path)

@@ -1,0 +1,78 @@
+"""`talkface export`: checkpoints of a method's stages become one bundle."""
+
+import argparse
+import pathlib
+
+from talkface_jax.cli import common
+from talkface_jax.errors import ConfigError
+
+HELP = "checkpoints -> a bundle that runs anywhere"
+DESCRIPTION = """\
+Writes a bundle: the networks as jax.export programs (CPU, CUDA and TPU from
+any machine), their weights as safetensors, the config, and a manifest with
+checksums and the lineage of the weights (data, licence, checkpoints).
+"""
+EPILOG = """\
+example:
+  talkface export --motion=out/motion --render=out/render --out=out/bundle
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument(
+        "--motion", required=True, type=pathlib.Path, help="working directory of the motion stage"
+    )
+    parser.add_argument(
+        "--render", required=True, type=pathlib.Path, help="working directory of the render stage"
+    )
+    parser.add_argument("--out", required=True, type=pathlib.Path, help="bundle directory")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exports; prints what lies in the bundle."""
+    from talkface_jax import runtime
+
+    experiments = {
+        stage: common.load_workdir_experiment(workdir)
+        for stage, workdir in (("motion", args.motion), ("render", args.render))
+    }
+    for stage, experiment in experiments.items():
+        if experiment.stage != stage:
+            raise ConfigError(
+                f"{getattr(args, stage)} holds a {experiment.stage} stage; give it as "
+                f"--{experiment.stage}"
+            )
+    runtime.enable_compilation_cache()
+    from talkface_jax.export import bundle
+    from talkface_jax.methods import registry
+    from talkface_jax.train import checkpoint
+
+    method = registry.get_method(experiments["motion"].method)
+    variables, lineage = {}, {}
+    programs = method.programs({stage: item.task for stage, item in experiments.items()})
+    for stage, experiment in experiments.items():
+        players = sorted({item.player for item in programs if item.stage == stage})
+        loaded, info = checkpoint.load_params(getattr(args, stage), players)
+        variables.update(loaded)
+        lineage[stage] = {**info, "config": common_config(experiment)}
+    written = bundle.write_bundle(
+        method,
+        programs,
+        variables=variables,
+        configs={stage: item.task for stage, item in experiments.items()},
+        lineage=lineage,
+        out=args.out,
+    )
+    out = common.console()
+    out.print(f"bundle {args.out}: method {method.name}, weights {written.weight_id}")
+    for path in sorted(args.out.iterdir()):
+        out.print(f"  {path.name:<28} {path.stat().st_size:>12,} bytes")
+    return 0
+
+
+def common_config(experiment) -> dict:
+    """The experiment as plain values, for the lineage."""
+    from talkface_jax.config import to_dict
+
+    return to_dict(experiment)

@@ -1,0 +1,77 @@
+"""The `talkface` command: one module per sub-command; the only place that reads flags."""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from talkface_jax import __version__
+from talkface_jax.errors import TalkfaceError
+
+COMMANDS = ("prepare", "train", "export", "synthesize", "evaluate", "describe", "doctor", "demo")
+
+DESCRIPTION = """\
+Talking-face generation from speech, through facial landmarks, in JAX/Flax.
+
+The road, in order: prepare raw videos into shards, train each stage, export a
+bundle, synthesize a talking mp4 from a face and a recording, evaluate it.
+`talkface demo` walks the whole road on data that it makes itself.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all sub-commands; importing them loads no numerical library."""
+    parser = argparse.ArgumentParser(
+        prog="talkface",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"talkface-jax {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f"talkface_jax.cli.{name}")
+        sub = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run, takes_config=getattr(module, "TAKES_CONFIG", False))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 on success, 1 for a mistake that the message explains, 2 for bad usage."""
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    overrides = [item for item in unknown if item.startswith("--config.")]
+    strangers = [item for item in unknown if item not in overrides]
+    if strangers or (overrides and not args.takes_config):
+        parser.error(
+            f"{args.command} does not know {' '.join(strangers or overrides)}; "
+            f"see `talkface {args.command} --help` (overrides are written --config.a.b=value)"
+        )
+    args.overrides = overrides
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    try:
+        return args.run(args)
+    except TalkfaceError as error:
+        sys.stderr.write(f"talkface {args.command}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"talkface {args.command}: stopped\n")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): leave quietly, with nothing left to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

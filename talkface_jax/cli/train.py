@@ -1,0 +1,51 @@
+"""`talkface train`: one stage, on any number of devices."""
+
+import argparse
+import pathlib
+
+from talkface_jax.cli import common
+
+HELP = "train one stage; the same command again resumes"
+DESCRIPTION = """\
+Trains one stage of a method on a prepared data set, sharded over all devices.
+
+Writes checkpoints, metrics.jsonl and TensorBoard events to the working
+directory. Run the same command again and it continues where it stopped, with
+the same batches and the same random numbers.
+"""
+EPILOG = """\
+example:
+  talkface train --config=configs/iplap/motion.py:tiny --workdir=out/motion \\
+    --config.data.directory=out/data --config.train.steps=2000
+  tensorboard --logdir out/motion
+"""
+TAKES_CONFIG = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    common.add_config_argument(parser)
+    parser.add_argument(
+        "--workdir", required=True, type=pathlib.Path, help="directory for checkpoints and logs"
+    )
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains; returns 0 when all steps are done."""
+    from talkface_jax import runtime
+
+    config = common.load_experiment(args.config, args.overrides)
+    runtime.enable_compilation_cache()
+    from talkface_jax.methods import registry
+    from talkface_jax.train import distributed, loop
+
+    distributed.initialize_from_env()
+    task = registry.build_task(config.method, config.stage, config.task)
+    result = loop.train(task, config, workdir=args.workdir, progress=not args.no_progress)
+    out = common.console()
+    out.print(f"{config.method}/{config.stage}: {result.step} steps done in {args.workdir}")
+    for name, value in sorted(result.metrics.items()):
+        out.print(f"  {name:<28} {value:.6g}")
+    out.print(f"  checkpoint                   {result.checkpoint}")
+    return 0

@@ -1,0 +1,282 @@
+"""Experiment configuration: dataclasses, and loading, validation, freezing and dumping of them.
+
+A config file (`configs/<method>/<stage>.py`) has `get_config(arg)` that returns
+`to_config_dict(ExperimentConfig(...))`; ml_collections loads it and applies `--config.a.b=value`
+overrides, and `freeze` turns the result into a frozen, type-checked `ExperimentConfig`.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import dacite
+
+from talkface_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """One optimiser (optax).
+
+    Attributes:
+      name: algorithm; "sgd" is plain and exists for the equality tests of sharding.
+      lr: peak learning rate.
+      schedule: "constant", or "cosine" to zero over `train.steps`.
+      warmup_steps: linear warm-up from zero.
+      betas: Adam's decay rates.
+      weight_decay: decoupled; 0 for plain Adam.
+      clip_norm: global gradient norm limit; 0 for none.
+    """
+
+    name: Literal["adam", "sgd"] = "adam"
+    lr: float = 1e-4
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which prepared data set, and how it is read.
+
+    Attributes:
+      directory: output of `talkface prepare`.
+      train_split, eval_split: names of splits in its manifest.
+      batch_size: global batch, over all devices and processes.
+      eval_batches: batches of one in-loop evaluation; 0 for the whole split.
+      threads: reader threads of each process.
+      prefetch: batches read ahead.
+      cache_mb: memory for decoded segments, in MiB per process.
+    """
+
+    directory: str = ""
+    train_split: str = "train"
+    eval_split: str = "test"
+    batch_size: int = 8
+    eval_batches: int = 8
+    threads: int = 2
+    prefetch: int = 4
+    cache_mb: int = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The loop.
+
+    Attributes:
+      steps: optimiser steps in all.
+      log_every, eval_every, preview_every, checkpoint_every: periods in steps; 0 for never (a checkpoint
+        is always written at the end).
+      keep_latest, keep_best: how many checkpoints stay.
+      best_metric: online metric by which "best" is judged; empty to keep only the latest.
+      best_mode: whether a smaller or a larger value is better.
+      ema_decay: decay of averaged parameters of the generating players; 0 for none.
+    """
+
+    steps: int = 1000
+    log_every: int = 50
+    eval_every: int = 500
+    preview_every: int = 500
+    checkpoint_every: int = 500
+    keep_latest: int = 1
+    keep_best: int = 1
+    best_metric: str = ""
+    best_mode: Literal["min", "max"] = "min"
+    ema_decay: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Device mesh: batches are split over data x fsdp, parameters over fsdp.
+
+    `data` = -1 takes all devices that `fsdp` leaves. Arrays of fewer than `min_shard_size` elements are
+    replicated.
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    min_shard_size: int = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """One training run.
+
+    Attributes:
+      method, stage: registry names.
+      task: the stage's own config (a dataclass beside the stage).
+      optim: default optimiser; `players` overrides it by player.
+    """
+
+    method: str
+    stage: str
+    task: Any
+    seed: int = 0
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    players: Mapping[str, OptimConfig] = dataclasses.field(default_factory=dict)
+    train: TrainConfig = TrainConfig()
+    mesh: MeshConfig = MeshConfig()
+
+    def optim_of(self, player: str) -> OptimConfig:
+        """The optimiser config of one player."""
+        return self.players.get(player, self.optim)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as plain nested dicts, tuples kept."""
+    return dataclasses.asdict(config)
+
+
+def to_config_dict(config: ExperimentConfig) -> Any:
+    """The mutable, locked ConfigDict that a config file returns."""
+    from ml_collections import config_dict
+
+    return config_dict.ConfigDict(to_dict(config))
+
+
+def pick(sizes: Mapping[str, Callable[[], ExperimentConfig]], size: str) -> ExperimentConfig:
+    """The experiment of one size of a config file; the first of `sizes` where none is named.
+
+    Raises:
+      ConfigError: there is no such size.
+    """
+    size = size or next(iter(sizes))
+    if size not in sizes:
+        raise ConfigError(f"the config has no size {size!r}; write one of {', '.join(sizes)} after FILE:")
+    return sizes[size]()
+
+
+def dumps(config: Any) -> str:
+    """JSON with sorted keys; `loads` gives the same config back."""
+    return json.dumps(to_dict(config), indent=2, sort_keys=True) + "\n"
+
+
+def _as_float(value: Any) -> Any:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def build(cls: type, values: Mapping[str, Any], *, where: str = "config") -> Any:
+    """A dataclass from nested dicts, every field checked.
+
+    Raises:
+      ConfigError: a field that does not exist or has the wrong type, by its dotted name.
+    """
+    try:
+        return dacite.from_dict(
+            cls,
+            _lists_to_tuples(values),
+            dacite.Config(strict=True, type_hooks={float: _as_float}),
+        )
+    except dacite.UnexpectedDataError as error:
+        names = ", ".join(sorted(error.keys))
+        known = ", ".join(field.name for field in dataclasses.fields(cls))
+        raise ConfigError(
+            f"{where}: unknown field {names}; remove it or use one of: {known}"
+        ) from error
+    except dacite.WrongTypeError as error:
+        raise ConfigError(
+            f"{where}: field {error.field_path} must be {error.field_type}, not {error.value!r}"
+        ) from error
+    except dacite.MissingValueError as error:
+        raise ConfigError(f"{where}: field {error.field_path} is missing; add it") from error
+    except dacite.DaciteError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _lists_to_tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _lists_to_tuples(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(_lists_to_tuples(item) for item in value)
+    return value
+
+
+def freeze(values: Mapping[str, Any], *, task_class: type, where: str = "config") -> ExperimentConfig:
+    """The frozen experiment from nested dicts; `task_class` is the dataclass of the `task` section.
+
+    Raises:
+      ConfigError: unknown, missing or ill-typed field, by name; contradictions between fields.
+    """
+    values = dict(values)
+    task = build(task_class, values.pop("task", {}), where=f"{where}.task")
+    config = build(ExperimentConfig, {**values, "task": {}}, where=where)
+    config = dataclasses.replace(config, task=task)
+    validate(config)
+    return config
+
+
+def validate(config: ExperimentConfig) -> None:
+    """Checks what types cannot.
+
+    Raises:
+      ConfigError: a value out of range, by field name.
+    """
+    positive = {
+        "data.batch_size": config.data.batch_size,
+        "train.steps": config.train.steps,
+        "data.threads": config.data.threads,
+        "mesh.fsdp": config.mesh.fsdp,
+        "train.keep_latest": config.train.keep_latest,
+    }
+    for name, value in positive.items():
+        if value < 1:
+            raise ConfigError(f"config: {name} must be at least 1, not {value}")
+    for name, optim in {"optim": config.optim, **config.players}.items():
+        if not optim.lr > 0:
+            raise ConfigError(f"config: the learning rate of {name} must be above 0, not {optim.lr}")
+    if not 0 <= config.train.ema_decay < 1:
+        raise ConfigError(f"config: train.ema_decay must be in [0, 1), not {config.train.ema_decay}")
+
+
+def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
+    """Loads `--config=FILE[:ARG]` with its `--config.a.b=value` overrides into nested dicts.
+
+    Raises:
+      ConfigError: missing file, unknown field, or a value that does not fit the field's type.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    argv = ["talkface", *arguments]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    try:
+        values(argv)
+        return values["config"].value.to_dict()
+    except OSError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ConfigError(f"{arguments[0]} cannot be loaded: {reason}; check the path") from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"config {' '.join(arguments)}: {reason}") from error
+
+
+def load_json(path: pathlib.Path) -> dict[str, Any]:
+    """A dumped config as nested dicts.
+
+    Raises:
+      ConfigError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is missing; point at a directory that training wrote") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path} is not valid JSON ({error}); restore it or train again") from error
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the fields in which two dumped configs differ."""
+    found: list[str] = []
+    for key in sorted({*old, *new}):
+        name, a, b = f"{prefix}{key}", old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{name}.")
+        elif a != b:
+            found.append(name)
+    return found

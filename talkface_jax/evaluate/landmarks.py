@@ -1,0 +1,126 @@
+"""The landmark-level table: a motion network's predictions against tracked points, no rendering."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from talkface_jax.errors import TalkfaceError
+from talkface_jax.evaluate import noise, provenance, rows, scores
+from talkface_jax.landmarks import boxes
+from talkface_jax.metrics import landmark, sync
+
+
+@dataclasses.dataclass(frozen=True)
+class MotionCase:
+    """One clip: the truth and what was predicted for it.
+
+    All points are in the coordinates of `truth`: normalised to `boxes`, or pixels where that is
+    None.
+
+    Attributes:
+      name: the clip's name, the same in every row.
+      truth: tracked points of scheme iplap131.
+      valid: False where the truth has no face.
+      predictions: row name -> the 57 jaw and lip points; "model" and, for our models,
+        "shifted-audio" (audio 10 frames ahead) and "no-audio" (silence).
+      references: the reference frames that the model was given; None for the clip's own frames.
+      retracked: the truth jittered and tracked again (`evaluate.noise.retrack`), NaN where no face
+        was found; None leaves the clip out of the noise-floor row.
+      boxes: crop boxes in source pixels; they also undo the stretching of a box that is not square.
+    """
+
+    name: str
+    truth: Float[np.ndarray, "t 131 2"]
+    valid: Bool[np.ndarray, " t"]
+    predictions: Mapping[str, Float[np.ndarray, "t 57 2"]]
+    references: Float[np.ndarray, "r 131 2"] | None = None
+    retracked: Float[np.ndarray, "t 131 2"] | None = None
+    boxes: Float[np.ndarray, "t 4"] | None = None
+
+
+CONVENTIONS = {
+    "landmarks": landmark.CONVENTION
+    + "; no alignment: the prediction has the true head pose as input, so jaw and lips are "
+    "compared in place and the 74 other points of the face distance are the truth's",
+    "mouth opening": sync.CONVENTION,
+    "tracker noise": noise.CONVENTION,
+}
+
+
+def _in_pixels(case: MotionCase, points: np.ndarray) -> np.ndarray:
+    return points if case.boxes is None else boxes.from_box(points, case.boxes)
+
+
+def score_case(case: MotionCase) -> list[scores.ClipScore]:
+    """All rows of one clip.
+
+    Raises:
+      TalkfaceError: no valid frame, or a prediction of another length.
+    """
+    if not case.valid.any():
+        raise TalkfaceError(f"{case.name}: no frame has a face; leave the clip out of the data set")
+    for row, content in case.predictions.items():
+        if content.shape != (len(case.truth), 57, 2):
+            raise TalkfaceError(
+                f"{case.name}: row {row} has points of shape {content.shape}; "
+                f"predict ({len(case.truth)}, 57, 2)"
+            )
+    complete = rows.filled(case.truth, case.valid)
+    references = case.references
+    if references is None and case.boxes is not None:
+        references = case.truth[case.valid]
+    still = rows.static_mouth(complete, valid=case.valid, references=references)
+    points = {
+        scores.GROUND_TRUTH: complete,
+        scores.STATIC_MOUTH: still,
+        **{row: rows.with_content(complete, c) for row, c in case.predictions.items()},
+    }
+    if case.retracked is not None:
+        points[scores.NOISE_FLOOR] = case.retracked
+    truth = _in_pixels(case, complete)
+    return [
+        rows.compare(case.name, row, _in_pixels(case, points[row]), truth, valid=case.valid)
+        for row in scores.table_order(list(points))
+    ]
+
+
+def evaluate_motion(
+    cases: Iterable[MotionCase],
+    *,
+    failures: Sequence[scores.Failure] = (),
+    command: str | None = None,
+    notes: Mapping[str, str] | None = None,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> scores.Scores:
+    """Scores every row of every clip, with bootstrap intervals over clips.
+
+    Args:
+      cases: the clips (any iterable: they are used one at a time).
+      failures: clips that the caller could not predict, to be counted.
+      command: the command line to state; this process's by default.
+      notes: further facts to state (checkpoint, data set).
+      seed: of the bootstrap.
+      progress: called as progress(what, done, total).
+    """
+    clips: list[scores.ClipScore] = []
+    failed = list(failures)
+    total = len(cases) if isinstance(cases, Sequence) else 0
+    for done, case in enumerate(cases, 1):
+        try:
+            clips += score_case(case)
+        except TalkfaceError as error:
+            names = (scores.GROUND_TRUTH, scores.STATIC_MOUTH, *case.predictions)
+            failed += [scores.Failure(case.name, row, str(error)) for row in names]
+        if progress:
+            progress("score landmarks", done, max(total, done))
+    return scores.summarise(
+        "motion",
+        clips=clips,
+        failures=failed,
+        conventions=CONVENTIONS,
+        run={**provenance.describe_run(command), **(notes or {})},
+        seed=seed,
+    )

@@ -1,0 +1,185 @@
+"""Scores for people: a table for the terminal, and one self-contained report.html."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from talkface_jax.evaluate import plots, scores
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from talkface_jax.evaluate.bootstrap import Interval
+
+HEADLINE = ("lip_distance", "opening_correlation", "lag", "deviation", "psnr_face", "ssim_face")
+MAX_CLIPS = 24
+_TEMPLATE = "report.html.j2"
+
+
+def _columns(result: scores.Scores, wanted: tuple[str, ...]) -> list[str]:
+    return [m for m in wanted if any(m in row.metrics for row in result.rows.values())]
+
+
+def _range(name: str, interval: "Interval") -> str:
+    low, high = scores.format_value(name, interval.low), scores.format_value(name, interval.high)
+    return f"[{low}, {high}]"
+
+
+def table(result: scores.Scores) -> "Table":
+    """The headline metrics for the terminal: value and interval by row, clips scored and failed."""
+    from rich.table import Table
+
+    names = _columns(result, HEADLINE)
+    short = {
+        "lip_distance": "lips, % eye\ndistance",
+        "opening_correlation": "opening\ncorrelation",
+        "lag": "lag,\nframes",
+        "deviation": "deviation\npred/true",
+        "psnr_face": "PSNR\nface, dB",
+        "ssim_face": "SSIM\nface",
+    }
+    view = Table(caption=_caption(result), caption_justify="left")
+    view.add_column("row", no_wrap=True)
+    view.add_column("clips\n(failed)", justify="right")
+    for name in names:
+        view.add_column(short[name], justify="right", no_wrap=True)
+    for row, summary in result.rows.items():
+        cells = []
+        for name in names:
+            interval = summary.metrics.get(name)
+            cells.append(
+                f"{scores.format_value(name, interval.value)}\n"
+                f"[dim]{_escape(_range(name, interval))}[/]"
+                if interval
+                else ""
+            )
+        failed = f"\n[red]({summary.failed})[/]" if summary.failed else ""
+        view.add_row(row, f"{summary.clips}{failed}", *cells)
+    return view
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _caption(result: scores.Scores) -> str:
+    ratios = [
+        f"model / {row} {ratio.value:.2f} \\[{ratio.low:.2f}, {ratio.high:.2f}]"
+        for row, ratio in result.ratios.items()
+        if np.isfinite(ratio.value)
+    ]
+    lines = ["lip distance: " + ", ".join(ratios)] if ratios else []
+    if result.failures:
+        failed = len({failure.clip for failure in result.failures})
+        lines.append(f"{failed} clips failed in some row; reasons in scores.json and report.html")
+    return "\n".join([*lines, _escape(result.conventions["intervals"])])
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _svg_uri(svg: str) -> str:
+    return _data_uri("svg+xml", svg.encode())
+
+
+def _jpeg_uri(image: UInt8[np.ndarray, "h w 3"]) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=88, subsampling=0)
+    return _data_uri("jpeg", buffer.getvalue())
+
+
+def _main_table(result: scores.Scores) -> dict[str, Any]:
+    names = _columns(result, tuple(scores.METRICS))
+    lines = []
+    for row, summary in result.rows.items():
+        cells = [
+            {"value": scores.format_value(name, interval.value), "range": _range(name, interval)}
+            if (interval := summary.metrics.get(name))
+            else None
+            for name in names
+        ]
+        lines.append(
+            {"name": row, "about": scores.ROWS.get(row, ""), "summary": summary, "cells": cells}
+        )
+    return {"metrics": [scores.METRICS[name] for name in names], "lines": lines}
+
+
+def _shown(result: scores.Scores) -> list[scores.ClipScore]:
+    """Predicted clips from the worst lip distance to the best, thinned out to `MAX_CLIPS`."""
+    clips = sorted(result.of_row(scores.MODEL), key=lambda clip: -clip.values["lip_distance"])
+    if len(clips) <= MAX_CLIPS:
+        return clips
+    picks = np.linspace(0, len(clips) - 1, MAX_CLIPS).round().astype(int)
+    return [clips[i] for i in picks]
+
+
+def _clip_view(
+    clip: scores.ClipScore, truth: scores.ClipScore | None, strip: np.ndarray | None
+) -> dict[str, Any]:
+    facts = [
+        f"{scores.METRICS[name].label.lower()} {scores.format_value(name, clip.values[name])}"
+        for name in ("lip_distance", "opening_correlation", "lag", "deviation", "ssim_face")
+        if name in clip.values
+    ]
+    if clip.faceless:
+        facts.append(f"{clip.faceless} frames without a face")
+    return {
+        "name": clip.clip,
+        "facts": "; ".join(facts),
+        "curve": _svg_uri(plots.opening_plot(truth.opening, clip.opening)) if truth else "",
+        "strip": "" if strip is None else _jpeg_uri(plots.strip(strip, ("prediction", "truth"))),
+    }
+
+
+def render(result: scores.Scores, *, strips: Mapping[str, np.ndarray] | None = None) -> str:
+    """The report as one HTML text that loads nothing from anywhere.
+
+    Args:
+      result: what to show.
+      strips: clip -> (2, k, h, w, 3) frames, prediction first, truth second.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    truths = {clip.clip: clip for clip in result.of_row(scores.GROUND_TRUTH)}
+    shown = _shown(result)
+    figures = [
+        _svg_uri(plots.row_plot(result.rows, name))
+        for name in _columns(result, ("lip_distance", "opening_correlation"))
+    ]
+    return environment.get_template(_TEMPLATE).render(
+        result=result,
+        table=_main_table(result),
+        ratios=[
+            (row, f"{ratio.value:.2f}", f"[{ratio.low:.2f}, {ratio.high:.2f}]", ratio.n)
+            for row, ratio in result.ratios.items()
+            if np.isfinite(ratio.value)
+        ],
+        figures=[*figures, _svg_uri(plots.lag_plot(result.rows))],
+        clips=[_clip_view(c, truths.get(c.clip), (strips or {}).get(c.clip)) for c in shown],
+        total=len(result.of_row(scores.MODEL)),
+    )
+
+
+def write_report(
+    result: scores.Scores,
+    path: pathlib.Path,
+    *,
+    strips: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Writes `render`'s text, whole or not at all."""
+    scores.write_text(path, render(result, strips=strips))

@@ -1,0 +1,203 @@
+"""A bundle: what synthesis needs of a trained method, as one directory that runs anywhere.
+
+    manifest.json          format, versions, program signatures, lineage, weight id, sha256 of every file,
+                           and a seal over all that
+    config.json            task config of every stage
+    <program>.stablehlo    networks (jax.export)
+    <player>.safetensors   weights
+
+It is written under a temporary name and renamed, so that a directory of the right name is complete.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import pathlib
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from talkface_jax import __version__
+from talkface_jax.config import dumps
+from talkface_jax.errors import WeightsError
+from talkface_jax.export import programs as exporting
+from talkface_jax.task import Method, Program
+
+FORMAT = "talkface-bundle"
+VERSION = 1
+MANIFEST = "manifest.json"
+CONFIG = "config.json"
+
+_LOG = logging.getLogger(__name__)
+_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "safetensors")
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The bundle's table of contents.
+
+    Attributes:
+      method: registry name of the method.
+      weight_id: first 16 hexadecimal digits of the sha256 over all weights; stamped into every output.
+      minimum_jax: oldest jax that is promised to read the programs (the one that wrote them).
+      programs: name -> player, inputs and outputs (dimensions and dtype; letters are symbolic).
+      files: file name -> sha256.
+      versions: package -> version at export.
+      lineage: by stage, where the weights come from (data, licence, checkpoint, config).
+    """
+
+    method: str
+    weight_id: str
+    minimum_jax: str
+    programs: Mapping[str, Mapping[str, Any]]
+    files: Mapping[str, str]
+    versions: Mapping[str, str]
+    lineage: Mapping[str, Any]
+    format: str = FORMAT
+    version: int = VERSION
+
+
+def write_bundle(
+    method: Method,
+    programs: Sequence[Program],
+    *,
+    variables: Mapping[str, Mapping[str, Any]],
+    configs: Mapping[str, Any],
+    lineage: Mapping[str, Any],
+    out: pathlib.Path,
+) -> Manifest:
+    """Writes a bundle; an older bundle at `out` is replaced once the new one is complete.
+
+    Args:
+      method: the method.
+      programs: its networks (`Method.programs`).
+      variables: weights by player, {"params": ..., "batch_stats": ...}.
+      configs: task config (a dataclass) by stage.
+      lineage: anything JSON about the origin of the weights, by stage.
+      out: the directory to make.
+
+    Raises:
+      WeightsError: weights that do not fit the config, or an `out` that is something else or cannot be
+        written.
+    """
+    for program in programs:
+        if program.player not in variables:
+            raise WeightsError(f"no weights of {program.player} were given; export a checkpoint of it")
+        exporting.check_weights(program, variables[program.player])
+    _check_target(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        try:
+            manifest = _fill(temporary, method, programs, variables, configs, lineage)
+            _put_in_place(temporary, out)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise WeightsError(
+            f"bundle {out} cannot be written ({error.strerror}); free space or choose another folder"
+        ) from error
+    return manifest
+
+
+def _fill(
+    folder: pathlib.Path,
+    method: Method,
+    programs: Sequence[Program],
+    variables: Mapping[str, Mapping[str, Any]],
+    configs: Mapping[str, Any],
+    lineage: Mapping[str, Any],
+) -> Manifest:
+    from safetensors.numpy import save_file
+
+    for player in sorted({program.player for program in programs}):
+        arrays = {
+            path: np.ascontiguousarray(leaf)
+            for path, leaf in exporting.flatten(variables[player]).items()
+        }
+        save_file(arrays, folder / f"{player}.safetensors", metadata={"player": player})
+    signatures = {}
+    for program in programs:
+        _LOG.info("exporting %s", program.name)
+        exported = exporting.export_program(program)
+        (folder / f"{program.name}.stablehlo").write_bytes(exported.data)
+        signatures[program.name] = {
+            "player": exported.player,
+            "stage": program.stage,
+            "inputs": {k: [list(dims), dtype] for k, (dims, dtype) in exported.inputs.items()},
+            "outputs": {k: [list(dims), dtype] for k, (dims, dtype) in exported.outputs.items()},
+        }
+    stages = {stage: json.loads(dumps(config)) for stage, config in configs.items()}
+    (folder / CONFIG).write_text(json.dumps(stages, indent=2, sort_keys=True) + "\n")
+    files = {path.name: digest(path) for path in sorted(folder.iterdir())}
+    weights = "".join(files[name] for name in sorted(files) if name.endswith(".safetensors"))
+    manifest = Manifest(
+        method=method.name,
+        weight_id=hashlib.sha256(weights.encode()).hexdigest()[:16],
+        minimum_jax=jax.__version__,
+        programs=signatures,
+        files=files,
+        versions={
+            "talkface_jax": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        lineage=lineage,
+    )
+    # Through JSON once, so that the seal is over what a reader will see.
+    values = json.loads(json.dumps(dataclasses.asdict(manifest), default=str))
+    text = json.dumps({**values, "seal": seal(values)}, indent=2, sort_keys=True)
+    (folder / MANIFEST).write_text(text + "\n")
+    return manifest
+
+
+def digest(path: pathlib.Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seal(values: Mapping[str, Any]) -> str:
+    """sha256 over the manifest's other fields, so that a change in the manifest itself is found too."""
+    others = {key: value for key, value in values.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
+def is_bundle(path: pathlib.Path) -> bool:
+    """Whether a directory's manifest says that it is a bundle (of any version, intact or not)."""
+    try:
+        return json.loads((path / MANIFEST).read_text()).get("format") == FORMAT
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _check_target(out: pathlib.Path) -> None:
+    if not out.exists() or is_bundle(out) or (out.is_dir() and not any(out.iterdir())):
+        return
+    raise WeightsError(f"{out} exists and is not a bundle; choose another --out or move it away")
+
+
+def _put_in_place(temporary: pathlib.Path, out: pathlib.Path) -> None:
+    temporary.chmod(0o755)
+    for path in temporary.iterdir():
+        with open(path, "rb") as stream:
+            os.fsync(stream.fileno())
+    if not out.exists():
+        temporary.rename(out)
+        return
+    old = out.with_name(f".{out.name}.old.{os.getpid()}")
+    out.rename(old)
+    try:
+        temporary.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    shutil.rmtree(old)

@@ -1,0 +1,208 @@
+"""Reads a bundle back and runs its programs."""
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.export
+import numpy as np
+
+from talkface_jax.errors import WeightsError
+from talkface_jax.export import bundle as writing
+from talkface_jax.export.programs import BATCH
+
+Arrays = Mapping[str, Any]
+
+
+@dataclasses.dataclass
+class _Loaded:
+    """One program with its weights on the device."""
+
+    function: Callable[[Arrays, Arrays], Arrays]
+    weights: Arrays
+    inputs: Mapping[str, tuple[tuple[int | str, ...], np.dtype]]
+    outputs: Mapping[str, tuple[tuple[int | str, ...], np.dtype]]
+    buckets: set[int]
+
+
+class Bundle:
+    """A loaded bundle: `manifest`, `configs` (nested dicts by stage) and `call`."""
+
+    def __init__(
+        self, manifest: writing.Manifest, configs: Mapping[str, Any], programs: Mapping[str, _Loaded]
+    ) -> None:
+        self.manifest = manifest
+        self.configs = configs
+        self._programs = programs
+
+    def call(self, name: str, inputs: Arrays) -> dict[str, jax.Array]:
+        """Runs a program.
+
+        The batch ("b") is padded by its last row to a bucket and the padding cut off, so that few programs
+        are compiled: the smallest bucket already in use that is large enough, else the next power of two.
+
+        Args:
+          name: program name.
+          inputs: arrays by name; results of other programs stay on the device.
+
+        Returns:
+          Outputs by name, on the device.
+
+        Raises:
+          ValueError: no such program, or inputs that do not fit its signature.
+        """
+        if name not in self._programs:
+            raise ValueError(f"no program {name!r}; the bundle has {', '.join(self._programs)}")
+        program = self._programs[name]
+        batch = _check_inputs(name, program, inputs)
+        if batch is None:
+            return dict(program.function(program.weights, dict(inputs)))
+        fitting = [bucket for bucket in program.buckets if bucket >= batch]
+        bucket = min(fitting) if fitting else 1 << max(0, batch - 1).bit_length()
+        program.buckets.add(bucket)
+        padded = {
+            key: _pad(value, program.inputs[key][0], bucket - batch) for key, value in inputs.items()
+        }
+        outputs = program.function(program.weights, padded)
+        return {
+            key: _cut(value, program.outputs[key][0], batch) for key, value in outputs.items()
+        }
+
+
+def load_bundle(path: pathlib.Path) -> Bundle:
+    """Verifies a bundle's checksums and version and puts its weights on the default device, once.
+
+    Raises:
+      WeightsError: not a bundle, a missing or altered file (by name), a jax that is too old, or a
+        platform that it was not exported for.
+    """
+    manifest = _read_manifest(path)
+    for name, expected in manifest.files.items():
+        file = path / name
+        if pathlib.PurePath(name).name != name or not file.is_file():
+            raise WeightsError(f"{file} is missing from the bundle; export or copy the bundle again")
+        if writing.digest(file) != expected:
+            raise WeightsError(
+                f"{file} was altered (its sha256 is not the manifest's); export or copy the bundle again"
+            )
+    if _release(jax.__version__) < _release(manifest.minimum_jax):
+        raise WeightsError(
+            f"bundle {path} needs jax {manifest.minimum_jax} or newer, this is {jax.__version__}; "
+            "upgrade jax or export the bundle again with this version"
+        )
+    configs = json.loads((path / writing.CONFIG).read_text())
+    players = {entry["player"] for entry in manifest.programs.values()}
+    weights = {player: _read_weights(path / f"{player}.safetensors") for player in sorted(players)}
+    programs = {
+        name: _load_program(path / f"{name}.stablehlo", entry, weights[entry["player"]])
+        for name, entry in manifest.programs.items()
+    }
+    return Bundle(manifest, configs, programs)
+
+
+def _read_manifest(path: pathlib.Path) -> writing.Manifest:
+    file = path / writing.MANIFEST
+    try:
+        values = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{path} is not a bundle (no {writing.MANIFEST}); give a directory that talkface export wrote"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{file} is not a readable manifest; export or copy the bundle again"
+        ) from error
+    if not isinstance(values, dict) or values.get("format") != writing.FORMAT:
+        raise WeightsError(f"{file} is not a bundle's manifest; give what talkface export wrote")
+    if values.get("version") != writing.VERSION:
+        raise WeightsError(
+            f"bundle {path} has format version {values.get('version')}, this program reads "
+            f"{writing.VERSION}; export it again"
+        )
+    if values.pop("seal", None) != writing.seal(values):
+        raise WeightsError(
+            f"{file} was altered (its seal does not fit); export or copy the bundle again"
+        )
+    return writing.Manifest(**values)
+
+
+def _read_weights(path: pathlib.Path) -> dict[str, jax.Array]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return jax.device_put(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}); export the bundle again") from error
+
+
+def _load_program(path: pathlib.Path, entry: Mapping[str, Any], weights: Arrays) -> _Loaded:
+    try:
+        exported = jax.export.deserialize(bytearray(path.read_bytes()))
+    except Exception as error:  # flatbuffers and MLIR raise many kinds; the bytes were verified
+        raise WeightsError(
+            f"{path} cannot be read by jax {jax.__version__} ({type(error).__name__}); export it again "
+            "with this version"
+        ) from error
+    if jax.default_backend() not in {*exported.platforms, "gpu"}:
+        raise WeightsError(
+            f"{path} is for {', '.join(exported.platforms)}, not {jax.default_backend()}; set "
+            "JAX_PLATFORMS=cpu"
+        )
+
+    def signature(kind: str) -> dict[str, tuple[tuple[int | str, ...], np.dtype]]:
+        return {key: (tuple(dims), np.dtype(dtype)) for key, (dims, dtype) in entry[kind].items()}
+
+    return _Loaded(
+        function=jax.jit(exported.call),
+        weights=weights,
+        inputs=signature("inputs"),
+        outputs=signature("outputs"),
+        buckets=set(),
+    )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def _check_inputs(name: str, program: _Loaded, inputs: Arrays) -> int | None:
+    """The batch size, or None for a program without a batch dimension."""
+    if set(inputs) != set(program.inputs):
+        raise ValueError(f"{name} takes {sorted(program.inputs)}, not {sorted(inputs)}")
+    sizes: dict[str, int] = {}
+    for key, value in inputs.items():
+        dims, dtype = program.inputs[key]
+        fits = len(dims) == value.ndim and value.dtype == dtype
+        if fits:
+            for dim, size in zip(dims, value.shape, strict=True):
+                fits &= sizes.setdefault(dim, size) == size if isinstance(dim, str) else dim == size
+        if not fits:
+            raise ValueError(
+                f"{name}: {key} is {value.dtype} {value.shape}, not {dtype} {dims} with {sizes}"
+            )
+    return sizes.get(BATCH)
+
+
+def _axis(dims: tuple[int | str, ...]) -> int | None:
+    return dims.index(BATCH) if BATCH in dims else None
+
+
+def _pad(value: Any, dims: tuple[int | str, ...], rows: int) -> Any:
+    axis = _axis(dims)
+    if axis is None or rows == 0:
+        return value
+    host = np.asarray(value)
+    last = np.take(host, [-1], axis=axis)
+    return np.concatenate([host, np.repeat(last, rows, axis=axis)], axis=axis)
+
+
+def _cut(value: jax.Array, dims: tuple[int | str, ...], batch: int) -> jax.Array:
+    axis = _axis(dims)
+    if axis is None or value.shape[axis] == batch:
+        return value
+    return jax.lax.slice_in_dim(value, 0, batch, axis=axis)

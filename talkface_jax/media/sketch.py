@@ -1,0 +1,45 @@
+"""Line drawing of a face from its landmarks, as IP-LAP's renderer takes it (released code)."""
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from talkface_jax.landmarks.schemes import get_scheme
+
+SKETCH_SIZE = 128
+_BRIGHTNESS = 224
+
+
+def draw_lines(
+    points: Float[np.ndarray, "131 2"], crop_size: tuple[int, int]
+) -> Float32[np.ndarray, "128 128"]:
+    """The drawing before rounding, in 0..255.
+
+    Lines one pixel wide and of value 224 on a canvas of the crop's shape whose short side is 128, resized
+    bilinearly to 128x128; a pixel is floor(x * width). A line with an end outside [0, 1] is left out.
+
+    Args:
+      points: `iplap131` points normalised to the crop.
+      crop_size: height and width of the crop in source pixels; only their ratio matters.
+    """
+    import cv2
+
+    scheme = get_scheme("iplap131")
+    short = min(crop_size)
+    height, width = (int(side * SKETCH_SIZE / short) for side in crop_size)
+    canvas = np.zeros((height, width), np.float32)
+    points = np.asarray(points, np.float64)
+    inside = np.all((points >= 0) & (points <= 1), -1)
+    pixels = np.floor(np.where(inside[:, None], points, 0) * (width, height)).astype(int)
+    pixels = np.minimum(pixels, (width - 1, height - 1))
+    for a, b in scheme.edges:
+        if inside[a] and inside[b]:
+            cv2.line(canvas, pixels[a].tolist(), pixels[b].tolist(), _BRIGHTNESS, 1)
+    return cv2.resize(canvas, (SKETCH_SIZE, SKETCH_SIZE), interpolation=cv2.INTER_LINEAR)
+
+
+def draw_sketch(
+    points: Float[np.ndarray, "131 2"], crop_size: tuple[int, int]
+) -> UInt8[np.ndarray, "128 128 3"]:
+    """`draw_lines` rounded to bytes, three equal channels; divide by 255 for the network's [0, 1]."""
+    drawing = np.rint(draw_lines(points, crop_size)).astype(np.uint8)
+    return np.repeat(drawing[..., None], 3, axis=-1)

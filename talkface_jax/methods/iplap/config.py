@@ -1,0 +1,71 @@
+"""Configs of the two IP-LAP stages (Zhong et al., CVPR 2023; arXiv 2305.08293)."""
+
+import dataclasses
+from typing import Literal
+
+from talkface_jax.models.motion.landmark_transformer import LandmarkTransformerConfig
+from talkface_jax.models.render.reference_warping import ReferenceWarpingConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class MotionConfig:
+    """Landmark generator.
+
+    Attributes:
+      net: network sizes and output head.
+      references: reference frames (section 3.2: 15).
+      margin: crop margin relative to the tight box of the 131 points, the same in training and inference.
+      smooth: deviation, in frames, of the smoothing of the crop box over time.
+      velocity_weight: weight of the velocity term (released code: 1).
+      flip, scale_jitter, shift_jitter, mel_noise: augmentation; zeros as published.
+    """
+
+    net: LandmarkTransformerConfig = LandmarkTransformerConfig()
+    references: int = 15
+    margin: float = 0.2
+    smooth: float = 12.0
+    velocity_weight: float = 1.0
+    flip: bool = False
+    scale_jitter: float = 0.0
+    shift_jitter: float = 0.0
+    mel_noise: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class RenderConfig:
+    """Reference-warping renderer and its discriminator.
+
+    Attributes:
+      net: network sizes.
+      references, inference_references: reference frames in training and at inference.
+      margin, smooth: as in `MotionConfig`; both stages of one bundle must agree.
+      warmup_steps: steps on the warping loss alone (released code: 25 epochs).
+      warp_weight, perceptual_weight, style_weight, adversarial_weight, matching_weight: loss weights.
+      l1_weight: weight of an L1 term on the image; 0 as published.
+      perceptual: which frozen network gives perceptual features; "vgg19" as published needs its file.
+      perceptual_range: range that the perceptual network is fed; "released" keeps the released code's
+        mismatch (its normaliser assumes [-1, 1]).
+      vgg19_path: file with torchvision's VGG-19 weights, where `perceptual` is "vgg19".
+      perceptual_scales: image scales of the perceptual loss (halved each time).
+      perceptual_layers: depth of the features, 1 (relu1_1) to 5 (relu5_1).
+      disc_channels: width of the discriminator (published: 64).
+    """
+
+    net: ReferenceWarpingConfig = ReferenceWarpingConfig()
+    references: int = 3
+    inference_references: int = 25
+    margin: float = 0.2
+    smooth: float = 12.0
+    warmup_steps: int = 0
+    warp_weight: float = 2.5
+    perceptual_weight: float = 4.0
+    style_weight: float = 1000.0
+    adversarial_weight: float = 0.25
+    matching_weight: float = 2.5
+    l1_weight: float = 0.0
+    perceptual: Literal["vgg19", "vgg16", "none"] = "vgg19"
+    perceptual_range: Literal["released", "imagenet"] = "released"
+    vgg19_path: str = ""
+    perceptual_scales: int = 2
+    perceptual_layers: int = 5
+    disc_channels: int = 64

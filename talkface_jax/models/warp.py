@@ -1,0 +1,80 @@
+"""Differentiable backward warping by a flow in pixels."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from talkface_jax.models.blocks import halve
+
+Grid = Literal["released", "aligned"]
+"""How pixel indices become sampling positions.
+
+"released": IP-LAP's own: the base grid puts the first and last pixel centres at -1 and 1, but the sampler
+reads -1 and 1 as the outer pixel edges, so zero flow scales the image by size / (size - 1) about its
+centre. "aligned": both use pixel centres, so zero flow is the identity at every size.
+"""
+
+
+def sample_bilinear(image: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Reads (b, h, w, c) at pixel positions x, y (b, i, j) -> (b, i, j, c); zero outside the image."""
+    h, w = image.shape[1:3]
+    x0, y0 = jnp.floor(x), jnp.floor(y)
+    right, below = x - x0, y - y0
+
+    def corner(dx: int, dy: int, weight: jax.Array) -> jax.Array:
+        column, row = x0 + dx, y0 + dy
+        inside = (column >= 0) & (column <= w - 1) & (row >= 0) & (row <= h - 1)
+        column = jnp.clip(column, 0, w - 1).astype(jnp.int32)
+        row = jnp.clip(row, 0, h - 1).astype(jnp.int32)
+        # A vmapped gather is eight times as fast on CPU as `map_coordinates`.
+        values = jax.vmap(lambda plane, r, c: plane[r, c])(image, row, column)
+        return values * (weight * inside)[..., None]
+
+    return (
+        corner(0, 0, (1 - right) * (1 - below))
+        + corner(1, 0, right * (1 - below))
+        + corner(0, 1, (1 - right) * below)
+        + corner(1, 1, right * below)
+    )
+
+
+def sampling_grid(flow: jax.Array, *, grid: Grid) -> jax.Array:
+    """Positions in [-1, 1] from a flow in pixels (b, h, w, 2), x before y."""
+    h, w = flow.shape[1:3]
+    if grid == "released":
+        rows, columns, scale = jnp.linspace(-1, 1, h), jnp.linspace(-1, 1, w), (w - 1, h - 1)
+    else:
+        rows = (2 * jnp.arange(h) + 1) / h - 1
+        columns = (2 * jnp.arange(w) + 1) / w - 1
+        scale = (w, h)
+    base = jnp.stack(jnp.broadcast_arrays(columns[None, :], rows[:, None]), -1)
+    return base.astype(flow.dtype) + 2 * flow / jnp.asarray(scale, flow.dtype)
+
+
+def warp_by_grid(image: jax.Array, positions: jax.Array) -> jax.Array:
+    """Samples (b, h, w, c) at positions in [-1, 1], where -1 and 1 are the outer edges.
+
+    Positions (b, 2h, 2w, 2) are averaged down to the image's size first, as the released code does
+    for feature maps of half the flow's size.
+
+    Raises:
+      ValueError: positions neither of the image's size nor of twice that.
+    """
+    h, w = image.shape[1:3]
+    if positions.shape[1:3] == (2 * h, 2 * w):
+        positions = halve(positions)
+    elif positions.shape[1:3] != (h, w):
+        raise ValueError(f"positions {positions.shape} do not fit an image {image.shape}")
+    x = ((positions[..., 0] + 1) * w - 1) / 2
+    y = ((positions[..., 1] + 1) * h - 1) / 2
+    return sample_bilinear(image, x, y)
+
+
+def warp(image: jax.Array, flow: jax.Array, *, grid: Grid) -> jax.Array:
+    """output(p) = image(p + flow(p)): flow (b, h, w, 2) in pixels of its own size, x before y.
+
+    The image (b, h, w, c) has the flow's size or half of it. Zero outside the image.
+    Source: IP-LAP section 3.3 and the released `warping`.
+    """
+    return warp_by_grid(image, sampling_grid(flow, grid=grid))

@@ -1,0 +1,66 @@
+"""The machine under a run: cache folder and JAX's persistent compilation cache.
+
+Lowest layer beside the errors; importing it loads nothing heavy.
+"""
+
+import os
+import pathlib
+
+from talkface_jax.errors import TalkfaceError
+
+CACHE_VARIABLE = "TALKFACE_CACHE"
+
+
+def cache_dir(*parts: str) -> pathlib.Path:
+    """A folder under the user's cache, made on first use.
+
+    It is `$TALKFACE_CACHE`, or else the platform's cache folder for `talkface_jax`.
+
+    Raises:
+      TalkfaceError: the folder cannot be made.
+    """
+    root = os.environ.get(CACHE_VARIABLE)
+    if root is None:
+        import platformdirs
+
+        root = platformdirs.user_cache_path("talkface_jax")
+    path = pathlib.Path(root).expanduser().joinpath(*parts)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TalkfaceError(
+            f"the cache folder {path} cannot be made ({error.strerror}); "
+            f"set {CACHE_VARIABLE} to a folder that you may write"
+        ) from error
+    return path
+
+
+def enable_compilation_cache(directory: pathlib.Path | None = None) -> pathlib.Path:
+    """Makes JAX keep compiled programs on disk, so that a second start skips compilation.
+
+    Args:
+      directory: where to keep them. By default what JAX was told by `JAX_COMPILATION_CACHE_DIR`, or
+        else `compilation` in `cache_dir()`.
+
+    Returns:
+      The folder in use.
+
+    Raises:
+      TalkfaceError: the folder cannot be made.
+    """
+    import jax
+
+    told = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if directory is None:
+        directory = pathlib.Path(told) if told else cache_dir("compilation")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TalkfaceError(
+            f"the compilation cache {directory} cannot be made ({error.strerror}); "
+            f"set {CACHE_VARIABLE} to a folder that you may write"
+        ) from error
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return directory

@@ -1,0 +1,273 @@
+"""The two contracts: `Task`, one trainable stage, and `Method`, a chain of stages.
+
+A *player* is a named set of parameters with an optimiser of its own ("motion", "renderer", "disc"). The
+training step knows players and objectives only, so an L1-only stage and a GAN stage are the same code:
+one shared forward of the generating path, then one gradient per objective.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import flax.linen as nn
+import flax.struct
+import jax
+import numpy as np
+
+Batch = Mapping[str, jax.Array]
+Outputs = Mapping[str, jax.Array]
+PyTree = Any
+Variables = Mapping[str, PyTree]
+"""A player's Linen variables: {"params": …} and, where it has BatchNorm, {"batch_stats": …}."""
+
+
+class Update(enum.Enum):
+    """Which parameters of the other players an objective sees within one step."""
+
+    SIMULTANEOUS = "simultaneous"
+    """Those from before the step."""
+    ALTERNATING = "alternating"
+    """Those already updated by the objectives that stand before it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LossContext:
+    """What a loss term may look at.
+
+    Attributes:
+      outputs: results of `Task.forward`; gradients flow into them for players of the generating path only.
+      batch: the batch of the task's data view.
+      apply: player name -> function of the network's inputs, with the parameters in force bound to it
+        (the discriminators, for adversarial terms).
+      frozen: parameters of frozen networks by name, as `Task.frozen` returned them.
+      step: the number of updates done so far, a traced integer.
+    """
+
+    outputs: Outputs
+    batch: Batch
+    apply: Mapping[str, Callable[..., Any]]
+    frozen: Mapping[str, PyTree]
+    step: jax.Array
+    _memo: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """The value of `make()`, computed once for all terms of an objective that ask for `key`."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]
+
+
+class Term(Protocol):
+    """One weighted loss term (`losses.terms.LossTerm`)."""
+
+    @property
+    def name(self) -> str:
+        """Unique within its objective; logged as `loss/<player>/<name>`."""
+        ...
+
+    def weight_at(self, step: jax.Array) -> jax.Array | float:
+        """The weight after `step` updates."""
+        ...
+
+    def __call__(self, context: LossContext) -> jax.Array:
+        """The unweighted scalar."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What one player minimises: sum of weight * term.
+
+    It is active for start <= step < stop; the step is compiled once per set of active objectives, so a
+    phase that needs no perceptual network does not pay for it. Within its activity the player is updated
+    every `every`-th step.
+    """
+
+    player: str
+    terms: tuple[Term, ...]
+    update: Update = Update.SIMULTANEOUS
+    every: int = 1
+    start: int = 0
+    stop: int | None = None
+
+    def active(self, step: int) -> bool:
+        """Whether the objective takes part in the update that follows `step` updates."""
+        return self.start <= step and (self.stop is None or step < self.stop)
+
+
+class Net(flax.struct.PyTreeNode):
+    """One player's part of the training state."""
+
+    params: PyTree
+    stats: PyTree
+    opt_state: PyTree
+
+    @property
+    def variables(self) -> Variables:
+        """What `nn.Module.apply` takes."""
+        return {"params": self.params, **({"batch_stats": self.stats} if self.stats else {})}
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Everything that a checkpoint must hold for an exact resume, but for the data position.
+
+    `rng` is the run's key: step k draws from `jax.random.fold_in(rng, k)`. `ema` holds averaged
+    parameters by player, for the players that the config names.
+    """
+
+    step: jax.Array
+    rng: jax.Array
+    nets: dict[str, Net]
+    ema: dict[str, PyTree]
+
+
+class DataView(Protocol):
+    """How a stage looks at a prepared data set: which windows, and what of them.
+
+    A view is picklable and pure: the same segment, start and generator state give the same arrays.
+    """
+
+    @property
+    def name(self) -> str:
+        """For logs and cache keys."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """Frames of one window."""
+        ...
+
+    def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of a batch."""
+        ...
+
+    def sample(
+        self, segment: Any, start: int, rng: np.random.Generator, *, train: bool
+    ) -> dict[str, np.ndarray]:
+        """One window of a decoded segment, without the batch axis; `train` draws augmentations."""
+        ...
+
+
+class Metric(Protocol):
+    """A mergeable running value (`metrics.base`)."""
+
+    def merge(self, other: Any) -> Any:
+        """The metric over both sets of samples."""
+        ...
+
+    def compute(self) -> Any:
+        """The value: a float, or a dict of floats."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Previews:
+    """What TensorBoard shows of one evaluation batch.
+
+    images: name -> (h, w, 3) uint8; videos: name -> (t, h, w, 3) uint8 at 25 fps;
+    audio: name -> (s,) float32 at 16 kHz.
+    """
+
+    images: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    videos: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    audio: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+class Task(Protocol):
+    """One trainable stage. Players in `generators` are on the generating path; the others only judge."""
+
+    @property
+    def method(self) -> str:
+        """Registry name of the method."""
+        ...
+
+    @property
+    def stage(self) -> str:
+        """Registry name of the stage."""
+        ...
+
+    @property
+    def nets(self) -> Mapping[str, nn.Module]:
+        """The networks by player."""
+        ...
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """Players of the generating path."""
+        ...
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """In the order in which alternating updates happen."""
+        ...
+
+    @property
+    def view(self) -> DataView:
+        """The data view it trains on."""
+        ...
+
+    def init(self, rng: jax.Array, batch: Batch) -> dict[str, Variables]:
+        """Fresh variables for every player; traceable, so that it runs sharded under jit."""
+        ...
+
+    def forward(
+        self, variables: Mapping[str, Variables], batch: Batch, rng: jax.Array, *, train: bool
+    ) -> tuple[Outputs, dict[str, PyTree]]:
+        """The generating path: outputs, and the new batch statistics by player."""
+        ...
+
+    def frozen(self) -> dict[str, PyTree]:
+        """Parameters of the frozen networks that the losses use; loaded once, on the host."""
+        ...
+
+    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+        """Online metrics of one evaluation batch (`batch["mask"]` marks padding with 0); traceable."""
+        ...
+
+    def previews(self, outputs: Outputs, batch: Batch) -> Previews:
+        """Pictures of one evaluation batch, made on the host."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One network of a method as it is exported: a pure function of (variables, inputs).
+
+    `inputs` gives shapes with the letters of symbolic dimensions ("b" batch, "t" frames, "r" references).
+    """
+
+    name: str
+    stage: str
+    player: str
+    function: Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]]
+    inputs: Mapping[str, tuple[tuple[int | str, ...], Any]]
+    variables: Callable[[], Any]
+    """Shapes of the variables, by `jax.eval_shape`."""
+
+
+class Method(Protocol):
+    """A chain of stages that turns speech and a face into frames (inference only)."""
+
+    @property
+    def name(self) -> str:
+        """Registry name."""
+        ...
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """In order of the chain."""
+        ...
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Fields of `records.Controls` that it honours."""
+        ...
+
+    def programs(self, configs: Mapping[str, Any]) -> Sequence[Program]:
+        """What to export, from the task configs by stage."""
+        ...
+
+    def chain(self, configs: Mapping[str, Any], call: Callable[..., Any]) -> Any:
+        """The runnable chain; `call(program_name, inputs)` runs an exported program."""
+        ...

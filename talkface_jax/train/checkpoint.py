@@ -1,0 +1,394 @@
+"""Checkpoints: asynchronous, checksummed, and readable on any number of devices.
+
+Orbax writes the arrays; it has no integrity check of its own, so every leaf's CRC-32C goes beside them
+and is compared when they are read. A checkpoint appears by a rename once it is whole: a killed or failed
+write leaves a temporary folder, which is removed, and the checkpoints before it.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import google_crc32c
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from talkface_jax.config import TrainConfig
+from talkface_jax.errors import CheckpointError
+from talkface_jax.task import TrainState, Variables
+from talkface_jax.train.state import leaf_names
+
+FOLDER = "checkpoints"
+_TEMPORARY = ".orbax-checkpoint-tmp"
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """A state, and what was stored beside it (`data`: the data position)."""
+
+    state: TrainState
+    info: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one working directory, open for writing.
+
+    Args:
+      workdir: checkpoints go to its folder `checkpoints`.
+      config: how many stay, and which metric judges "best".
+    """
+
+    def __init__(self, workdir: pathlib.Path, config: TrainConfig):
+        self.directory = (workdir / FOLDER).resolve()
+        self._best = config.best_metric
+        with self._explain("opened"):
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=_preservation(config),
+                    cleanup_tmp_directories=True,
+                    enable_async_checkpointing=True,
+                ),
+            )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def latest_step(self) -> int | None:
+        """The newest whole checkpoint."""
+        steps = checkpoint_steps(self.directory)
+        return steps[-1] if steps else None
+
+    def path(self, step: int) -> pathlib.Path:
+        """Where the checkpoint of a step lies."""
+        return self.directory / str(step)
+
+    def save(
+        self, state: TrainState, info: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Starts writing; returns once the state may be changed.
+
+        Args:
+          state: on any sharding.
+          info: plain JSON values (data position, config, versions, lineage).
+          metrics: online metrics at this step, if it was evaluated.
+
+        Raises:
+          CheckpointError: this write or the one before it failed; earlier checkpoints are intact.
+        """
+        step = int(state.step)
+        self.wait()
+        if step in checkpoint_steps(self.directory):
+            return
+        leaves = _plain_leaves(state)
+        document = {
+            "info": {**info, "step": step, "metrics": dict(metrics or {})},
+            "crc32c": {name: _checksum(leaf) for name, leaf in leaves.items()},
+        }
+        judged = {self._best: metrics[self._best]} if metrics and self._best in metrics else None
+        with self._explain("written", step):
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(_seal(document))
+                ),
+                metrics=judged,
+            )
+
+    def wait(self) -> None:
+        """Blocks until everything is on disk.
+
+        Raises:
+          CheckpointError: a write failed; earlier checkpoints are intact.
+        """
+        with self._explain("written"):
+            self._manager.wait_until_finished()
+
+    def restore(self, target: TrainState, *, step: int) -> Restored:
+        """Reads a checkpoint into the shapes and shardings of `target` (see `sharding.with_shardings`).
+
+        Raises:
+          CheckpointError: it is damaged, or belongs to other networks.
+        """
+        document = _read_document(self.path(step))
+        wanted = leaf_names(target)
+        _compare_names(set(wanted), set(document["crc32c"]), self.path(step))
+        plain = {name: _plain_shape(leaf) for name, leaf in wanted.items()}
+        with _explain_damage(self.path(step)):
+            leaves = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(plain))
+            )["state"]
+        _verify(leaves, document["crc32c"], self.path(step))
+        restored = [_typed(leaves[name], leaf) for name, leaf in wanted.items()]
+        state = jax.tree.unflatten(jax.tree.structure(target), restored)
+        return Restored(state=state, info=document["info"])
+
+    def read_info(self, step: int) -> dict[str, Any]:
+        """What was stored beside the state.
+
+        Raises:
+          CheckpointError: it is damaged.
+        """
+        return _read_document(self.path(step))["info"]
+
+    def close(self) -> None:
+        """Waits for the last write and ends Orbax's threads."""
+        try:
+            self.wait()
+        finally:
+            # A failed write is reported once, by `wait`; closing must not hide it behind another.
+            with contextlib.suppress(Exception):
+                self._manager.close()
+
+    @contextlib.contextmanager
+    def _explain(self, what: str, step: int | None = None) -> Iterator[None]:
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except Exception as error:
+            self._remove_temporary()
+            last = self.latest_step
+            kept = f"{self.path(last)} is intact" if last is not None else "none was written before"
+            name = "a checkpoint" if step is None else f"the checkpoint of step {step}"
+            raise CheckpointError(
+                f"{name} in {self.directory} could not be {what} ({_reason(error)}); free disk space "
+                f"or permissions there and run the same command again ({kept})"
+            ) from error
+
+    def _remove_temporary(self) -> None:
+        if jax.process_index() == 0 and self.directory.is_dir():
+            for path in self.directory.iterdir():
+                if _TEMPORARY in path.name:
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def _preservation(config: TrainConfig) -> Any:
+    """Latest and best: Orbax's own `best_fn` with a limit would delete the latest."""
+    latest = checkpoint_managers.LatestN(n=config.keep_latest)
+    if not config.best_metric or config.keep_best < 1:
+        return latest
+    best = checkpoint_managers.BestN(
+        get_metric_fn=lambda metrics: metrics[config.best_metric],
+        reverse=config.best_mode == "min",
+        n=config.keep_best,
+        keep_checkpoints_without_metrics=False,
+    )
+    return checkpoint_managers.AnyPreservationPolicy([latest, best])
+
+
+def checkpoint_steps(directory: pathlib.Path) -> list[int]:
+    """Steps of the whole checkpoints in a folder, ascending."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+
+
+def choose_step(workdir: pathlib.Path, config: TrainConfig) -> int:
+    """The step of the best checkpoint by `best_metric`, or else of the latest.
+
+    Raises:
+      CheckpointError: there is none.
+    """
+    directory = workdir / FOLDER
+    steps = checkpoint_steps(directory)
+    if not steps:
+        raise CheckpointError(
+            f"{workdir} holds no checkpoint; train there first (talkface train --workdir={workdir})"
+        )
+    if not config.best_metric:
+        return steps[-1]
+    judged = {
+        step: metrics[config.best_metric]
+        for step in steps
+        if config.best_metric in (metrics := _read_document(directory / str(step))["info"]["metrics"])
+    }
+    if not judged:
+        return steps[-1]
+    pick = min if config.best_mode == "min" else max
+    return pick(judged, key=lambda step: judged[step])
+
+
+def load_params(
+    workdir: pathlib.Path, players: Sequence[str], *, step: int | None = None
+) -> tuple[dict[str, Variables], dict[str, Any]]:
+    """The variables of some players, on the host, without the optimisers' state.
+
+    Args:
+      workdir: a directory that training wrote.
+      players: names of players.
+      step: which checkpoint; by default the best by the run's `best_metric`, or else the latest.
+
+    Returns:
+      Variables by player (averaged parameters where the run keeps them), and the checkpoint's info with
+      `checkpoint` (its path) and `averaged` (players whose parameters are averages) added.
+
+    Raises:
+      CheckpointError: no checkpoint, a damaged one, or one without such a player.
+    """
+    if step is None:
+        step = choose_step(workdir, _stored_train_config(workdir))
+    path = (workdir / FOLDER / str(step)).resolve()
+    if not path.is_dir():
+        known = ", ".join(map(str, checkpoint_steps(path.parent))) or "none"
+        raise CheckpointError(f"{path} does not exist; checkpoints there: {known}")
+    document = _read_document(path)
+    names = sorted(document["crc32c"])
+    prefixes, averaged = _variable_prefixes(names, players, path)
+    wanted = [name for name in names if any(name.startswith(item) for item in prefixes)]
+    leaves = _read_leaves(path, wanted)
+    _verify(leaves, document["crc32c"], path)
+    variables: dict[str, Any] = {player: {"params": {}} for player in players}
+    for name, leaf in leaves.items():
+        prefix = next(item for item in prefixes if name.startswith(item))
+        player, collection = prefixes[prefix]
+        node = variables[player].setdefault(collection, {})
+        *parents, last = name.removeprefix(prefix).split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+    return variables, {**document["info"], "checkpoint": str(path), "averaged": averaged}
+
+
+def _stored_train_config(workdir: pathlib.Path) -> TrainConfig:
+    try:
+        stored = json.loads((workdir / "config.json").read_text())["train"]
+        return TrainConfig(best_metric=stored["best_metric"], best_mode=stored["best_mode"])
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{workdir / 'config.json'} is missing or damaged; point at a directory that training wrote"
+        ) from error
+
+
+def _variable_prefixes(
+    names: Sequence[str], players: Sequence[str], path: pathlib.Path
+) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Name prefix -> (player, collection), and the players whose averages are taken."""
+    stored = sorted({name.split(".")[1] for name in names if name.startswith("nets.")})
+    prefixes: dict[str, tuple[str, str]] = {}
+    averaged = []
+    for player in players:
+        if player not in stored:
+            raise CheckpointError(f"{path} has no player {player!r}; it has: {', '.join(stored)}")
+        params = f"nets.{player}.params."
+        if any(name.startswith(f"ema.{player}.") for name in names):
+            params = f"ema.{player}."
+            averaged.append(player)
+        prefixes[params] = (player, "params")
+        prefixes[f"nets.{player}.stats."] = (player, "batch_stats")
+    return prefixes, averaged
+
+
+def _read_leaves(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    with _explain_damage(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        stored = reader.metadata(path / "state").item_metadata
+        item = {name: stored[name] for name in names}
+        return reader.restore(
+            path / "state",
+            args=ocp.args.PyTreeRestore(
+                item=item,
+                restore_args={name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names},
+                partial_restore=True,
+            ),
+        )
+
+
+def _plain_leaves(state: TrainState) -> dict[str, jax.Array]:
+    """Arrays by name; typed random keys as their data."""
+    return {
+        name: jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        for name, leaf in leaf_names(state).items()
+    }
+
+
+def _plain_shape(leaf: Any) -> Any:
+    if not _is_key(leaf):
+        return leaf
+    data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
+    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=leaf.sharding)
+
+
+def _typed(leaf: jax.Array, like: Any) -> jax.Array:
+    return jax.random.wrap_key_data(leaf) if _is_key(like) else leaf
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _checksum(leaf: Any) -> int:
+    """CRC-32C of a whole array, the same on any sharding; collective where it spans processes."""
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        from jax.experimental import multihost_utils
+
+        leaf = multihost_utils.process_allgather(leaf, tiled=True)
+    array = np.ascontiguousarray(np.asarray(leaf))
+    return google_crc32c.value(array.tobytes())
+
+
+def _verify(leaves: Mapping[str, Any], expected: Mapping[str, int], path: pathlib.Path) -> None:
+    for name, leaf in leaves.items():
+        if _checksum(leaf) != expected[name]:
+            raise _damage(path, f"{name} differs from what was written")
+
+
+def _compare_names(wanted: set[str], stored: set[str], path: pathlib.Path) -> None:
+    if wanted == stored:
+        return
+    name = sorted(wanted ^ stored)[0]
+    side = "has no" if name in wanted else "also has"
+    raise CheckpointError(
+        f"{path} {side} {name}: it was written for other networks or optimisers; "
+        "use another --workdir or the version that wrote it"
+    )
+
+
+def _seal(document: dict[str, Any]) -> dict[str, Any]:
+    return {"document": document, "crc32c": google_crc32c.value(_canonical(document))}
+
+
+def _canonical(document: Any) -> bytes:
+    return json.dumps(document, sort_keys=True).encode()
+
+
+def _read_document(path: pathlib.Path) -> dict[str, Any]:
+    """The sealed JSON beside the arrays."""
+    try:
+        sealed = json.loads((path / "meta" / "metadata").read_text())
+        document = sealed["document"]
+        intact = google_crc32c.value(_canonical(document)) == sealed["crc32c"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damage(path, f"its description cannot be read: {_reason(error)}") from error
+    if not intact:
+        raise _damage(path, "its description differs from what was written")
+    return document
+
+
+@contextlib.contextmanager
+def _explain_damage(path: pathlib.Path) -> Iterator[None]:
+    """Orbax and TensorStore raise many types for a damaged file; all of them mean the same here."""
+    try:
+        yield
+    except Exception as error:
+        raise _damage(path, f"it cannot be read: {_reason(error)}") from error
+
+
+def _damage(path: pathlib.Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is damaged ({what}); delete that folder and run again to go on from an earlier one"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:200]} …"

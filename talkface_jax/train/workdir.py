@@ -1,0 +1,75 @@
+"""The working directory of a run and the config it belongs to."""
+
+import json
+import os
+import pathlib
+
+import jax
+
+from talkface_jax import config as config_module
+from talkface_jax.config import ExperimentConfig
+from talkface_jax.errors import CheckpointError, ConfigError
+
+CONFIG_FILE = "config.json"
+CHANGEABLE = frozenset(
+    {
+        "train.steps",
+        "train.log_every",
+        "train.eval_every",
+        "train.preview_every",
+        "train.checkpoint_every",
+        "data.threads",
+        "data.prefetch",
+        "data.cache_mb",
+        "mesh.data",
+        "mesh.fsdp",
+        "mesh.min_shard_size",
+    }
+)
+"""Fields that may differ when a run is continued: they change neither networks nor batches."""
+
+
+def prepare_workdir(workdir: pathlib.Path, config: ExperimentConfig) -> None:
+    """Makes the directory and writes its config, or checks that it belongs to this config.
+
+    Raises:
+      CheckpointError: it belongs to another config (the fields are named) or cannot be written.
+    """
+    path = workdir / CONFIG_FILE
+    text = config_module.dumps(config)
+    if path.exists():
+        try:
+            stored = config_module.load_json(path)
+        except ConfigError as error:
+            raise CheckpointError(f"{error}") from error
+        changed = config_module.differences(stored, json.loads(text))
+        fixed = [name for name in changed if name not in CHANGEABLE]
+        if fixed:
+            raise CheckpointError(
+                f"{workdir} belongs to another config (it differs in {', '.join(fixed)}); "
+                "use another --workdir or the values in its config.json"
+            )
+    if jax.process_index() == 0:
+        _write(path, text)
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices("workdir is prepared")
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror}); use a --workdir on a disk with room "
+            "that you may write"
+        ) from error

@@ -1,0 +1,41 @@
+"""Shared fixtures. The compilation cache makes second runs of every jitted test cheap."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import platformdirs
+import pytest
+
+DATA = pathlib.Path(__file__).parent / "data"
+REPOSITORY = pathlib.Path(__file__).parents[1]
+
+
+def pytest_configure(config):
+    """Turns on JAX's persistent compilation cache for this process and for its children."""
+    cache = pathlib.Path(
+        os.environ.setdefault(
+            "JAX_COMPILATION_CACHE_DIR",
+            str(platformdirs.user_cache_path("talkface_jax") / "test-compilation"),
+        )
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> pathlib.Path:
+    """Real and vendored media of the tests."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def repository() -> pathlib.Path:
+    """The checkout."""
+    return REPOSITORY

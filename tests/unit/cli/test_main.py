@@ -1,0 +1,37 @@
+"""The command line as a user meets it: help, mistakes, exit codes."""
+
+import pytest
+
+from talkface_jax.cli import main as cli
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help_with_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert f"talkface {command}" in text.split("example")[-1]
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_unknown_flag_is_refused_with_the_way_out(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["doctor", "--verbos"])
+    assert stop.value.code == 2
+    assert "talkface doctor --help" in capsys.readouterr().err
+
+
+def test_config_overrides_are_for_commands_with_a_config(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["doctor", "--config.seed=3"])
+    assert stop.value.code == 2
+
+
+def test_a_mistake_is_one_sentence_and_status_1(capsys, tmp_path):
+    status = cli.main(["train", "--config=configs/none.py", f"--workdir={tmp_path / 'w'}"])
+    error = capsys.readouterr().err
+    assert status == 1
+    assert error.count("\n") == 1
+    assert "configs/none.py" in error
+    assert not (tmp_path / "w").exists()

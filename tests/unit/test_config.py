@@ -1,0 +1,68 @@
+"""Loading, overriding, validating and dumping of experiment configs."""
+
+import dataclasses
+import json
+
+import pytest
+
+from talkface_jax import config as config_module
+from talkface_jax.errors import ConfigError
+from talkface_jax.methods import registry
+
+MOTION = "configs/iplap/motion.py"
+
+
+def _load(repository, *overrides, file=MOTION, arg="tiny"):
+    values = config_module.parse_flags([f"--config={repository / file}:{arg}", *overrides])
+    cls = registry.task_class(values["method"], values["stage"]).config_class
+    return config_module.freeze(values, task_class=cls)
+
+
+def test_overrides_reach_their_field(repository):
+    config = _load(repository, "--config.optim.lr=3e-4", "--config.train.steps=7")
+    assert (config.optim.lr, config.train.steps) == (3e-4, 7)
+
+
+def test_frozen_after_load(repository):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        _load(repository).train.steps = 3
+
+
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("--config.optim.lrr=3e-4", "lrr"),
+        ("--config.data.batch_size=many", "batch_size"),
+        ("--config.task.net.head=sideways", "net.head"),
+        ("--config.data.batch_size=0", "data.batch_size"),
+        ("--config.optim.lr=0.0", "optim"),
+    ],
+)
+def test_wrong_field_or_value_is_named(repository, override, field):
+    with pytest.raises(ConfigError, match=field):
+        _load(repository, override)
+
+
+def test_missing_file_is_named():
+    with pytest.raises(ConfigError, match="nowhere"):
+        config_module.parse_flags(["--config=configs/nowhere.py"])
+
+
+def test_dump_and_load_give_the_same_config(repository):
+    config = _load(repository)
+    values = json.loads(config_module.dumps(config))
+    assert config_module.freeze(values, task_class=type(config.task)) == config
+
+
+def test_unknown_field_in_a_dump_is_named(repository):
+    config = _load(repository)
+    values = json.loads(config_module.dumps(config))
+    values["task"]["net"]["wings"] = 2
+    with pytest.raises(ConfigError, match="wings"):
+        config_module.freeze(values, task_class=type(config.task))
+
+
+def test_differences_names_only_what_differs(repository):
+    old = config_module.to_dict(_load(repository))
+    new = config_module.to_dict(_load(repository, "--config.optim.lr=0.5", "--config.seed=9"))
+    assert config_module.differences(old, new) == ["optim.lr", "seed"]

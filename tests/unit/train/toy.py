@@ -1,0 +1,192 @@
+"""Toy stages for the tests of the training code: one player with L1, and a GAN with BatchNorm."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from talkface_jax.metrics.base import Average
+from talkface_jax.task import Objective, Previews, Update
+
+FEATURES = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class ToyConfig:
+    """Width of the toy's networks."""
+
+    width: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    name: str
+    function: Callable[[Any], jax.Array]
+    weight: float = 1.0
+
+    def weight_at(self, step):
+        return self.weight
+
+    def __call__(self, context):
+        return self.function(context)
+
+
+class Generator(nn.Module):
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        x = nn.Dense(self.width)(x)
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+        x = nn.Dropout(0.1, deterministic=not train)(nn.relu(x))
+        return nn.Dense(FEATURES)(x)
+
+
+class Judge(nn.Module):
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(self.width)(x)
+        x = nn.BatchNorm(use_running_average=False, momentum=0.9)(x)
+        return nn.Dense(1)(nn.leaky_relu(x, 0.2))
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    name: str = "toy"
+    window: int = 1
+
+    def spec(self, batch_size):
+        shape = jax.ShapeDtypeStruct((batch_size, FEATURES), jnp.float32)
+        return {"x": shape, "y": shape}
+
+    def sample(self, segment, start, rng, *, train):
+        raise NotImplementedError
+
+
+def l1(context):
+    return jnp.abs(context.outputs["image"] - context.batch["y"]).mean()
+
+
+def fool(context):
+    return ((context.apply["disc"](context.outputs["image"]) - 1) ** 2).mean()
+
+
+def judge(context):
+    real = context.apply["disc"](context.batch["y"])
+    fake = context.apply["disc"](context.outputs["image"])
+    return 0.5 * (((real - 1) ** 2).mean() + (fake**2).mean())
+
+
+class L1Task:
+    """One player, one term."""
+
+    config_class = ToyConfig
+    method, stage = "toy", "l1"
+    generators = ("net",)
+    view = View()
+
+    def __init__(self, config=ToyConfig()):  # noqa: B008
+        self.config = config
+        self.nets = {"net": Generator(config.width)}
+        self.objectives = (Objective("net", (Term("l1", l1),)),)
+
+    def init(self, rng, batch):
+        return {
+            "net": self.nets["net"].init({"params": rng}, batch["x"], train=False),
+            **{
+                name: self.nets[name].init({"params": rng}, batch["y"])
+                for name in self.nets
+                if name != "net"
+            },
+        }
+
+    def forward(self, variables, batch, rng, *, train):
+        if not train:
+            return {"image": self.nets["net"].apply(variables["net"], batch["x"], train=False)}, {}
+        image, new = self.nets["net"].apply(
+            variables["net"], batch["x"], train=True, rngs={"dropout": rng}, mutable=["batch_stats"]
+        )
+        count = jnp.zeros((len(batch["x"]),), jnp.int32)
+        return {"image": image, "count": count}, {"net": new["batch_stats"]}
+
+    def frozen(self):
+        return {}
+
+    def metrics(self, outputs, batch):
+        error = jnp.abs(outputs["image"] - batch["y"]).mean(-1)
+        return {"l1": Average.of(error, batch["mask"])}
+
+    def previews(self, outputs, batch):
+        strip = np.zeros((3, 8, 8, 3), np.uint8)
+        strip[1:, 2:6] = 255
+        return Previews(
+            images={"grid": strip[1]},
+            videos={"strip": strip},
+            audio={"tone": np.sin(np.arange(1600, dtype=np.float32))},
+        )
+
+
+class GanTask(L1Task):
+    """A generator with L1 and LSGAN terms against a judge with BatchNorm."""
+
+    stage = "gan"
+
+    def __init__(self, config=ToyConfig(), *, update=Update.SIMULTANEOUS, every=1, first="net"):  # noqa: B008
+        super().__init__(config)
+        self.nets = {**self.nets, "disc": Judge(config.width)}
+        generator = Objective("net", (Term("l1", l1), Term("fool", fool, 0.3)), update=update)
+        critic = Objective("disc", (Term("judge", judge),), update=update, every=every)
+        self.objectives = (generator, critic) if first == "net" else (critic, generator)
+
+
+class ToySource:
+    """Batches that depend on the seed and the position alone; the position is the state."""
+
+    lineage = {"dataset": "toy", "licence": "none", "manifest": "0"}
+
+    def __init__(self, *, poison=None, delay=0.0):
+        self.poison, self.delay = poison, delay
+
+    def train(self, view, *, batch_size, seed):
+        return _Batches(batch_size, seed, self.poison, self.delay)
+
+    def evaluation(self, view, *, batch_size):
+        for index in range(2):
+            yield {**make_batch(batch_size, 1000 + index), "mask": np.ones(batch_size, np.float32)}
+
+
+class _Batches:
+    def __init__(self, batch_size, seed, poison, delay):
+        self.batch_size, self.seed, self.poison, self.delay = batch_size, seed, poison, delay
+        self.position = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        import time
+
+        time.sleep(self.delay)
+        batch = make_batch(self.batch_size, self.seed * 7919 + self.position)
+        if self.poison == self.position:
+            batch["y"] = np.full_like(batch["y"], np.nan)
+        self.position += 1
+        return batch
+
+    def get_state(self):
+        return {"position": self.position}
+
+    def set_state(self, state):
+        self.position = state["position"]
+
+
+def make_batch(batch_size, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((batch_size, FEATURES), np.float32)
+    return {"x": x, "y": np.tanh(x[:, ::-1]).copy()}
