@@ -248,7 +248,8 @@ def _cylinder(person: Person, surface: dict[str, np.ndarray]) -> np.ndarray:
     strands = hair_colour * np.clip(tone, 0.25, 2)[..., None] * 0.9
     colour += (strands - colour) * hair[..., None]
     gloss += (1.1 * streak - gloss) * hair
-    shirt = linear(tuple(rng.uniform(0.15, 0.75, 3)))
+    tint = rng.uniform(0.15, 0.75, 3)
+    shirt = linear(tuple(0.5 * tint + 0.5 * tint.mean()))
     collar = surface["y"] + 0.12 * np.cos(surface["angle"] * 1.0) + 0.03
     cloth = smoothstep(-1.20, -1.22, collar) * smoothstep(-0.9, -1.0, surface["height"])
     weave = 0.9 + 0.2 * _noise(rng, 320, 512)

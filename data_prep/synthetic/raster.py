@@ -10,7 +10,10 @@ import numba
 import numpy as np
 
 FAR = 1e9
-_JIT = {"cache": True, "fastmath": False, "nogil": True}
+_JIT = {"cache": True, "nogil": True}
+_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+_CREVICE = np.float32(0.35)  # key light that still reaches a fully occluded point that it sees
+_SOFT = np.float32(0.35)  # wrap of green and blue relative to red
 
 
 @numba.njit(**_JIT)
@@ -141,14 +144,14 @@ def vertex_light(view, depth, bias, radius):
 def _channel(k, atlas, corner, lip, blend, key, wrap, fill, up, occlusion, visible, shine, lights):
     """One linear colour channel: hemisphere ambient, wrapped key light, fill light, highlight."""
     x, y, fx, fy = corner
-    above = atlas[y, x, k] * (1 - fx) + atlas[y, x + 1, k] * fx
-    below = atlas[y + 1, x, k] * (1 - fx) + atlas[y + 1, x + 1, k] * fx
-    albedo = above * (1 - fy) + below * fy
+    above = atlas[y, x, k] + (atlas[y, x + 1, k] - atlas[y, x, k]) * fx
+    below = atlas[y + 1, x, k] + (atlas[y + 1, x + 1, k] - atlas[y + 1, x, k]) * fx
+    albedo = above + (below - above) * fy
     albedo += (lip[k] - albedo) * blend
-    direct = max((key + wrap) / (1 + wrap), np.float32(0)) * visible
+    direct = max((key + wrap) / (_ONE + wrap), _ZERO) * visible
     sky = lights[3, k] + (lights[2, k] - lights[3, k]) * up
     ambient = (sky + fill * lights[1, k]) * occlusion
-    crevice = np.float32(0.35) + np.float32(0.65) * occlusion
+    crevice = _CREVICE + (_ONE - _CREVICE) * occlusion
     return albedo * (ambient + direct * lights[0, k] * crevice) + shine * lights[0, k] * occlusion
 
 
@@ -156,24 +159,26 @@ def _channel(k, atlas, corner, lip, blend, key, wrap, fill, up, occlusion, visib
 def _light(value, atlas, material, lights, directions, lip):
     """Colour of one sample. Red wraps further round the terminator than green and blue, as in skin."""
     nx, ny, nz = value[0], value[1], value[2]
-    scale = np.float32(1) / (math.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-6))
+    scale = _ONE / np.float32(math.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-9)))
     nx, ny, nz = nx * scale, ny * scale, nz * scale
-    column = min(max(value[3], np.float32(0)), np.float32(atlas.shape[1] - 2))
-    row = min(max(value[4], np.float32(0)), np.float32(atlas.shape[0] - 2))
+    column = min(max(value[3], _ZERO), np.float32(atlas.shape[1] - 2))
+    row = min(max(value[4], _ZERO), np.float32(atlas.shape[0] - 2))
     x, y = int(column), int(row)
-    corner = (x, y, np.float32(column - x), np.float32(row - y))
+    corner = (x, y, column - np.float32(x), row - np.float32(y))
     blend, occlusion, visible = value[5], value[6], value[7]
     lx, ly, lz = directions[0, 0], directions[0, 1], directions[0, 2]
     key = nx * lx + ny * ly + nz * lz
-    fill = max(nx * directions[1, 0] + ny * directions[1, 1] + nz * directions[1, 2], np.float32(0))
-    up = np.float32(0.5) + np.float32(0.5) * ny
-    shine = np.float32(0)
-    if key > 0:
-        half = (key + nz) / math.sqrt(np.float32(2) + np.float32(2) * lz)
-        gloss = material[0] * (atlas[y, x, 3] + blend)
-        shine = np.float32(gloss * max(half, np.float32(0)) ** material[1] * visible)
+    fill = max(nx * directions[1, 0] + ny * directions[1, 1] + nz * directions[1, 2], _ZERO)
+    up = _HALF + _HALF * ny
+    shine = _ZERO
+    if key > _ZERO:
+        # The eye is far away, so the half vector is (light + z) / |light + z|.
+        shine = max((key + nz) / np.float32(math.sqrt(_TWO + _TWO * lz)), _ZERO)
+        for _ in range(int(material[1])):
+            shine *= shine
+        shine *= material[0] * (atlas[y, x, 3] + blend) * visible
     wrap = material[2]
-    soft = np.float32(0.35) * wrap
+    soft = _SOFT * wrap
     return (
         _channel(0, atlas, corner, lip, blend, key, wrap, fill, up, occlusion, visible, shine, lights),
         _channel(1, atlas, corner, lip, blend, key, soft, fill, up, occlusion, visible, shine, lights),
@@ -181,41 +186,67 @@ def _light(value, atlas, material, lights, directions, lip):
     )
 
 
+@numba.njit(inline="always", **_JIT)
+def _add_sample(value, weights, y, x, corner, attributes, share):
+    """Adds the interpolated attributes of one sample, times `share`, to `value`."""
+    w0, w1 = weights[y, x, 0], weights[y, x, 1]
+    w2 = _ONE - w0 - w1
+    w0, w1, w2 = w0 * share, w1 * share, w2 * share
+    for k in range(8):
+        value[k] += (
+            w0 * attributes[corner[0], k] + w1 * attributes[corner[1], k] + w2 * attributes[corner[2], k]
+        )
+
+
 @numba.njit(**_JIT)
 def shade(
-    ids, weights, triangles, attributes, parts, atlas, materials, lights, directions, lip, background, samples
+    ids, weights, triangles, attributes, parts, atlas, materials, lights, directions, lip, background
 ):
-    """Linear colour (h, w, 3), averaged over samples x samples subpixels.
+    """Linear colour (h, w, 3) from a z-buffer of twice the height and width.
+
+    A pixel whose four samples show one part is shaded once from their mean attributes; at edges each
+    sample is shaded.
 
     attributes (n, 8): normal 3, atlas column and row, lip mask, occlusion, key-light visibility.
-    atlas (rows, columns, 4): linear albedo and gloss. materials (parts, 3): highlight strength and exponent,
-    wrap. lights (4, 3): colours of key, fill, sky and ground. directions (2, 3): towards key and fill.
+    atlas (rows, columns, 4): linear albedo and gloss. materials (parts, 3): highlight strength, log2 of its
+    exponent, wrap. lights (4, 3): colours of key, fill, sky and ground. directions (2, 3): towards key and
+    fill.
     """
     height, width = background.shape[:2]
     image = np.empty((height, width, 3), np.float32)
     value = np.empty(8, np.float32)
-    share = np.float32(1.0 / (samples * samples))
+    quarter = np.float32(0.25)
     for row in range(height):
         for column in range(width):
-            red, green, blue = np.float32(0), np.float32(0), np.float32(0)
-            for sub in range(samples * samples):
-                y, x = row * samples + sub // samples, column * samples + sub % samples
-                t = ids[y, x]
+            y, x = 2 * row, 2 * column
+            a, b, c, d = ids[y, x], ids[y, x + 1], ids[y + 1, x], ids[y + 1, x + 1]
+            if a < 0 and b < 0 and c < 0 and d < 0:
+                image[row, column] = background[row, column]
+                continue
+            one = a >= 0 and b >= 0 and c >= 0 and d >= 0
+            one = one and parts[a] == parts[b] and parts[a] == parts[c] and parts[a] == parts[d]
+            if one:
+                value[:] = _ZERO
+                for t, dy, dx in ((a, 0, 0), (b, 0, 1), (c, 1, 0), (d, 1, 1)):
+                    _add_sample(value, weights, y + dy, x + dx, triangles[t], attributes, quarter)
+                colour = _light(value, atlas, materials[parts[a]], lights, directions, lip)
+                image[row, column, 0] = colour[0]
+                image[row, column, 1] = colour[1]
+                image[row, column, 2] = colour[2]
+                continue
+            image[row, column] = _ZERO
+            for t, dy, dx in ((a, 0, 0), (b, 0, 1), (c, 1, 0), (d, 1, 1)):
                 if t < 0:
-                    red += background[row, column, 0]
-                    green += background[row, column, 1]
-                    blue += background[row, column, 2]
-                    continue
-                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                w0, w1 = weights[y, x, 0], weights[y, x, 1]
-                w2 = np.float32(1) - w0 - w1
-                for k in range(8):
-                    value[k] = w0 * attributes[a, k] + w1 * attributes[b, k] + w2 * attributes[c, k]
-                r, g, b_ = _light(value, atlas, materials[parts[t]], lights, directions, lip)
-                red += r
-                green += g
-                blue += b_
-            image[row, column, 0] = red * share
-            image[row, column, 1] = green * share
-            image[row, column, 2] = blue * share
+                    colour = (
+                        background[row, column, 0],
+                        background[row, column, 1],
+                        background[row, column, 2],
+                    )
+                else:
+                    value[:] = _ZERO
+                    _add_sample(value, weights, y + dy, x + dx, triangles[t], attributes, _ONE)
+                    colour = _light(value, atlas, materials[parts[t]], lights, directions, lip)
+                image[row, column, 0] += quarter * colour[0]
+                image[row, column, 1] += quarter * colour[1]
+                image[row, column, 2] += quarter * colour[2]
     return image

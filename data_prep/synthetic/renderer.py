@@ -12,14 +12,15 @@ from data_prep.synthetic.mesh import PARTS, HeadModel
 from data_prep.synthetic.paint import HAIR_STYLES, Paint, paint, smoothstep
 from data_prep.synthetic.scene import Scene
 
-SAMPLES = 2
+SAMPLES = 2  # per pixel and axis; `raster.shade` counts on it
 _SHADOW_SIZE, _SHADOW_SPAN, _SHADOW_BIAS, _SHADOW_RADIUS = 256, 3.4, 0.045, 3
 # Teeth and tongue are set back, or they poke through the lips; both rows move towards the chin, so that
 # the upper one shows in a smile and the lower one less.
+_INNER = (PARTS.index("teeth"), PARTS.index("tongue"))
 _INNER_BACK, _UPPER_DOWN, _LOWER_DOWN, _BETWEEN_ROWS = 0.05, 0.02, 0.03, -0.48
-# Highlight strength, highlight exponent, wrap of the diffuse light; one row for each of `PARTS`.
+# Highlight strength, log2 of its exponent, wrap of the diffuse light; one row for each of `PARTS`.
 _MATERIALS = np.array(
-    [[0.10, 16, 0.35], [0.90, 120, 0.20], [0.12, 40, 0.20], [0.06, 20, 0.30]], np.float32
+    [[0.10, 4, 0.35], [0.90, 7, 0.20], [0.12, 5, 0.20], [0.06, 4, 0.30]], np.float32
 )
 # Floor of the resting occlusion: teeth and tongue see nothing at rest, but light when the mouth opens.
 _OCCLUSION_FLOOR = np.array([0.05, 0.55, 0.40, 0.12], np.float32)
@@ -51,7 +52,7 @@ def _inner_shift(model: HeadModel) -> np.ndarray:
     shift = np.zeros_like(model.template)
     teeth = model.vertex_parts == PARTS.index("teeth")
     upper = model.template[:, 1] > _BETWEEN_ROWS
-    shift[teeth | (model.vertex_parts == PARTS.index("tongue")), 2] = -_INNER_BACK
+    shift[np.isin(model.vertex_parts, _INNER), 2] = -_INNER_BACK
     shift[teeth & upper, 1] = -_UPPER_DOWN
     shift[teeth & ~upper, 1] = -_LOWER_DOWN
     return shift
@@ -61,7 +62,7 @@ def _occlusion(model: HeadModel) -> np.ndarray:
     """Share of the sky: as measured at rest, but no less than a floor; side teeth are darker."""
     floor = _OCCLUSION_FLOOR[model.vertex_parts]
     side = smoothstep(0.08, 0.20, np.abs(model.template[:, 0]))
-    floor = floor * np.where(model.vertex_parts == PARTS.index("teeth"), 1 - 0.85 * side, 1)
+    floor = floor * np.where(model.vertex_parts == PARTS.index("teeth"), 1 - 0.93 * side, 1)
     return np.maximum(model.masks["occlusion"], floor).astype(np.float32)
 
 
@@ -108,7 +109,10 @@ def _key_light(head: Head, points: np.ndarray, scene: Scene) -> np.ndarray:
     view[:, :2] = (view[:, :2] / _SHADOW_SPAN + 0.5) * _SHADOW_SIZE
     depth = np.full((_SHADOW_SIZE, _SHADOW_SIZE), raster.FAR, np.float32)
     raster.fill_depth(view, head.model.triangles, depth)
-    return raster.vertex_light(view, depth, _SHADOW_BIAS, _SHADOW_RADIUS)
+    light = raster.vertex_light(view, depth, _SHADOW_BIAS, _SHADOW_RADIUS)
+    inner = np.isin(head.model.vertex_parts, _INNER)
+    light[inner] *= np.minimum(2 * head.occlusion[inner], 1)
+    return light
 
 
 def tone_map(image: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
@@ -139,6 +143,6 @@ def render(head: Head, points: Float32[np.ndarray, "n 3"], scene: Scene) -> UInt
     ).astype(np.float32)
     image = raster.shade(
         ids, weights, model.triangles, attributes, model.parts, looks.atlas, _MATERIALS,
-        scene.lights, scene.directions, looks.lip_colour, scene.background, SAMPLES,
+        scene.lights, scene.directions, looks.lip_colour, scene.background,
     )  # fmt: skip
     return tone_map(cv2.max(image, 0.0))

@@ -51,7 +51,7 @@ def describe(config) -> dict:
 
     players = {}
     for name, item in variables.items():
-        transform = optim.make_optimizer(config.optim_of(name), steps=config.train.steps)
+        transform = optim.make_transform(config.optim_of(name), updates=config.train.steps)
         state = jax.eval_shape(transform.init, item["params"])
         players[name] = {
             "parameters": int(sum(np.prod(x.shape) for x in jax.tree.leaves(item["params"]))),

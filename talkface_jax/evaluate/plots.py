@@ -87,9 +87,10 @@ def lag_plot(summaries: Mapping[str, scores.RowSummary]) -> str:
             axes.plot(lags, row.lag_curve, label=name, color=colour, linewidth=width)
         axes.axvline(0, color="#d1d5db", linewidth=1, zorder=0)
         axes.set_xlim(-sync.MAX_LAG, sync.MAX_LAG)
+        axes.set_xticks(range(-sync.MAX_LAG, sync.MAX_LAG + 1, 2))
         axes.set_xlabel("prediction late by, frames (40 ms)")
         axes.set_ylabel("correlation")
-        if axes.lines:
+        if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
     return _svg(draw, width=5.8, height=2.4)
@@ -109,7 +110,7 @@ def opening_plot(truth: np.ndarray, pred: np.ndarray) -> str:
         axes.set_xlim(0, max(len(truth), len(pred), 2) / FPS)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("time, s")
-        axes.set_ylabel("opening, % eye dist.")
+        axes.set_ylabel("opening, %")
         axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 
     return _svg(draw, width=9.0, height=1.9)

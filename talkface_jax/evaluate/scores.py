@@ -60,12 +60,12 @@ class MetricInfo:
 
 
 METRICS: Mapping[str, MetricInfo] = {
-    "lip_distance": MetricInfo("Lip distance (40 points)", "% eye distance", "lower", 2),
-    "jaw_distance": MetricInfo("Jaw distance (17 points)", "% eye distance", "lower", 2),
-    "face_distance": MetricInfo("Face distance (131 points)", "% eye distance", "lower", 2),
-    "opening_correlation": MetricInfo("Mouth-opening correlation", "", "higher", 2),
+    "lip_distance": MetricInfo("Lips (40 points)", "% of eye distance", "lower", 2),
+    "jaw_distance": MetricInfo("Jaw (17 points)", "% of eye distance", "lower", 2),
+    "face_distance": MetricInfo("Face (131 points)", "% of eye distance", "lower", 2),
+    "opening_correlation": MetricInfo("Opening correlation", "", "higher", 2),
     "lag": MetricInfo("Lag", "frames", "0", 0),
-    "deviation": MetricInfo("Deviation, predicted / true", "", "1", 2, bootstrap.median),
+    "deviation": MetricInfo("Opening deviation", "pred / true", "1", 2, bootstrap.median),
     "psnr_face": MetricInfo("PSNR, face", "dB", "higher", 2),
     "ssim_face": MetricInfo("SSIM, face", "", "higher", 3),
     "psnr_mouth": MetricInfo("PSNR, mouth", "dB", "higher", 2),
@@ -193,7 +193,9 @@ def table_order(names: Sequence[str]) -> list[str]:
 
 def _summary(clips: Sequence[ClipScore], failed: int, *, seed: int) -> RowSummary:
     present = {name for clip in clips for name in clip.values}
-    curves = np.asarray([clip.lag_curve for clip in clips]).reshape(len(clips), -1)
+    curves = np.asarray([clip.lag_curve for clip in clips]).reshape(
+        len(clips), 2 * sync.MAX_LAG + 1
+    )
     metrics = {}
     for name, info in METRICS.items():
         if name == "lag" and "lag" in present:
@@ -252,8 +254,10 @@ def summarise(
     )
 
 
-def format_value(name: str, value: float) -> str:
-    """A metric's number as shown in tables; a dash where there is none."""
+def format_value(name: str, value: float, *, digits: int | None = None) -> str:
+    """A metric's number as shown in tables (with its usual digits); a dash where there is none."""
     if not math.isfinite(value):
         return "–"
-    return f"{value:+.0f}" if name == "lag" else f"{value:.{METRICS[name].digits}f}"
+    if name == "lag":
+        return f"{value:+.0f}" if value else "0"
+    return f"{value:.{METRICS[name].digits if digits is None else digits}f}"

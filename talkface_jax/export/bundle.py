@@ -90,7 +90,9 @@ def write_bundle(
     """
     for program in programs:
         if program.player not in variables:
-            raise WeightsError(f"no weights of {program.player} were given; export a checkpoint of it")
+            raise WeightsError(
+                f"no weights of {program.player} were given; export a checkpoint of it"
+            )
         exporting.check_weights(program, variables[program.player])
     _check_target(out)
     try:

@@ -33,7 +33,10 @@ class Bundle:
     """A loaded bundle: `manifest`, `configs` (nested dicts by stage) and `call`."""
 
     def __init__(
-        self, manifest: writing.Manifest, configs: Mapping[str, Any], programs: Mapping[str, _Loaded]
+        self,
+        manifest: writing.Manifest,
+        configs: Mapping[str, Any],
+        programs: Mapping[str, _Loaded],
     ) -> None:
         self.manifest = manifest
         self.configs = configs
@@ -65,12 +68,11 @@ class Bundle:
         bucket = min(fitting) if fitting else 1 << max(0, batch - 1).bit_length()
         program.buckets.add(bucket)
         padded = {
-            key: _pad(value, program.inputs[key][0], bucket - batch) for key, value in inputs.items()
+            key: _pad(value, program.inputs[key][0], bucket - batch)
+            for key, value in inputs.items()
         }
         outputs = program.function(program.weights, padded)
-        return {
-            key: _cut(value, program.outputs[key][0], batch) for key, value in outputs.items()
-        }
+        return {key: _cut(value, program.outputs[key][0], batch) for key, value in outputs.items()}
 
 
 def load_bundle(path: pathlib.Path) -> Bundle:
@@ -84,7 +86,9 @@ def load_bundle(path: pathlib.Path) -> Bundle:
     for name, expected in manifest.files.items():
         file = path / name
         if pathlib.PurePath(name).name != name or not file.is_file():
-            raise WeightsError(f"{file} is missing from the bundle; export or copy the bundle again")
+            raise WeightsError(
+                f"{file} is missing from the bundle; export or copy the bundle again"
+            )
         if writing.digest(file) != expected:
             raise WeightsError(
                 f"{file} was altered (its sha256 is not the manifest's); export or copy the bundle again"

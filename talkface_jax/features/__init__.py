@@ -1,0 +1,1 @@
+"""Audio features, each with a version and a cache key."""

@@ -1,8 +1,8 @@
 """Log-mel spectrogram of IP-LAP (and of the Wav2Lip family), 80 rows a second.
 
-16 kHz mono; pre-emphasis 0.97; STFT of 800-sample Hann windows, hop 200, zeros beyond the ends; 80 Slaney
-mel bands from 55 to 7600 Hz; decibels relative to 20 dB, mapped from [-100, 0] to [-4, 4] and clipped.
-NumPy only; the filter bank is librosa's, stored.
+16 kHz mono; pre-emphasis 0.97; STFT of 800-sample Hann windows, hop 200, zeros beyond the ends; 80
+Slaney mel bands from 55 to 7600 Hz; decibels relative to 20 dB, mapped from [-100, 0] to [-4, 4]
+and clipped. NumPy only; the filter bank is librosa's, stored.
 """
 
 import functools
@@ -35,7 +35,7 @@ def _filters() -> Float32[np.ndarray, "80 401"]:
 
 @functools.cache
 def cache_key() -> str:
-    """Changes with anything that changes the feature: name, version and a hash of the filter bank."""
+    """Changes with whatever changes the feature: name, version, hash of the filter bank."""
     digest = hashlib.sha256(_filters().tobytes()).hexdigest()[:12]
     return f"{NAME}-v{VERSION}-{digest}"
 

@@ -1,0 +1,1 @@
+"""Landmark schemes, crop boxes, alignment and measures; NumPy only."""

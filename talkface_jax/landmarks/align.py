@@ -49,7 +49,7 @@ def fit_affine(
 def fit_similarity(
     source: Float[np.ndarray, "*b n 2"], target: Float[np.ndarray, "*b n 2"]
 ) -> Float64[np.ndarray, "*b 3 2"]:
-    """The rotation, uniform scale and shift of `source` nearest to `target`; leading axes broadcast.
+    """The rotation, scale and shift of `source` nearest to `target`; leading axes broadcast.
 
     No reflection (Umeyama 1991; in the plane it has this closed form).
     """
@@ -82,7 +82,7 @@ def static_mouth(
     reference_content: Float[np.ndarray, "r 57 2"],
     pose: Float[np.ndarray, "t 74 2"],
 ) -> Float32[np.ndarray, "t 57 2"]:
-    """The mean reference, affinely aligned to each frame by its pose points: a mouth that never moves."""
+    """The mean reference, affinely aligned to each frame by its pose points: a still mouth."""
     maps = fit_affine(reference_pose.mean(0), pose)
     return apply_affine(reference_content.mean(0), maps).astype(np.float32)
 

@@ -1,8 +1,9 @@
 """Crop boxes of a face over time, and coordinates relative to them.
 
-A box is x0, y0, x1, y1 in pixels. Training and synthesis cut their crops with the same functions and the
-same margin, which is relative to the box: a margin in pixels (as released with IP-LAP) changes with the
-resolution, and a different one at inference makes lips shake.
+A box is x0, y0, x1, y1 in pixels. Training and synthesis cut their crops with the same functions
+and the
+same margin, which is relative to the box: a margin in pixels (as released with IP-LAP) changes with
+  the resolution, and a different one at inference makes lips shake.
 """
 
 import dataclasses
@@ -45,8 +46,9 @@ def crop_boxes(
 ) -> Float32[np.ndarray, "t 4"]:
     """Crop boxes around the points: size * (1 + margin), smoothed over time.
 
-    Frames without a face take the box interpolated between their neighbours. Centre and size are smoothed
-    by a Gaussian of deviation `smooth` frames (0: not at all), the first and last values held.
+    Frames without a face take the box interpolated between their neighbours. Centre and size are
+    smoothed by a Gaussian of deviation `smooth` frames (0: not at all), the first and last values
+    held.
 
     Raises:
       FaceError: no frame is valid.
@@ -65,7 +67,8 @@ def record_boxes(
 ) -> Float32[np.ndarray, "t 4"]:
     """The square, wide boxes that are stored in records: margin 0.6 over the whole mesh, smoothed.
 
-    A box may reach past the frame; the crop repeats the border there. `size` is the height and width of the
+    A box may reach past the frame; the crop repeats the border there. `size` is the height and
+    width of the
     frames: with no valid frame at all, the box is the largest square at their centre.
     """
     if not np.any(valid):

@@ -10,7 +10,7 @@ _INNER_LIPS = (13, 14)
 
 
 def eye_distance(points: Float[np.ndarray, "*b n d"], scheme: Scheme) -> Float[np.ndarray, "*b"]:
-    """Distance of the outer eye corners in the image plane (mesh 33 and 263), in the unit of the points."""
+    """Distance of the outer eye corners (mesh 33 and 263) in the image plane."""
     return _distance(points, scheme, _OUTER_EYE_CORNERS)
 
 

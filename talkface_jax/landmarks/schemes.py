@@ -1,11 +1,13 @@
-"""Landmark schemes: named subsets of the 478-point face mesh with groups, edges and left/right pairs.
+"""Landmark schemes: named subsets of the 478-point face mesh, with groups, edges and mirror pairs.
 
-Indices are those of mediapipe's face landmarker: 468 points of the canonical mesh and 10 of the irises.
-"Left" and "right" are the pictured person's own. The list of `iplap131` and its edges are IP-LAP's (Zhong
-et al., CVPR 2023, released code); `ibug68` is the usual 68-point markup read off the mesh.
+Indices are those of mediapipe's face landmarker: 468 points of the canonical mesh and 10 of the
+irises. "Left" and "right" are the pictured person's own. The list of `iplap131` and its edges are
+IP-LAP's (Zhong et al., CVPR 2023, released code); `ibug68` is the usual 68-point markup read off
+the mesh.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,11 +43,9 @@ _IBUG_EYES = (33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380)
 _IBUG_LIPS_OUTER = (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181)
 _IBUG_LIPS_INNER = (78, 81, 13, 311, 308, 402, 14, 178)
 
-# The mesh numbers the points of the right half and of the midline below 248, the left half from 248, both in
-# the same order; so the mirror pairs need no table beyond the midline.
-_MIDLINE = (
-    *(0, 1, 2, 4, 5, 6, *range(8, 20), 94, 151, 152, 164, 168, 175, 195, 197, 199, 200),
-)
+# The mesh numbers the points of the right half and of the midline below 248, the left half from
+# 248, both in the same order; so the mirror pairs need no table beyond the midline.
+_MIDLINE = (0, 1, 2, 4, 5, 6, *range(8, 20), 94, 151, 152, 164, 168, 175, 195, 197, 199, 200)
 _FIRST_LEFT = 248
 # An iris is numbered centre, then round its ring; mirroring swaps the ring's two sides.
 _IRIS_MIRROR = (473, 476, 475, 474, 477, 468, 471, 470, 469, 472)
@@ -59,8 +59,8 @@ class Scheme:
       name: as in `SCHEMES`.
       indices: mesh index of each of its n points.
       dims: coordinates that it keeps, 2 or 3.
-      groups: part -> positions within the scheme. `content_jaw` and `content_lips` of the IP-LAP schemes
-        are positions within the 57 "content" points.
+      groups: part -> positions within the scheme. `content_jaw` and `content_lips` of the IP-LAP
+        schemes are positions within the 57 "content" points.
       edges: pairs of positions joined by a line.
       flip: position of each point's mirror image.
     """
@@ -87,12 +87,12 @@ class Scheme:
         found = np.flatnonzero(self.indices == mesh_index)
         if not len(found):
             raise ConfigError(
-                f"scheme {self.name} has no mesh point {mesh_index}; use one of the schemes that has it"
+                f"scheme {self.name} has no mesh point {mesh_index}; use a scheme that has it"
             )
         return int(found[0])
 
     def mirror(self, points: Float[np.ndarray, "*b n d"]) -> Float[np.ndarray, "*b n d"]:
-        """The points of the mirrored face, in coordinates normalised to a box: x -> 1 - x, sides swapped."""
+        """The mirrored face, in coordinates normalised to a box: x -> 1 - x, sides swapped."""
         mirrored = points[..., self.flip, :].copy()
         mirrored[..., 0] = 1 - mirrored[..., 0]
         return mirrored
@@ -124,7 +124,7 @@ def _mesh_flip() -> np.ndarray:
 
 
 def _chain(points: Sequence[int]) -> list[tuple[int, int]]:
-    return list(zip(points[:-1], points[1:], strict=True))
+    return list(itertools.pairwise(points))
 
 
 def _ring(points: Sequence[int]) -> list[tuple[int, int]]:
@@ -148,7 +148,9 @@ def _make(
     """A scheme from mesh indices; `extra` are groups that are given as positions."""
     at = {mesh: position for position, mesh in enumerate(indices)}
     flip = _mesh_flip()
-    groups = {part: _frozen([at[mesh] for mesh in mesh_points]) for part, mesh_points in parts.items()}
+    groups = {
+        part: _frozen([at[mesh] for mesh in mesh_points]) for part, mesh_points in parts.items()
+    }
     groups |= {part: _frozen(positions) for part, positions in (extra or {}).items()}
     return Scheme(
         name,
@@ -176,8 +178,8 @@ _IPLAP_PARTS = {
     "lips_inner": _LIPS_INNER,
     "lips": (*_LIPS_OUTER, *_LIPS_INNER),
 }
-# The released code's brows are two open lines each, the jaw an open line without the forehead, and the
-# ridge of the nose runs into its base at point 4.
+# The released code's brows are two open lines each, the jaw an open line without the forehead, and
+# the ridge of the nose runs into its base at point 4.
 _IPLAP_EDGES = (
     *_chain(_IPLAP_PARTS["oval"]),
     *_chain(_BROW_RIGHT[:5]),

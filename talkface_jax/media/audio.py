@@ -64,6 +64,16 @@ def read_clip_audio(
     return fit(samples, frames * SAMPLES_PER_FRAME)
 
 
+def audio_rate(path: probing.PathLike) -> int:
+    """Samples a second of a file's first audio stream, as stored; 0 without one.
+
+    Raises:
+      MediaError: an unreadable file.
+    """
+    with probing.open_container(path) as container:
+        return container.streams.audio[0].rate if container.streams.audio else 0
+
+
 def fit(samples: Float32[np.ndarray, " s"], length: int) -> Float32[np.ndarray, " s"]:
     """The samples cut, or continued with silence, to `length`."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
@@ -156,12 +166,12 @@ def _frames(container: Any, stream: Any) -> Any:
 
 
 class _Resampler:
-    """FFmpeg's resampler to mono float over the frames of one run, written to the canvas as it comes."""
+    """FFmpeg's resampler, and the mean of the channels, over the frames of one run, written to the canvas as it comes."""
 
     def __init__(self, rate: int, *, canvas: _Canvas, at: int) -> None:
         import av
 
-        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        self._resampler = av.AudioResampler(format="fltp", rate=rate)
         self._canvas, self._at = canvas, at
 
     def add(self, frame: Any) -> None:
@@ -173,6 +183,6 @@ class _Resampler:
 
     def _take(self, frame: Any) -> None:
         for part in self._resampler.resample(frame):
-            samples = part.to_ndarray()[0]
+            samples = part.to_ndarray().mean(0)  # FFmpeg's own mix to mono is louder
             self._canvas.put(self._at, samples)
             self._at += len(samples)

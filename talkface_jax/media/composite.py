@@ -34,6 +34,21 @@ class PasteConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class Patch:
+    """What a renderer made for one frame.
+
+    Attributes:
+      image: generated face, RGB in 0..255 (uint8 or float), of any size; it spans `box`.
+      box: x0, y0, x1, y1 in source pixels; it may reach beyond the frame.
+      contour: points whose convex hull is to be replaced, in source pixels.
+    """
+
+    image: UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
+    box: Float32[np.ndarray, " 4"]
+    contour: Float32[np.ndarray, "m 2"]
+
+
+@dataclasses.dataclass(frozen=True)
 class _Region:
     """Integer pixel rows and columns of a frame that a box touches."""
 
@@ -79,36 +94,33 @@ def face_mask(
 def paste(
     frame: UInt8[np.ndarray, "h w 3"],
     *,
-    crop: np.ndarray,
-    box: Float32[np.ndarray, " 4"],
-    contour: Float32[np.ndarray, "m 2"],
+    patch: Patch,
     config: PasteConfig = PasteConfig(),
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The frame with the generated crop blended in where the face is.
 
     Args:
       frame: source frame, RGB.
-      crop: generated face, RGB in 0..255 (uint8 or float), of any size; it spans `box`.
-      box: x0, y0, x1, y1 in source pixels; it may reach beyond the frame.
-      contour: points whose convex hull is to be replaced, in source pixels.
+      patch: the generated face.
       config: widths of the transitions.
 
     Returns:
       A new frame. Pixels where the mask is zero are those of `frame`, bit for bit.
     """
+    box = patch.box
     region = _region(box, frame.shape[:2])
     if region is None:
         return frame.copy()
-    crop = np.ascontiguousarray(crop, np.float32)
+    crop = np.ascontiguousarray(patch.image, np.float32)
     height, width = crop.shape[:2]
-    mask = face_mask(box, contour, size=(height, width), config=config)
+    mask = face_mask(box, patch.contour, size=(height, width), config=config)
     rows = slice(region.top, region.bottom)
     columns = slice(region.left, region.right)
     target = frame[rows, columns].astype(np.float32)
     correction = _colour_correction(crop, target, mask=mask, box=box, region=region, config=config)
-    patch = _to_frame(crop + correction, box=box, region=region)
+    face = _to_frame(crop + correction, box=box, region=region)
     alpha = _to_frame(mask, box=box, region=region)[..., None]
-    blended = target + alpha * (patch - target)
+    blended = target + alpha * (face - target)
     result = frame.copy()
     touched = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
     result[rows, columns] = np.where(alpha > 0, touched, frame[rows, columns])

@@ -118,8 +118,8 @@ def choose(
     """
     if not paths:
         raise FaceError(
-            f"{name}: no face was found in any of {frames} frames; give footage with one frontal, lit face "
-            "of at least 40 pixels."
+            f"{name}: no face was found in any of {frames} frames; give footage of a lit, frontal face "
+            "that fills at least 5 % of the width."
         )
     longest = max(len(path.frames) for path in paths)
     real = [path for path in paths if len(path.frames) >= _FLUKE_SHARE * longest]

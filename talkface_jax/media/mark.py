@@ -124,9 +124,7 @@ def provenance(
         weight_id=weight_id,
         mark=mark.value,
         software=software,
-        inputs={
-            role: f"{path.name} sha256:{file_digest(path)}" for role, path in inputs.items()
-        },
+        inputs={role: f"{path.name} sha256:{file_digest(path)}" for role, path in inputs.items()},
     )
     values = {"generated": LABEL, **dataclasses.asdict(record)}
     return {

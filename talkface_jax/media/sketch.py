@@ -10,12 +10,13 @@ _BRIGHTNESS = 224
 
 
 def draw_lines(
-    points: Float[np.ndarray, "131 2"], crop_size: tuple[int, int]
+    points: Float[np.ndarray, "131 2"], crop_size: tuple[float, float]
 ) -> Float32[np.ndarray, "128 128"]:
     """The drawing before rounding, in 0..255.
 
-    Lines one pixel wide and of value 224 on a canvas of the crop's shape whose short side is 128, resized
-    bilinearly to 128x128; a pixel is floor(x * width). A line with an end outside [0, 1] is left out.
+    Lines one pixel wide and of value 224 on a canvas of the crop's shape whose short side is 128,
+    resized bilinearly to 128x128; a pixel is floor(x * width). A line with an end outside [0, 1] is
+    left out.
 
     Args:
       points: `iplap131` points normalised to the crop.
@@ -38,8 +39,20 @@ def draw_lines(
 
 
 def draw_sketch(
-    points: Float[np.ndarray, "131 2"], crop_size: tuple[int, int]
-) -> UInt8[np.ndarray, "128 128 3"]:
-    """`draw_lines` rounded to bytes, three equal channels; divide by 255 for the network's [0, 1]."""
-    drawing = np.rint(draw_lines(points, crop_size)).astype(np.uint8)
-    return np.repeat(drawing[..., None], 3, axis=-1)
+    points: Float[np.ndarray, "131 2"],
+    crop_size: tuple[float, float],
+    *,
+    size: int = SKETCH_SIZE,
+) -> UInt8[np.ndarray, "s s 3"]:
+    """`draw_lines` as bytes in three equal channels; divide by 255 for the network's [0, 1].
+
+    The drawing is made at 128 whatever the `size`, then resized, so that line widths are the
+    published.
+    """
+    import cv2
+
+    drawing = draw_lines(points, crop_size)
+    if size != SKETCH_SIZE:
+        how = cv2.INTER_AREA if size < SKETCH_SIZE else cv2.INTER_LINEAR
+        drawing = cv2.resize(drawing, (size, size), interpolation=how)
+    return np.repeat(np.rint(drawing).astype(np.uint8)[..., None], 3, axis=-1)

@@ -136,7 +136,7 @@ def track_video(
     face: str | int | None = "largest",
     audio: Float32[np.ndarray, " s"] | None = None,
     tracker: FaceTracker | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> FaceTrack:
     """Follow the faces of a video and return the chosen one.
 
@@ -146,7 +146,7 @@ def track_video(
         or None to insist on a single face; see `faces.choose`.
       audio: 16 kHz samples on the video's clock.
       tracker: one to use again; otherwise one is made and closed.
-      progress: called with (frames done, frames in all).
+      progress: called as progress("tracking", frames done, frames in all).
 
     Returns:
       The track; frames where the face was not found are marked in `valid` and hold zeros.
@@ -168,7 +168,7 @@ def track_video(
 def _follow(
     video: IndexedVideo | Sequence[np.ndarray],
     tracker: FaceTracker,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[str, int, int], None] | None,
 ) -> list[FacePath]:
     """Every face of the video as a path."""
     paths: list[FacePath] = []
@@ -183,7 +183,7 @@ def _follow(
             _advance(paths, frame, t, tracker)
         previous = frame
         if progress is not None:
-            progress(t + 1, len(video))
+            progress("tracking", t + 1, len(video))
     return paths
 
 

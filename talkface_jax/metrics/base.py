@@ -1,4 +1,4 @@
-"""Mergeable running values: what is merged is (total, count), so that padding and batching never show."""
+"""Mergeable running values: (total, count) is merged, so that padding and batching never show."""
 
 import flax.struct
 import jax
@@ -40,7 +40,10 @@ class Average(flax.struct.PyTreeNode):
 
     @classmethod
     def of(cls, values: jax.Array, mask: jax.Array | None = None) -> "Average":
-        """All elements of `values` that `mask` (0 or 1 over its leading axes) leaves; masked ones may be NaN."""
+        """The elements of `values` that `mask` (0 or 1 over its leading axes) leaves.
+
+        Those left out may be NaN.
+        """
         weights = broadcast_mask(jnp.ones(()) if mask is None else mask, values)
         kept = jnp.where(weights > 0, values.astype(jnp.float32), 0.0)
         return cls(total=jnp.sum(kept), count=jnp.sum(weights))

@@ -12,8 +12,8 @@ _STILL = 1e-6
 CONVENTION = (
     "mouth opening = inner-lip gap (mesh 13-14) / outer-eye-corner distance of the same frame; "
     f"Pearson correlation over the valid frames of a clip; lag = argmax over +-{MAX_LAG} frames of "
-    "the cross-correlation, averaged over clips, positive where the prediction is late; deviation = "
-    "standard deviation of the prediction over that of the truth, median over clips"
+    "the cross-correlation, averaged over clips, positive where the prediction is late; deviation "
+    "= standard deviation of the prediction over that of the truth, median over clips"
 )
 
 

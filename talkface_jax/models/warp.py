@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from talkface_jax.models.blocks import halve
 
@@ -43,13 +44,14 @@ def sampling_grid(flow: jax.Array, *, grid: Grid) -> jax.Array:
     """Positions in [-1, 1] from a flow in pixels (b, h, w, 2), x before y."""
     h, w = flow.shape[1:3]
     if grid == "released":
-        rows, columns, scale = jnp.linspace(-1, 1, h), jnp.linspace(-1, 1, w), (w - 1, h - 1)
+        # In float32 and in this order, so that positions round as the released code's do.
+        rows, columns = (2 * (np.arange(n, dtype=np.float32) / np.float32(n - 1)) - 1 for n in (h, w))
+        scale = (w - 1, h - 1)
     else:
-        rows = (2 * jnp.arange(h) + 1) / h - 1
-        columns = (2 * jnp.arange(w) + 1) / w - 1
+        rows, columns = ((2 * np.arange(n) + 1) / n - 1 for n in (h, w))
         scale = (w, h)
-    base = jnp.stack(jnp.broadcast_arrays(columns[None, :], rows[:, None]), -1)
-    return base.astype(flow.dtype) + 2 * flow / jnp.asarray(scale, flow.dtype)
+    base = np.stack(np.broadcast_arrays(columns[None, :], rows[:, None]), -1)
+    return jnp.asarray(base, flow.dtype) + 2 * (flow / jnp.asarray(scale, flow.dtype))
 
 
 def warp_by_grid(image: jax.Array, positions: jax.Array) -> jax.Array:

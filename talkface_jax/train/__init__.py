@@ -1,0 +1,1 @@
+"""Training: step, state, sharding, checkpoints and the loop."""

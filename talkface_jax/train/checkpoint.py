@@ -1,20 +1,23 @@
 """Checkpoints: asynchronous, checksummed, and readable on any number of devices.
 
-Orbax writes the arrays; it has no integrity check of its own, so every leaf's CRC-32C goes beside them
-and is compared when they are read. A checkpoint appears by a rename once it is whole: a killed or failed
-write leaves a temporary folder, which is removed, and the checkpoints before it.
+Orbax writes the arrays; it has no integrity check of its own, so every leaf's CRC-32C goes beside
+them and is compared when they are read. A checkpoint appears by a rename once it is whole: a killed
+or failed write leaves a temporary folder, which is removed, and the checkpoints before it.
 """
 
 import contextlib
 import dataclasses
+import errno
 import json
+import logging
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import google_crc32c
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
@@ -22,9 +25,18 @@ from orbax.checkpoint import checkpoint_managers
 from talkface_jax.config import TrainConfig
 from talkface_jax.errors import CheckpointError
 from talkface_jax.task import TrainState, Variables
+from talkface_jax.train.integrity import (
+    checksum,
+    explain_damage,
+    read_document,
+    reason,
+    seal,
+    verify,
+)
 from talkface_jax.train.state import leaf_names
 
 FOLDER = "checkpoints"
+_SPARE_BYTES = 2**20
 _TEMPORARY = ".orbax-checkpoint-tmp"
 
 
@@ -47,6 +59,8 @@ class Checkpoints:
     def __init__(self, workdir: pathlib.Path, config: TrainConfig):
         self.directory = (workdir / FOLDER).resolve()
         self._best = config.best_metric
+        # Orbax logs the traceback of a failed write, which `wait` raises anyway.
+        logging.getLogger("absl").addFilter(_is_not_orbax_traceback)
         with self._explain("opened"):
             self._manager = ocp.CheckpointManager(
                 self.directory,
@@ -74,7 +88,11 @@ class Checkpoints:
         return self.directory / str(step)
 
     def save(
-        self, state: TrainState, info: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None
+        self,
+        state: TrainState,
+        info: Mapping[str, Any],
+        *,
+        metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Starts writing; returns once the state may be changed.
 
@@ -93,14 +111,15 @@ class Checkpoints:
         leaves = _plain_leaves(state)
         document = {
             "info": {**info, "step": step, "metrics": dict(metrics or {})},
-            "crc32c": {name: _checksum(leaf) for name, leaf in leaves.items()},
+            "crc32c": {name: checksum(leaf) for name, leaf in leaves.items()},
         }
         judged = {self._best: metrics[self._best]} if metrics and self._best in metrics else None
         with self._explain("written", step):
+            _require_space(self.directory, sum(leaf.nbytes for leaf in leaves.values()))
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(_seal(document))
+                    state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(seal(document))
                 ),
                 metrics=judged,
             )
@@ -115,23 +134,27 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def restore(self, target: TrainState, *, step: int) -> Restored:
-        """Reads a checkpoint into the shapes and shardings of `target` (see `sharding.with_shardings`).
+        """Reads a checkpoint into the shapes and places of `target` (`sharding.with_shardings`).
 
         Raises:
           CheckpointError: it is damaged, or belongs to other networks.
         """
-        document = _read_document(self.path(step))
+        document = read_document(self.path(step))
         wanted = leaf_names(target)
         _compare_names(set(wanted), set(document["crc32c"]), self.path(step))
         plain = {name: _plain_shape(leaf) for name, leaf in wanted.items()}
-        with _explain_damage(self.path(step)):
+        with explain_damage(self.path(step)):
             leaves = self._manager.restore(
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(plain))
             )["state"]
-        _verify(leaves, document["crc32c"], self.path(step))
+        verify(leaves, document["crc32c"], self.path(step))
         restored = [_typed(leaves[name], leaf) for name, leaf in wanted.items()]
         state = jax.tree.unflatten(jax.tree.structure(target), restored)
         return Restored(state=state, info=document["info"])
+
+    def preempted(self, step: int) -> bool:
+        """Whether the processes of one run agreed, after a SIGTERM, to stop at this step."""
+        return bool(self._manager.reached_preemption(step))
 
     def read_info(self, step: int) -> dict[str, Any]:
         """What was stored beside the state.
@@ -139,7 +162,7 @@ class Checkpoints:
         Raises:
           CheckpointError: it is damaged.
         """
-        return _read_document(self.path(step))["info"]
+        return read_document(self.path(step))["info"]
 
     def close(self) -> None:
         """Waits for the last write and ends Orbax's threads."""
@@ -149,6 +172,7 @@ class Checkpoints:
             # A failed write is reported once, by `wait`; closing must not hide it behind another.
             with contextlib.suppress(Exception):
                 self._manager.close()
+            logging.getLogger("absl").removeFilter(_is_not_orbax_traceback)
 
     @contextlib.contextmanager
     def _explain(self, what: str, step: int | None = None) -> Iterator[None]:
@@ -162,15 +186,34 @@ class Checkpoints:
             kept = f"{self.path(last)} is intact" if last is not None else "none was written before"
             name = "a checkpoint" if step is None else f"the checkpoint of step {step}"
             raise CheckpointError(
-                f"{name} in {self.directory} could not be {what} ({_reason(error)}); free disk space "
-                f"or permissions there and run the same command again ({kept})"
+                f"{name} in {self.directory} could not be {what} ({reason(error)}); free disk "
+                f"space or permissions there and run the same command again ({kept})"
             ) from error
 
     def _remove_temporary(self) -> None:
-        if jax.process_index() == 0 and self.directory.is_dir():
-            for path in self.directory.iterdir():
-                if _TEMPORARY in path.name:
-                    shutil.rmtree(path, ignore_errors=True)
+        """Orbax's threads may still be writing into the folder of a failed write: tries again."""
+        if jax.process_index() != 0 or not self.directory.is_dir():
+            return
+        for _ in range(20):
+            left = [path for path in self.directory.iterdir() if _TEMPORARY in path.name]
+            for path in left:
+                shutil.rmtree(path, ignore_errors=True)
+            if not left:
+                return
+            time.sleep(0.1)
+
+
+def _is_not_orbax_traceback(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and "orbax" in record.pathname)
+
+
+def _require_space(directory: pathlib.Path, needed: int) -> None:
+    """Fails before anything is written: TensorStore's threads report a full disk in many words."""
+    free = shutil.disk_usage(directory).free
+    if free < needed + _SPARE_BYTES:
+        raise OSError(
+            errno.ENOSPC, f"{needed / 2**20:.1f} MiB are needed, {free / 2**20:.1f} MiB are free"
+        )
 
 
 def _preservation(config: TrainConfig) -> Any:
@@ -211,7 +254,8 @@ def choose_step(workdir: pathlib.Path, config: TrainConfig) -> int:
     judged = {
         step: metrics[config.best_metric]
         for step in steps
-        if config.best_metric in (metrics := _read_document(directory / str(step))["info"]["metrics"])
+        if config.best_metric
+        in (metrics := read_document(directory / str(step))["info"]["metrics"])
     }
     if not judged:
         return steps[-1]
@@ -230,8 +274,8 @@ def load_params(
       step: which checkpoint; by default the best by the run's `best_metric`, or else the latest.
 
     Returns:
-      Variables by player (averaged parameters where the run keeps them), and the checkpoint's info with
-      `checkpoint` (its path) and `averaged` (players whose parameters are averages) added.
+      Variables by player (averaged parameters where the run keeps them), and the checkpoint's info
+      with `checkpoint` (its path) and `averaged` (players whose parameters are averages) added.
 
     Raises:
       CheckpointError: no checkpoint, a damaged one, or one without such a player.
@@ -242,12 +286,12 @@ def load_params(
     if not path.is_dir():
         known = ", ".join(map(str, checkpoint_steps(path.parent))) or "none"
         raise CheckpointError(f"{path} does not exist; checkpoints there: {known}")
-    document = _read_document(path)
+    document = read_document(path)
     names = sorted(document["crc32c"])
     prefixes, averaged = _variable_prefixes(names, players, path)
     wanted = [name for name in names if any(name.startswith(item) for item in prefixes)]
     leaves = _read_leaves(path, wanted)
-    _verify(leaves, document["crc32c"], path)
+    verify(leaves, document["crc32c"], path)
     variables: dict[str, Any] = {player: {"params": {}} for player in players}
     for name, leaf in leaves.items():
         prefix = next(item for item in prefixes if name.startswith(item))
@@ -266,7 +310,8 @@ def _stored_train_config(workdir: pathlib.Path) -> TrainConfig:
         return TrainConfig(best_metric=stored["best_metric"], best_mode=stored["best_mode"])
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{workdir / 'config.json'} is missing or damaged; point at a directory that training wrote"
+            f"{workdir / 'config.json'} is missing or damaged; "
+            "point at a directory that training wrote"
         ) from error
 
 
@@ -290,13 +335,15 @@ def _variable_prefixes(
 
 
 def _read_leaves(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    with _explain_damage(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        stored = reader.metadata(path / "state").item_metadata
-        item = {name: stored[name] for name in names}
-        return reader.restore(
-            path / "state",
+    with explain_damage(path):
+        # The handler itself: a Checkpointer around it would miss metadata that only steps have.
+        handler = ocp.PyTreeCheckpointHandler()
+        folder: Any = path / "state"
+        stored = handler.metadata(folder).tree
+        return handler.restore(
+            folder,
             args=ocp.args.PyTreeRestore(
-                item=item,
+                item={name: stored[name] for name in names},
                 restore_args={name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names},
                 partial_restore=True,
             ),
@@ -323,23 +370,7 @@ def _typed(leaf: jax.Array, like: Any) -> jax.Array:
 
 
 def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _checksum(leaf: Any) -> int:
-    """CRC-32C of a whole array, the same on any sharding; collective where it spans processes."""
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        from jax.experimental import multihost_utils
-
-        leaf = multihost_utils.process_allgather(leaf, tiled=True)
-    array = np.ascontiguousarray(np.asarray(leaf))
-    return google_crc32c.value(array.tobytes())
-
-
-def _verify(leaves: Mapping[str, Any], expected: Mapping[str, int], path: pathlib.Path) -> None:
-    for name, leaf in leaves.items():
-        if _checksum(leaf) != expected[name]:
-            raise _damage(path, f"{name} differs from what was written")
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _compare_names(wanted: set[str], stored: set[str], path: pathlib.Path) -> None:
@@ -351,44 +382,3 @@ def _compare_names(wanted: set[str], stored: set[str], path: pathlib.Path) -> No
         f"{path} {side} {name}: it was written for other networks or optimisers; "
         "use another --workdir or the version that wrote it"
     )
-
-
-def _seal(document: dict[str, Any]) -> dict[str, Any]:
-    return {"document": document, "crc32c": google_crc32c.value(_canonical(document))}
-
-
-def _canonical(document: Any) -> bytes:
-    return json.dumps(document, sort_keys=True).encode()
-
-
-def _read_document(path: pathlib.Path) -> dict[str, Any]:
-    """The sealed JSON beside the arrays."""
-    try:
-        sealed = json.loads((path / "meta" / "metadata").read_text())
-        document = sealed["document"]
-        intact = google_crc32c.value(_canonical(document)) == sealed["crc32c"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damage(path, f"its description cannot be read: {_reason(error)}") from error
-    if not intact:
-        raise _damage(path, "its description differs from what was written")
-    return document
-
-
-@contextlib.contextmanager
-def _explain_damage(path: pathlib.Path) -> Iterator[None]:
-    """Orbax and TensorStore raise many types for a damaged file; all of them mean the same here."""
-    try:
-        yield
-    except Exception as error:
-        raise _damage(path, f"it cannot be read: {_reason(error)}") from error
-
-
-def _damage(path: pathlib.Path, what: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is damaged ({what}); delete that folder and run again to go on from an earlier one"
-    )
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 200 else f"{text[:200]} …"

@@ -16,8 +16,9 @@ AUTOMATIC = "auto"
 def initialize_from_env() -> bool:
     """Joins the run that the environment describes; does nothing where it describes none.
 
-    `TALKFACE_COORDINATOR` (host:port of process 0), `TALKFACE_NUM_PROCESSES` and `TALKFACE_PROCESS_ID`
-    belong together; `TALKFACE_COORDINATOR=auto` alone leaves all three to JAX (SLURM, TPU pods, Kubernetes).
+    `TALKFACE_COORDINATOR` (host:port of process 0), `TALKFACE_NUM_PROCESSES` and
+    `TALKFACE_PROCESS_ID` belong together; `TALKFACE_COORDINATOR=auto` alone leaves all three to JAX
+    (SLURM, TPU pods, Kubernetes).
     `TALKFACE_START_TIMEOUT` is in seconds (300).
 
     Returns:
@@ -78,8 +79,8 @@ def _start(jax, arguments: dict) -> None:
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise TalkfaceError(
-            f"the processes cannot join into one run ({reason}); check {COORDINATOR} and that every "
-            "process was started"
+            f"the processes cannot join into one run ({reason}); check {COORDINATOR} and that "
+            "every process was started"
         ) from error
 
 

@@ -41,7 +41,7 @@ def make_transform(config: OptimConfig, *, updates: int) -> optax.GradientTransf
 
 
 def updates_before(task: Task, player: str, step: int) -> int:
-    """How many updates a player has had after `step` steps, by its objectives' activity and period."""
+    """How many updates a player has had after `step` steps, by its objectives' periods."""
     count = 0
     for objective in task.objectives:
         if objective.player == player:

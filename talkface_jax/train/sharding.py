@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -17,7 +18,7 @@ from talkface_jax.errors import ConfigError
 AXES = ("data", "fsdp")
 
 
-def make_mesh(config: MeshConfig, *, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(config: MeshConfig, *, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh over all devices of all processes.
 
     Raises:
@@ -63,7 +64,7 @@ def state_shardings(shapes: Any, mesh: Mesh, *, min_shard_size: int) -> Any:
     """A sharding for every leaf of a tree of shapes (`jax.eval_shape`)."""
 
     def place(leaf: Any) -> NamedSharding:
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return replicated(mesh)
         fsdp = mesh.shape["fsdp"]
         spec = array_spec(leaf.shape, fsdp=fsdp, min_shard_size=min_shard_size)

@@ -1,9 +1,9 @@
 """One training step for any number of players.
 
-The generating path runs once, by `jax.vjp`. A generating player's objective is a function of its outputs;
-its cotangent is pulled back through that one forward. A judging player's objective is a function of its
-own parameters, with the outputs held fixed. So neither ever receives the other's gradients, and a stage
-with a single L1 term is the same code as a GAN.
+The generating path runs once, by `jax.vjp`. A generating player's objective is a function of its
+outputs; its cotangent is pulled back through that one forward. A judging player's objective is a
+function of its own parameters, with the outputs held fixed. So neither ever receives the other's
+gradients, and a stage with a single L1 term is the same code as a GAN.
 """
 
 import dataclasses
@@ -62,9 +62,10 @@ def make_train_step(
 ) -> Step:
     """The update of all players whose objectives are active.
 
-    `context.outputs` are always those of the one shared forward, so of the parameters before the step;
-    `Update.ALTERNATING` lets an objective see judging players as updated by the objectives before it.
-    `context.apply` holds the judging players; their batch statistics change in their own objective only.
+    `context.outputs` are always those of the one shared forward, so of the parameters before the
+    step; `Update.ALTERNATING` lets an objective see judging players as updated by the objectives
+    before it. `context.apply` holds the judging players; their batch statistics change in their own
+    objective only.
 
     Args:
       task: the stage.
@@ -74,8 +75,9 @@ def make_train_step(
 
     Returns:
       `step(state, frozen, batch) -> (state, metrics)`, to be jitted. Metrics are float32 scalars:
-      `loss/<player>/<term>` unweighted, `loss/<player>/total` weighted, `grad_norm/<player>`, and, for an
-      objective with `every` > 1, `update/<player>`: 0 in the steps that skip it (its other values are 0).
+      `loss/<player>/<term>` unweighted, `loss/<player>/total` weighted, `grad_norm/<player>`, and,
+      for an objective with `every` > 1, `update/<player>`: 0 in the steps that skip it (its other
+      values are 0 then).
 
     Raises:
       ValueError: two active objectives of one player, or one of an unknown player.
@@ -141,9 +143,7 @@ def _check(task: Task, transforms: Mapping[str, Any], active: Sequence[Objective
         raise ValueError("Objective.every must be at least 1")
 
 
-def _run_forward(
-    task: Task, nets: Mapping[str, Net], batch: Batch, key: jax.Array
-) -> _Forward:
+def _run_forward(task: Task, nets: Mapping[str, Net], batch: Batch, key: jax.Array) -> _Forward:
     """Runs the generating path once and keeps its pull-back."""
 
     def path(params: Mapping[str, PyTree]) -> tuple[Outputs, tuple[Outputs, Mapping[str, PyTree]]]:
@@ -242,7 +242,7 @@ def _weigh(
 def _bind_judges(
     task: Task, nets: Mapping[str, Net], key: jax.Array
 ) -> tuple[dict[str, Callable[..., Any]], dict[str, PyTree]]:
-    """Judging players as functions of their inputs, and their batch statistics, which calls update."""
+    """Judging players as functions of their inputs; their batch statistics, which calls update."""
     judges = sorted(player for player in task.nets if player not in task.generators)
     stats = {player: nets[player].stats for player in judges}
     calls = dict.fromkeys(judges, 0)

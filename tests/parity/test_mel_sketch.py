@@ -40,8 +40,9 @@ def test_sketch_equals_the_released_code(sketches):
     for points, size, stored in zip(
         sketches["landmarks"], sketches["hw"], sketches["sketch128"], strict=True
     ):
-        # The case keeps the points as pose, then content, and the drawing times 255 modulo 256: its values
-        # in 0..255 were multiplied once more when it was saved as bytes. Undone exactly by comparing there.
+        # The case keeps the points as pose, then content, and the drawing times 255 modulo 256: its
+        # values in 0..255 were multiplied once more when it was saved as bytes. Undone exactly by
+        # comparing there.
         ordered = np.empty((131, 2), np.float32)
         ordered[order] = points.T
         lines = draw_lines(ordered, tuple(size))

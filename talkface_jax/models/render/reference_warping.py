@@ -18,7 +18,6 @@ from talkface_jax.models.blocks import (
     batch_norm,
     conv,
     double,
-    halve,
     mel_specs,
     pixel_shuffle,
 )
@@ -67,9 +66,9 @@ class ReferenceWarpingConfig:
 
 SMALL = ReferenceWarpingConfig(
     channels=8,
-    deep=32,
+    deep=24,
     kernel=5,
-    spade_hidden=24,
+    spade_hidden=16,
     weight_hidden=8,
     audio_width=64,
     audio_hidden=32,
@@ -217,7 +216,7 @@ class Alignment(nn.Module):
         return Aligned(
             image=average(references.images, weight, total),
             shallow=average(references.shallow, weight, total),
-            deep=average(references.deep, halve(weight), halve(total)),
+            deep=average(references.deep, weight[:, ::2, ::2], total[:, ::2, ::2]),
             flow=flow.reshape(*lead, *flow.shape[1:]),
             weight=weight.reshape(*lead, *weight.shape[1:]),
         )

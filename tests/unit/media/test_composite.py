@@ -26,11 +26,15 @@ def _frame(seed=0, size=(240, 256)):
     )
 
 
+def _paste(frame, crop, box, contour):
+    return composite.paste(frame, patch=composite.Patch(crop, box, contour))
+
+
 @pytest.mark.parametrize("box", [BOX, BOX + 0.4, np.array([50, 30, 205, 190], np.float32)])
 def test_identity_crop_changes_nothing(box):
     frame = _frame()
-    crop = images.crop_resize(frame, box, size=(128, 128))
-    result = composite.paste(frame, crop=crop, box=box, contour=CONTOUR)
+    crop = images.crop_resize(frame, box, (128, 128))
+    result = _paste(frame, crop, box, CONTOUR)
     assert np.abs(result.astype(int) - frame).max() <= 2
 
 
@@ -39,7 +43,7 @@ def test_crop_replaces_the_inside_and_nothing_else():
     crop = images.crop_resize(frame, BOX, size=(128, 128)).astype(np.float32)
     centre = np.zeros((128, 128, 1), np.float32)
     centre[50:90, 45:85] = 60.0
-    result = composite.paste(frame, crop=np.clip(crop - centre, 0, 255), box=BOX, contour=CONTOUR)
+    result = _paste(frame, np.clip(crop - centre, 0, 255), BOX, CONTOUR)
     change = np.abs(result.astype(int) - frame).max(-1)
     assert np.median(change[95:125, 110:140]) > 50
     assert change[:30].max() == 0 and change[:, :50].max() == 0 and change[180:].max() == 0
@@ -55,17 +59,17 @@ def test_mask_ends_before_the_box():
 def test_colour_cast_is_matched(cast):
     frame = _frame()
     crop = images.crop_resize(frame, BOX, size=(128, 128)).astype(np.float32) + cast
-    result = composite.paste(frame, crop=np.clip(crop, 0, 255), box=BOX, contour=CONTOUR)
+    result = _paste(frame, np.clip(crop, 0, 255), BOX, CONTOUR)
     assert np.abs(result.astype(int) - frame).max() <= 3
 
 
 def test_box_beyond_the_frame():
     frame = _frame()
     box = BOX + np.array([-100, -80, -100, -80], np.float32)
-    crop = images.crop_resize(frame, box, size=(128, 128))
-    result = composite.paste(frame, crop=crop, box=box, contour=CONTOUR - [100, 80])
+    crop = images.crop_resize(frame, box, (128, 128))
+    result = _paste(frame, crop, box, CONTOUR - [100, 80])
     assert np.abs(result.astype(int) - frame).max() <= 2
-    outside = composite.paste(frame, crop=crop, box=box - 500, contour=CONTOUR - 500)
+    outside = _paste(frame, crop, box - 500, CONTOUR - 500)
     assert np.array_equal(outside, frame)
 
 
@@ -73,5 +77,5 @@ def test_no_step_at_the_seam():
     frame = np.full((240, 256, 3), 120, np.uint8)
     ramp = 40 * np.linspace(-1, 1, 128, dtype=np.float32)[None, :, None]
     crop = np.broadcast_to(120 + ramp, (128, 128, 3))
-    result = composite.paste(frame, crop=crop, box=BOX, contour=CONTOUR).astype(int)
+    result = _paste(frame, crop, BOX, CONTOUR).astype(int)
     assert max(np.abs(np.diff(result, axis=0)).max(), np.abs(np.diff(result, axis=1)).max()) <= 6

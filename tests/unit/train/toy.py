@@ -91,7 +91,7 @@ class L1Task:
     generators = ("net",)
     view = View()
 
-    def __init__(self, config=ToyConfig()):  # noqa: B008
+    def __init__(self, config=ToyConfig()):
         self.config = config
         self.nets = {"net": Generator(config.width)}
         self.objectives = (Objective("net", (Term("l1", l1),)),)
@@ -137,7 +137,7 @@ class GanTask(L1Task):
 
     stage = "gan"
 
-    def __init__(self, config=ToyConfig(), *, update=Update.SIMULTANEOUS, every=1, first="net"):  # noqa: B008
+    def __init__(self, config=ToyConfig(), *, update=Update.SIMULTANEOUS, every=1, first="net"):
         super().__init__(config)
         self.nets = {**self.nets, "disc": Judge(config.width)}
         generator = Objective("net", (Term("l1", l1), Term("fool", fool, 0.3)), update=update)
@@ -148,10 +148,9 @@ class GanTask(L1Task):
 class ToySource:
     """Batches that depend on the seed and the position alone; the position is the state."""
 
-    lineage = {"dataset": "toy", "licence": "none", "manifest": "0"}
-
     def __init__(self, *, poison=None, delay=0.0):
         self.poison, self.delay = poison, delay
+        self.lineage = {"dataset": "toy", "licence": "none", "manifest": "0"}
 
     def train(self, view, *, batch_size, seed):
         return _Batches(batch_size, seed, self.poison, self.delay)
@@ -184,6 +183,9 @@ class _Batches:
 
     def set_state(self, state):
         self.position = state["position"]
+
+    def close(self):
+        pass
 
 
 def make_batch(batch_size, seed):

@@ -1,0 +1,85 @@
+"""Cuts a tracked clip into the segments that become records."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float32
+
+from talkface_jax.landmarks import boxes
+from talkface_jax.media.audio import to_int16
+from talkface_jax.media.images import crop_resize, encode_jpeg
+from talkface_jax.media.video import IndexedVideo
+from talkface_jax.records import (
+    RECORD_SIZE,
+    SAMPLES_PER_FRAME,
+    SEGMENT_FRAMES,
+    ClipInfo,
+    FaceTrack,
+    Segment,
+)
+
+MIN_FRAMES = 25
+CONTEXT_SAMPLES = 3200
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackedClip:
+    """A clip ready to be cut: frames, track and sound on one clock.
+
+    `audio` has 640 samples a frame; `source_rate` is what the raw sound had.
+    """
+
+    info: ClipInfo
+    video: IndexedVideo
+    track: FaceTrack
+    audio: Float32[np.ndarray, " s"]
+    source_rate: int
+
+
+def spans(frames: int) -> list[tuple[int, int]]:
+    """Start and end of the segments: as few as fit 125 frames each, of lengths that differ by at most 1."""
+    count = math.ceil(frames / SEGMENT_FRAMES)
+    edges = [frames * i // count for i in range(count + 1)] if count else [0]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def usable_spans(valid: np.ndarray) -> list[tuple[int, int]]:
+    """The segments of at least 25 frames in which the face is seen at all."""
+    return [
+        (a, b) for a, b in spans(len(valid)) if b - a >= MIN_FRAMES and bool(np.any(valid[a:b]))
+    ]
+
+
+def cut(clip: TrackedClip) -> Iterator[Segment]:
+    """The clip's usable segments in order; crops are 256x256 and landmarks relative to them."""
+    sound = to_int16(clip.audio)
+    track = clip.track
+    points = boxes.to_box(track.landmarks, track.box)
+    points[~track.valid] = 0
+    for start, end in usable_spans(track.valid):
+        first, last = start * SAMPLES_PER_FRAME, end * SAMPLES_PER_FRAME
+        yield Segment(
+            info=clip.info,
+            start=start,
+            frames=tuple(_crops(clip, start, end)),
+            audio=sound[first:last],
+            landmarks=points[start:end],
+            head=track.head[start:end],
+            blendshapes=track.blendshapes[start:end],
+            box=track.box[start:end],
+            valid=track.valid[start:end],
+            context=(
+                sound[max(0, first - CONTEXT_SAMPLES) : first],
+                sound[last : last + CONTEXT_SAMPLES],
+            ),
+            source_fps=clip.video.info.fps,
+            source_rate=clip.source_rate,
+        )
+
+
+def _crops(clip: TrackedClip, start: int, end: int) -> Iterator[bytes]:
+    for t in range(start, end):
+        crop = crop_resize(clip.video[t], clip.track.box[t], (RECORD_SIZE, RECORD_SIZE))
+        yield encode_jpeg(crop)

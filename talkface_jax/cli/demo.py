@@ -1,0 +1,170 @@
+"""`talkface demo`: the whole road on data that it makes itself."""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+
+from talkface_jax.cli import common
+from talkface_jax.errors import TalkfaceError
+
+HELP = "walk the whole road on synthetic speakers: raw video to talking mp4"
+DESCRIPTION = """\
+Makes synthetic talking heads, prepares them, trains both stages, exports a
+bundle, lets held-out people speak held-out sentences, and scores the result
+against the truth and against trivial baselines. Every step is a talkface
+command, printed as it runs; a stopped demo continues where it was.
+"""
+EPILOG = """\
+example:
+  talkface demo --out=out/demo
+"""
+CLIPS, TEST_CLIPS, SEED = 80, 32, 0
+SHOWN = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument("--method", default="iplap", choices=("iplap",), help="default: iplap")
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("out/demo"), help="default: out/demo"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes of the preparation"
+    )
+
+
+class Walk:
+    """Runs the commands of the demo one after the other and remembers how long each took."""
+
+    def __init__(self) -> None:
+        """Starts the clock."""
+        self.console = common.console()
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def timed(self, title: str) -> Iterator[None]:
+        """Announces a step and times it."""
+        self.console.print(f"\n[bold]{len(self.seconds) + 1}. {title}[/bold]")
+        start = time.monotonic()
+        yield
+        self.seconds[title] = time.monotonic() - start
+
+    def command(self, *arguments: str) -> None:
+        """Prints a talkface command and runs it in this process.
+
+        Raises:
+          TalkfaceError: it failed; its own message has been printed.
+        """
+        from talkface_jax.cli.main import main
+
+        self.console.print(f"$ talkface {' '.join(arguments)}", style="cyan", soft_wrap=True)
+        if status := main(list(arguments)):
+            raise TalkfaceError(f"`talkface {arguments[0]}` failed with status {status}; see above")
+
+
+def _held_out(raw: pathlib.Path, count: int) -> list[dict]:
+    """`count` test clips, speakers in turn, emotional and neutral mixed."""
+    clips = json.loads((raw / "metadata.json").read_text())["clips"]
+    by_speaker: dict[str, list[dict]] = {}
+    for clip in clips:
+        if clip["split"] == "test":
+            by_speaker.setdefault(clip["speaker"], []).append(clip)
+    turns = [
+        items[turn % len(items)]
+        for turn in range(count)
+        for items in [list(by_speaker.values())[turn % len(by_speaker)]]
+    ]
+    return turns
+
+
+def run(args: argparse.Namespace) -> int:
+    """Walks the road; prints where the results lie and the table."""
+    import shutil
+
+    out, walk = args.out, Walk()
+    data, bundle = out / "data", out / "bundle"
+    with walk.timed("prepare: make, track and shard talking heads"):
+        walk.command(
+            "prepare",
+            "--dataset=synthetic",
+            f"--clips={CLIPS}",
+            f"--test-clips={TEST_CLIPS}",
+            f"--seed={SEED}",
+            f"--workers={args.workers}",
+            f"--max-failures={CLIPS // 20}",
+            f"--out={data}",
+        )
+    for stage in ("motion", "render"):
+        with walk.timed(f"train: {stage} stage"):
+            walk.command(
+                "train",
+                f"--config=configs/{args.method}/{stage}.py:tiny",
+                f"--workdir={out / stage}",
+                f"--config.data.directory={data}",
+            )
+    with walk.timed("export: one bundle of both stages"):
+        stages = [f"--motion={out / 'motion'}", f"--render={out / 'render'}"]
+        walk.command("export", *stages, f"--out={bundle}")
+    pairs = out / "held_out"
+    with walk.timed("synthesize: held-out people speak held-out sentences"):
+        clips = _held_out(data / "raw", SHOWN)
+        for clip in clips:
+            name = f"{clip['speaker']}_{pathlib.Path(clip['video']).stem}_{clip['emotion']}.mp4"
+            truth = pairs / "truth" / name
+            truth.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data / "raw" / clip["video"], truth)
+            _synthesize(walk, bundle, truth, data / "raw" / clip["audio"], pairs / "pred" / name)
+        # The show-piece: one person's video with a sentence that another one says.
+        face, voice = clips[0], clips[1]
+        mp4 = out / "talking.mp4"
+        _synthesize(walk, bundle, data / "raw" / face["video"], data / "raw" / voice["audio"], mp4)
+    with walk.timed("evaluate: landmarks of all held-out clips"):
+        walk.command(
+            "evaluate", f"--bundle={bundle}", f"--data={data}", f"--out={out / 'scores_motion'}"
+        )
+    with walk.timed("evaluate: the rendered mp4s, tracked again"):
+        folders = [f"--pred={pairs / 'pred'}", f"--truth={pairs / 'truth'}"]
+        walk.command("evaluate", *folders, f"--bundle={bundle}", f"--out={out / 'scores_video'}")
+    strip = _strip(mp4, out / "talking_strip.png")
+    _summary(walk, out, mp4, strip)
+    return 0
+
+
+def _synthesize(
+    walk: Walk, bundle: pathlib.Path, face: pathlib.Path, audio: pathlib.Path, out: pathlib.Path
+) -> None:
+    arguments = (f"--bundle={bundle}", f"--face={face}", f"--audio={audio}", f"--out={out}")
+    walk.command("synthesize", *arguments)
+
+
+def _strip(mp4: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
+    """A PNG of frames spread over the video."""
+    import cv2
+    import numpy as np
+
+    from talkface_jax.media.video import open_video
+
+    with open_video(mp4) as video:
+        chosen = np.linspace(0, len(video) - 1, 10).round().astype(int)
+        image = np.concatenate([video[int(index)] for index in chosen], 1)
+    if not cv2.imwrite(str(out), image[..., ::-1]):
+        raise TalkfaceError(f"{out} cannot be written; check the folder and the disk")
+    return out
+
+
+def _summary(walk: Walk, out: pathlib.Path, mp4: pathlib.Path, strip: pathlib.Path) -> None:
+    """Times and paths."""
+    print_ = walk.console.print
+    print_("\n[bold]Where the time went[/bold]")
+    for title, seconds in walk.seconds.items():
+        print_(f"  {seconds:7.1f} s  {title}")
+    print_(f"  {sum(walk.seconds.values()):7.1f} s  in all")
+    print_("\n[bold]Look at[/bold]", soft_wrap=True)
+    print_(f"  {mp4}   a held-out face speaking a sentence that it never saw", soft_wrap=True)
+    print_(f"  {strip}   its frames", soft_wrap=True)
+    print_(f"  {out / 'scores_motion' / 'report.html'}   table 1, curves", soft_wrap=True)
+    print_(f"  {out / 'scores_video' / 'report.html'}   table 2, frames beside the truth", soft_wrap=True)

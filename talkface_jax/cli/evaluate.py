@@ -1,0 +1,128 @@
+"""`talkface evaluate`: numbers with the baselines that they must be read against."""
+
+import argparse
+import pathlib
+import tempfile
+from typing import Any
+
+from talkface_jax.cli import common
+from talkface_jax.errors import TalkfaceError
+
+HELP = "score landmarks or mp4s against the truth and trivial baselines"
+DESCRIPTION = """\
+Two ways in, one report out (scores.json and report.html):
+
+  --bundle and --data   the landmarks that a bundle predicts for a prepared
+                        split, against the tracked ones; nothing is rendered
+  --pred and --truth    two folders of mp4s, matched by name; both are tracked
+                        anew. With --bundle, the shifted-audio and no-audio
+                        rows are synthesized too
+
+Every table has a ground-truth row, a static mouth, audio shifted by 10 frames,
+for our models no audio, the tracker's own noise, intervals over clips, and the
+failures.
+"""
+EPILOG = """\
+examples:
+  talkface evaluate --bundle=out/bundle --data=out/data --out=out/scores_motion
+  talkface evaluate --pred=out/pred --truth=out/truth --out=out/scores
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument("--out", required=True, type=pathlib.Path, help="folder of the report")
+    parser.add_argument("--pred", type=pathlib.Path, help="folder of generated mp4s")
+    parser.add_argument("--truth", type=pathlib.Path, help="folder of true mp4s, same names")
+    parser.add_argument("--bundle", type=pathlib.Path, help="from talkface export")
+    parser.add_argument("--data", type=pathlib.Path, help="from talkface prepare")
+    parser.add_argument("--split", default="test", help="split of --data (default: test)")
+    parser.add_argument(
+        "--face",
+        help="where there are several faces: speaker, largest, or an index from the left",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores and writes the report; prints the table."""
+    videos = args.pred is not None or args.truth is not None
+    if videos and (args.pred is None or args.truth is None or args.data is not None):
+        raise TalkfaceError("give --pred and --truth together, and not with --data")
+    if not videos and (args.bundle is None or args.data is None):
+        raise TalkfaceError("give --pred and --truth, or --bundle and --data")
+    from talkface_jax import runtime
+
+    runtime.enable_compilation_cache()
+    scores = _score_videos(args) if videos else _score_landmarks(args)
+    from talkface_jax.evaluate import report
+
+    out = common.console()
+    out.print(report.table(scores))
+    for failure in scores.failures:
+        out.print(f"failed: {failure.clip} ({failure.row}): {failure.reason}", soft_wrap=True)
+    out.print(f"{args.out / 'scores.json'}\n{args.out / 'report.html'}", soft_wrap=True)
+    return 0
+
+
+def _score_landmarks(args: argparse.Namespace) -> Any:
+    from talkface_jax.data.pipeline import open_dataset
+    from talkface_jax.evaluate import landmarks, report, shards
+    from talkface_jax.export.load import load_bundle
+    from talkface_jax.synthesize.run import build_chain
+
+    bundle = load_bundle(args.bundle)
+    dataset = open_dataset(args.data, args.split)
+    with common.progress_bars() as progress:
+        scores = landmarks.evaluate_motion(
+            shards.motion_cases(dataset, build_chain(bundle), progress=progress),
+            notes={"bundle": bundle.manifest.weight_id, "data": f"{args.data}, {args.split}"},
+        )
+    report.write_report(scores, args.out)
+    return scores
+
+
+def _score_videos(args: argparse.Namespace) -> Any:
+    from talkface_jax.evaluate.benchmark import benchmark
+
+    with common.progress_bars() as progress, tempfile.TemporaryDirectory() as scratch:
+        rows = {}
+        if args.bundle is not None:
+            rows = _synthesize_rows(args, pathlib.Path(scratch), progress)
+        return benchmark(
+            args.pred, args.truth, args.out, rows=rows, face=args.face, progress=progress
+        )
+
+
+def _synthesize_rows(
+    args: argparse.Namespace, scratch: pathlib.Path, progress: common.Progress
+) -> dict[str, pathlib.Path]:
+    """What the bundle makes of the true videos with their sound shifted, and with silence."""
+    import numpy as np
+
+    from talkface_jax.evaluate import scores
+    from talkface_jax.evaluate.shards import rows_of_samples
+    from talkface_jax.media.audio import read_clip_audio, write_wav
+    from talkface_jax.media.video import open_video
+    from talkface_jax.synthesize import run as engine
+
+    rows = {name: scratch / name for name in (scores.SHIFTED_AUDIO, scores.NO_AUDIO)}
+    truths = sorted(args.truth.glob("*.mp4"))
+    for done, truth in enumerate(truths, 1):
+        with open_video(truth) as video:
+            samples = read_clip_audio(truth, None, len(video))
+        for name, heard in rows_of_samples(np.asarray(samples, np.float32)).items():
+            if name not in rows:
+                continue
+            rows[name].mkdir(exist_ok=True)
+            wav = scratch / "heard.wav"
+            write_wav(wav, heard)
+            request = engine.SynthesisRequest(
+                bundle=args.bundle,
+                face=truth,
+                audio=wav,
+                out=rows[name] / truth.name,
+                face_choice=args.face,
+            )
+            engine.synthesize(request)
+        progress("synthesize baseline rows", done, len(truths))
+    return rows

@@ -1,0 +1,351 @@
+"""Shards: TFRecord files with an index beside them, read at random with every checksum verified.
+
+`<shard>.tfrecord` is an ordinary TFRecord file. `<shard>.tfrecord.index.json` holds, per record,
+offset, length, checksum and `RecordMeta`, and a checksum of itself; windows are enumerated from it
+alone.
+"""
+
+import bisect
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+import google_crc32c
+
+from talkface_jax.data.schema import SCHEMA_VERSION, RecordMeta, decode, record_meta
+from talkface_jax.errors import RecordError
+
+INDEX_VERSION = 1
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+_FRAMING = _HEADER.size + _FOOTER.size
+_REBUILD = "rebuild its index with talkface_jax.data.store.rebuild_index"
+_PREPARE = "run `talkface prepare` again"
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexEntry:
+    """Where a record's bytes lie in its shard, their masked CRC-32C, and what the record holds."""
+
+    offset: int
+    length: int
+    crc: int
+    meta: RecordMeta
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardIndex:
+    """The index of one shard; `size` is that of the shard in bytes."""
+
+    size: int
+    entries: tuple[IndexEntry, ...]
+
+
+def masked_crc(data: bytes) -> int:
+    """TFRecord's checksum: CRC-32C, rotated and offset."""
+    crc = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def index_path(shard: str | os.PathLike[str]) -> pathlib.Path:
+    """Where the index of a shard lies."""
+    return pathlib.Path(f"{os.fspath(shard)}.index.json")
+
+
+class ShardWriter:
+    """Writes one shard and its index; both appear when the `with` block ends without error."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = pathlib.Path(path)
+        self._temporary = self._path.with_name(f".{self._path.name}.tmp-{os.getpid()}")
+        with _naming(self._path):
+            self._file = open(self._temporary, "wb")  # noqa: SIM115 (closed by close or discard)
+        self._entries: list[IndexEntry] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def write(self, data: bytes, meta: RecordMeta) -> None:
+        """Appends one record.
+
+        Raises:
+          RecordError: the disk is full or the file cannot be written.
+        """
+        header = struct.pack("<Q", len(data))
+        crc = masked_crc(data)
+        with _naming(self._path):
+            offset = self._file.tell() + _HEADER.size
+            self._file.write(header + _FOOTER.pack(masked_crc(header)))
+            self._file.write(data)
+            self._file.write(_FOOTER.pack(crc))
+        self._entries.append(IndexEntry(offset, len(data), crc, meta))
+
+    def close(self) -> None:
+        """Publishes shard and index.
+
+        Raises:
+          RecordError: nothing was written, the disk is full, or the file cannot be written.
+        """
+        if not self._entries:
+            raise RecordError(f"shard {self._path} would be empty; give it at least one record")
+        with _naming(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            size = self._file.tell()
+            self._file.close()
+            # The old index goes first: a shard without an index is an error that says what to do, a
+            # new shard beside an old index is a contradiction.
+            index_path(self._path).unlink(missing_ok=True)
+            os.replace(self._temporary, self._path)
+            write_index(self._path, ShardIndex(size, tuple(self._entries)))
+
+    def discard(self) -> None:
+        """Removes what was written; nothing appears."""
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.discard()
+            return
+        try:
+            self.close()
+        except BaseException:
+            self.discard()
+            raise
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+    """Turns an OSError into a RecordError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be written ({error.strerror}); free disk space or give another folder"
+        ) from error
+
+
+def write_index(shard: str | os.PathLike[str], index: ShardIndex) -> None:
+    """Writes the index of a shard, whole or not at all."""
+    body = {
+        "index_version": INDEX_VERSION,
+        "schema_version": SCHEMA_VERSION,
+        "shard": pathlib.Path(shard).name,
+        "size": index.size,
+        "records": [dataclasses.asdict(entry) for entry in index.entries],
+    }
+    path = index_path(shard)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with open(temporary, "w") as file:
+            json.dump({**body, "crc32c": _body_crc(body)}, file, separators=(",", ":"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_index(shard: str | os.PathLike[str]) -> ShardIndex:
+    """The index of a shard, checked against itself and against the shard's size; reads no record.
+
+    Raises:
+      RecordError: shard or index missing, empty, altered, or not of each other.
+    """
+    shard = pathlib.Path(shard)
+    path = index_path(shard)
+    if not shard.is_file():
+        raise RecordError(f"shard {shard} is missing; {_PREPARE}")
+    if not path.is_file():
+        raise RecordError(f"shard {shard} has no index {path.name}; {_REBUILD}('{shard}')")
+    try:
+        body = json.loads(path.read_text())
+        crc = body.pop("crc32c")
+        if crc != _body_crc(body):
+            raise ValueError("its checksum is wrong")
+        if (body["index_version"], body["schema_version"]) != (INDEX_VERSION, SCHEMA_VERSION):
+            raise ValueError("it is of another version")
+        entries = tuple(_entry(record) for record in body["records"])
+        size, name = int(body["size"]), body["shard"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"index {path} cannot be used: {error}; {_REBUILD}('{shard}')") from error
+    if name != shard.name:
+        raise RecordError(f"index {path} is that of shard {name}; {_REBUILD}('{shard}')")
+    index = ShardIndex(size, entries)
+    _check_against_file(shard, index)
+    return index
+
+
+def rebuild_index(shard: str | os.PathLike[str]) -> ShardIndex:
+    """Makes the index anew from the shard, reading and checking every record.
+
+    Raises:
+      RecordError: the shard is truncated, empty or altered.
+    """
+    shard = pathlib.Path(shard)
+    if not shard.is_file():
+        raise RecordError(f"shard {shard} is missing; {_PREPARE}")
+    entries = []
+    with open(shard, "rb") as file:
+        for number, (offset, data) in enumerate(_scan(file, shard)):
+            try:
+                meta = record_meta(decode(data))
+            except RecordError as error:
+                raise RecordError(f"{shard}, record {number}: {error}") from error
+            entries.append(IndexEntry(offset, len(data), masked_crc(data), meta))
+    index = ShardIndex(shard.stat().st_size, tuple(entries))
+    _check_against_file(shard, index)
+    write_index(shard, index)
+    return index
+
+
+class ShardSource:
+    """Random access to the records of several shards, in the order given; safe to share by threads.
+
+    Opening checks the indices; reading a record checks its length, its checksum and the index's.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+        self.paths = tuple(pathlib.Path(path) for path in paths)
+        self._indices = tuple(read_index(path) for path in self.paths)
+        self._ends: list[int] = []
+        for index in self._indices:
+            self._ends.append((self._ends[-1] if self._ends else 0) + len(index.entries))
+        self._files: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, record: int) -> bytes:
+        """The bytes of one record.
+
+        Raises:
+          RecordError: by file and record: truncated, altered, or not what the index says.
+        """
+        shard, number = self.locate(record)
+        entry = self._indices[shard].entries[number]
+        name = f"{self.paths[shard]}, record {number}"
+        try:
+            block = os.pread(
+                self._descriptor(shard), entry.length + _FRAMING, entry.offset - _HEADER.size
+            )
+        except OSError as error:
+            raise RecordError(f"{name}: cannot be read ({error.strerror}); {_PREPARE}") from error
+        if len(block) != entry.length + _FRAMING:
+            raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
+        length, length_crc = _HEADER.unpack_from(block)
+        if masked_crc(block[:8]) != length_crc or length != entry.length:
+            raise RecordError(
+                f"{name}: no record of {entry.length} bytes begins where the index says; "
+                f"{_REBUILD}('{self.paths[shard]}') or {_PREPARE}"
+            )
+        data = block[_HEADER.size : -_FOOTER.size]
+        if masked_crc(data) != _FOOTER.unpack(block[-_FOOTER.size :])[0]:
+            raise RecordError(f"{name}: the checksum is wrong, bytes were altered; {_PREPARE}")
+        if entry.crc != _FOOTER.unpack(block[-_FOOTER.size :])[0]:
+            raise RecordError(
+                f"{name}: the index is of another shard; {_REBUILD}('{self.paths[shard]}')"
+            )
+        return data
+
+    def metas(self) -> list[RecordMeta]:
+        """The index entries of all records, in order."""
+        return [entry.meta for index in self._indices for entry in index.entries]
+
+    def locate(self, record: int) -> tuple[int, int]:
+        """Number of the shard and of the record within it."""
+        if not 0 <= record < len(self):
+            raise IndexError(record)
+        shard = bisect.bisect_right(self._ends, record)
+        return shard, record - (self._ends[shard - 1] if shard else 0)
+
+    def close(self) -> None:
+        """Closes the files; a later read opens them again."""
+        with self._lock:
+            files, self._files = self._files, {}
+        for descriptor in files.values():
+            os.close(descriptor)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"paths": self.paths}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["paths"])
+
+    def __repr__(self) -> str:
+        return f"ShardSource({len(self.paths)} shards, {len(self)} records)"
+
+    def _descriptor(self, shard: int) -> int:
+        with self._lock:
+            if shard not in self._files:
+                self._files[shard] = os.open(self.paths[shard], os.O_RDONLY)
+            return self._files[shard]
+
+
+def _entry(record: dict[str, Any]) -> IndexEntry:
+    meta = dict(record["meta"])
+    meta["runs"] = tuple((int(first), int(length)) for first, length in meta["runs"])
+    return IndexEntry(
+        int(record["offset"]), int(record["length"]), int(record["crc"]), RecordMeta(**meta)
+    )
+
+
+def _body_crc(body: dict[str, Any]) -> int:
+    return google_crc32c.value(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _check_against_file(shard: pathlib.Path, index: ShardIndex) -> None:
+    size = shard.stat().st_size
+    if size == 0 or not index.entries:
+        raise RecordError(f"shard {shard} is empty; {_PREPARE}")
+    if size < index.size:
+        raise RecordError(
+            f"shard {shard} is truncated: {size} bytes, its index says {index.size}; {_PREPARE}"
+        )
+    end = 0
+    for entry in index.entries:
+        if entry.offset != end + _HEADER.size:
+            break
+        end = entry.offset + entry.length + _FOOTER.size
+    if size != index.size or end != size:
+        raise RecordError(
+            f"the index of shard {shard} does not match it ({size} bytes, indexed {end}): records "
+            f"are missing; {_REBUILD}('{shard}')"
+        )
+
+
+def _scan(file: Any, shard: pathlib.Path) -> Iterator[tuple[int, bytes]]:
+    """Offset and data of every record, in order, checked."""
+    number = 0
+    while header := file.read(_HEADER.size):
+        name = f"{shard}, record {number}"
+        if len(header) < _HEADER.size:
+            raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
+        length, crc = _HEADER.unpack(header)
+        if masked_crc(header[:8]) != crc:
+            raise RecordError(f"{name}: the checksum of its length is wrong; {_PREPARE}")
+        offset = file.tell()
+        block = file.read(length + _FOOTER.size)
+        if len(block) < length + _FOOTER.size:
+            raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
+        if masked_crc(block[:length]) != _FOOTER.unpack(block[length:])[0]:
+            raise RecordError(f"{name}: the checksum is wrong, bytes were altered; {_PREPARE}")
+        yield offset, block[:length]
+        number += 1

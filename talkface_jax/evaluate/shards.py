@@ -1,0 +1,122 @@
+"""Motion cases from a prepared data set: what a chain predicts for every held-out segment."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float32
+
+from talkface_jax.data.pipeline import PreparedDataset
+from talkface_jax.errors import TalkfaceError
+from talkface_jax.evaluate import noise, scores
+from talkface_jax.evaluate.landmarks import MotionCase
+from talkface_jax.evaluate.rows import SHIFT
+from talkface_jax.landmarks import boxes, schemes
+from talkface_jax.metrics import landmark
+from talkface_jax.records import RECORD_SIZE, SAMPLES_PER_FRAME, FaceTrack, Motion, Segment
+
+Samples = Float32[np.ndarray, " s"]
+
+
+class MotionChain(Protocol):
+    """What is asked of a method's chain."""
+
+    def prepare(self, track: FaceTrack) -> Any:
+        """Its `geometry` (`landmarks.boxes.CropGeometry`) and `order`, the landmark references."""
+        ...
+
+    def predict_motion(self, track: FaceTrack, *, samples: Samples) -> Motion:
+        """Landmarks of every frame, in the crop boxes of `prepare`."""
+        ...
+
+
+def track_of(segment: Segment) -> FaceTrack:
+    """The segment's face in source pixels.
+
+    The frame size is not stored; it is bounded by the boxes, and nothing here depends on it.
+    """
+    landmarks = boxes.from_box(segment.landmarks, segment.box).astype(np.float32)
+    right, bottom = segment.box[:, 2:].max(0)
+    return FaceTrack(
+        landmarks=np.where(segment.valid[:, None, None], landmarks, 0).astype(np.float32),
+        blendshapes=segment.blendshapes,
+        head=segment.head,
+        box=segment.box,
+        valid=segment.valid,
+        size=(int(np.ceil(bottom)), int(np.ceil(right))),
+    )
+
+
+def rows_of_samples(samples: Samples) -> Mapping[str, Samples]:
+    """The recording that each model row hears: itself, 10 frames ahead (cyclic), silence."""
+    return {
+        scores.MODEL: samples,
+        scores.SHIFTED_AUDIO: np.roll(samples, -SHIFT * SAMPLES_PER_FRAME),
+        scores.NO_AUDIO: np.zeros_like(samples),
+    }
+
+
+class _Frames:
+    """A segment's crops, decoded one at a time."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+
+    def __len__(self) -> int:
+        return len(self._segment)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        from talkface_jax.media.images import decode_jpeg
+
+        return decode_jpeg(self._segment.frames[index])
+
+
+def _retracked(segment: Segment, geometry: boxes.CropGeometry, tracker: Any) -> np.ndarray | None:
+    """The jittered segment's points in the crop boxes; None where no frame shows a face."""
+    try:
+        pixels = noise.retrack(_Frames(segment), face="largest", tracker=tracker)
+    except TalkfaceError:
+        return None
+    source = boxes.from_box(pixels / RECORD_SIZE, segment.box)
+    points = schemes.select(source, schemes.get_scheme(landmark.SCHEME))
+    return boxes.to_box(points, geometry.boxes)
+
+
+def motion_cases(
+    dataset: PreparedDataset,
+    chain: MotionChain,
+    *,
+    noise_clips: int = 4,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Iterator[MotionCase]:
+    """One case per segment of a split.
+
+    The first `noise_clips` segments are also tracked again for the noise-floor row.
+    """
+    import contextlib
+
+    from talkface_jax.media.tracker import FaceTracker
+
+    content = schemes.get_scheme(landmark.SCHEME).groups["content"]
+    with FaceTracker(max_faces=1) if noise_clips else contextlib.nullcontext() as tracker:
+        for record in range(len(dataset)):
+            segment = dataset.segment(record)
+            track = track_of(segment)
+            face = chain.prepare(track)
+            samples = segment.audio.astype(np.float32) / 32768.0
+            predictions = {
+                row: chain.predict_motion(track, samples=heard).landmarks[:, content]
+                for row, heard in rows_of_samples(samples).items()
+            }
+            again = _retracked(segment, face.geometry, tracker) if record < noise_clips else None
+            yield MotionCase(
+                name=f"{segment.info.clip}+{segment.start}",
+                truth=face.geometry.points,
+                valid=segment.valid,
+                predictions=predictions,
+                references=face.geometry.points[face.order],
+                retracked=again,
+                boxes=face.geometry.boxes,
+            )
+            if progress:
+                progress("predict held-out segments", record + 1, len(dataset))

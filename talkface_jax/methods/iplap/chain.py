@@ -1,0 +1,380 @@
+"""IP-LAP's inference chain: a tracked face and a recording become a patch for every frame.
+
+Source: Zhong et al., CVPR 2023, section 3, and the released inference code: windows of five frames at
+stride 1, of which the middle one is kept; 15 landmark references in order of lip openness. Ours: one
+smoothed crop box in training and inference, references encoded once a clip.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, UInt8
+
+from talkface_jax.errors import ConfigError
+from talkface_jax.features import mel
+from talkface_jax.landmarks.boxes import CropGeometry, crop_geometry, from_box
+from talkface_jax.methods.iplap import programs
+from talkface_jax.methods.iplap import references as reference_frames
+from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.records import SAMPLES_PER_FRAME, FaceTrack, Motion
+from talkface_jax.task import Program
+
+if TYPE_CHECKING:
+    from talkface_jax.media.composite import Patch
+
+Call = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+"""Runs a program of the bundle by name."""
+
+_MOTION_BATCH = 64
+# Rows of the spectrogram that a border of a piece of sound can touch: 400 samples, and one more.
+_MEL_MARGIN = 3
+_LOWER_OVAL = np.arange(2, 23)
+"""Positions of the face oval from ear to ear below the eyes (mesh 234 by the chin to 454)."""
+
+
+class SpeechFeatures:
+    """Log-mel windows of a recording, computed piece by piece: equal to those of the whole.
+
+    Args:
+      samples: mono 16 kHz in [-1, 1]; sample 0 sounds with frame 0.
+    """
+
+    def __init__(self, samples: Float32[np.ndarray, " s"]) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        """Frames that the sound lasts, the last one begun."""
+        return -(-len(self._samples) // SAMPLES_PER_FRAME)
+
+    def windows(self, frames: Int[np.ndarray, " t"]) -> Float32[np.ndarray, "t 80 16"]:
+        """The window of each frame; see `features.mel.mel_windows`."""
+        rows = mel.first_rows(frames)
+        first = max(0, int(rows.min()) - _MEL_MARGIN)
+        last = int(rows.max()) + mel.WINDOW_ROWS + _MEL_MARGIN
+        piece = self._samples[first * mel.HOP : last * mel.HOP]
+        if not len(piece):
+            piece = np.zeros(1, np.float32)
+        return mel.mel_windows(mel.log_mel(piece), frames, first=first)
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """A tracked face, ready to be driven: crop geometry and the landmark references.
+
+    Attributes:
+      geometry: boxes and the 131 points of every source frame.
+      valid: as in the track.
+      nearest: for every source frame the nearest one with a face.
+      order: indices of the landmark references.
+    """
+
+    geometry: CropGeometry
+    valid: Bool[np.ndarray, " t"]
+    nearest: Int[np.ndarray, " t"]
+    order: Int[np.ndarray, " r"]
+
+
+class IplapSession:
+    """One face and one recording; `render` goes through the output from the front.
+
+    Attributes:
+      references: how many reference frames the renderer uses.
+    """
+
+    def __init__(
+        self,
+        chain: "IplapChain",
+        face: Face,
+        *,
+        samples: Float32[np.ndarray, " s"],
+        sources: Int[np.ndarray, " n"],
+        frame_at: Callable[[int], UInt8[np.ndarray, "h w 3"]],
+        references: int,
+    ) -> None:
+        self._chain, self._face, self._sources = chain, face, sources
+        self._speech = SpeechFeatures(samples)
+        self._points: dict[int, np.ndarray] = {}
+        self._sketches: dict[int, np.ndarray] = {}
+        self._features = self._encode_references(frame_at, references)
+        self.references = len(self._features["ref_points"])
+
+    def patches(
+        self, start: int, frames: Sequence[UInt8[np.ndarray, "h w 3"]]
+    ) -> list["Patch | None"]:
+        """The generated faces of output frames `start`, `start` + 1, …; None where there is no face.
+
+        Args:
+          start: first output frame; not before that of an earlier call.
+          frames: the source frames that are shown there.
+        """
+        from talkface_jax.media.composite import Patch
+
+        face, stop = self._face, start + len(frames)
+        self._advance(start, stop)
+        wanted = [k for k in range(start, stop) if face.valid[self._sources[k]]]
+        if not wanted:
+            return [None] * len(frames)
+        size = self._chain.render_config.net.size
+        boxes = face.geometry.boxes[self._sources[wanted]]
+        inputs = {
+            "face": np.stack(
+                [_crop(frames[k - start], box, size) for k, box in zip(wanted, boxes, strict=True)]
+            ),
+            "sketches": np.stack(
+                [np.stack([self._sketches[i] for i in self._around(k)]) for k in wanted]
+            ),
+            "mel": self._speech.windows(np.asarray(wanted)),
+            "points": np.stack([self._points[k] for k in wanted]),
+        }
+        image = self._chain.call(programs.RENDER, {**inputs, **self._features})["image"]
+        images = np.rint(np.clip(np.asarray(image), 0.0, 1.0) * 255).astype(np.uint8)
+        made = {
+            k: Patch(image=images[i], box=boxes[i], contour=self._contour(k))
+            for i, k in enumerate(wanted)
+        }
+        return [made.get(k) for k in range(start, stop)]
+
+    def _around(self, k: int) -> list[int]:
+        last = len(self._sources) - 1
+        half = programs.WINDOW // 2
+        return [min(max(k + offset, 0), last) for offset in range(-half, half + 1)]
+
+    def _advance(self, start: int, stop: int) -> None:
+        """Predicts points and draws sketches up to two frames past `stop`, and forgets what is past."""
+        half, total = programs.WINDOW // 2, len(self._sources)
+        for cache in (self._points, self._sketches):
+            for k in [k for k in cache if k < start - half]:
+                del cache[k]
+        first = max(self._points, default=start - half - 1) + 1
+        end = min(stop + half, total)
+        while (first := max(first, 0)) < end:
+            after = min(first + _MOTION_BATCH, total)
+            points = self._chain.points(
+                self._face,
+                self._speech,
+                outputs=np.arange(first, after),
+                sources=self._sources,
+            )
+            self._points.update(zip(range(first, after), points, strict=True))
+            first = after
+        for k in range(max(0, start - half), end):
+            if k not in self._sketches:
+                box = self._face.geometry.boxes[self._face.nearest[self._sources[k]]]
+                self._sketches[k] = self._chain.sketch(self._points[k], box)
+
+    def _contour(self, k: int) -> Float32[np.ndarray, "m 2"]:
+        """Lower faces of the source and of the prediction: both must be covered where the jaw moves."""
+        source = self._sources[k]
+        both = np.concatenate(
+            [self._face.geometry.points[source][_LOWER_OVAL], self._points[k][_LOWER_OVAL]]
+        )
+        return from_box(both, self._face.geometry.boxes[source])
+
+    def _encode_references(
+        self, frame_at: Callable[[int], UInt8[np.ndarray, "h w 3"]], count: int
+    ) -> dict[str, Any]:
+        face, chain = self._face, self._chain
+        geometry = face.geometry
+        count = min(count, int(face.valid.sum()))
+        order = reference_frames.spread(
+            reference_frames.openness(geometry), valid=face.valid, count=count
+        )
+        size = chain.render_config.net.size
+        # In order of time, for the video is read forwards; the average over references has no order.
+        order = np.sort(order)
+        images = np.stack([_crop(frame_at(int(i)), geometry.boxes[i], size) for i in order])
+        sketches = np.stack([chain.sketch(geometry.points[i], geometry.boxes[i]) for i in order])
+        inputs = {"images": images, "sketches": sketches}
+        features = chain.call(programs.REFERENCES, inputs)
+        return {**features, "ref_points": geometry.points[order]}
+
+
+class IplapChain:
+    """The two networks in a row.
+
+    Args:
+      motion, render: configs of the stages.
+      call: runs a program by name.
+    """
+
+    def __init__(self, motion: MotionConfig, render: RenderConfig, *, call: Call) -> None:
+        self.motion_config, self.render_config = motion, render
+        self.call = call
+
+    def prepare(self, track: FaceTrack) -> Face:
+        """Crop geometry and landmark references of a tracked face.
+
+        Raises:
+          FaceError: no frame of the track has a face.
+        """
+        config = self.motion_config
+        geometry = crop_geometry(
+            track.landmarks, valid=track.valid, margin=config.margin, smooth=config.smooth
+        )
+        nearest = _nearest(track.valid)
+        order = reference_frames.spread(
+            reference_frames.openness(geometry), valid=track.valid, count=config.references
+        )
+        return Face(geometry, track.valid, nearest, order)
+
+    def start(
+        self,
+        track: FaceTrack,
+        *,
+        samples: Float32[np.ndarray, " s"],
+        sources: Int[np.ndarray, " n"],
+        frame_at: Callable[[int], UInt8[np.ndarray, "h w 3"]],
+        references: int | None = None,
+    ) -> IplapSession:
+        """Begins a synthesis.
+
+        Args:
+          track: the face in the source video.
+          samples: the recording, 16 kHz mono.
+          sources: index of the source frame that each output frame shows.
+          frame_at: reads a source frame.
+          references: reference frames of the renderer; None for the config's number.
+
+        Raises:
+          FaceError: no frame of the track has a face.
+          ConfigError: fewer than one reference.
+        """
+        count = self.render_config.inference_references if references is None else references
+        if count < 1:
+            raise ConfigError(f"--references must be at least 1, not {count}")
+        return IplapSession(
+            self,
+            self.prepare(track),
+            samples=samples,
+            sources=np.asarray(sources),
+            frame_at=frame_at,
+            references=count,
+        )
+
+    def predict_motion(self, track: FaceTrack, *, samples: Float32[np.ndarray, " s"]) -> Motion:
+        """The landmarks of every frame of a track if it spoke `samples`: (t, 131, 2) in crop boxes.
+
+        Rows of frames without a face hold the prediction on the pose of the nearest frame with one.
+
+        Raises:
+          FaceError: no frame of the track has a face.
+        """
+        face, count = self.prepare(track), len(track)
+        speech, sources = SpeechFeatures(samples), np.arange(len(track))
+        points = [
+            self.points(
+                face,
+                speech,
+                outputs=np.arange(first, min(first + _MOTION_BATCH, count)),
+                sources=sources,
+            )
+            for first in range(0, count, _MOTION_BATCH)
+        ]
+        return Motion(scheme="iplap131", landmarks=np.concatenate(points))
+
+    def points(
+        self,
+        face: Face,
+        speech: SpeechFeatures,
+        *,
+        outputs: Int[np.ndarray, " m"],
+        sources: Int[np.ndarray, " n"],
+    ) -> Float32[np.ndarray, "m 131 2"]:
+        """Pose points of the shown source frames with the predicted content points.
+
+        Windows reach two frames to either side and repeat the first and last output frame.
+        """
+        half = programs.WINDOW // 2
+        frames = outputs[:, None] + np.arange(-half, half + 1)
+        frames = np.clip(frames, 0, len(sources) - 1)
+        unique, inverse = np.unique(frames, return_inverse=True)
+        windows = speech.windows(unique)[inverse.reshape(frames.shape)]
+        pose, content = reference_frames.split(face.geometry.points)
+        target = pose[face.nearest[sources[frames]]]
+        inputs = {
+            "mel": windows,
+            "pose": target,
+            "ref_pose": pose[face.order],
+            "ref_content": content[face.order],
+        }
+        predicted = self.call(programs.MOTION, inputs)["content"]
+        return reference_frames.join(target[:, half], np.asarray(predicted))
+
+    def sketch(
+        self, points: Float32[np.ndarray, "131 2"], box: Float32[np.ndarray, " 4"]
+    ) -> UInt8[np.ndarray, "h w 3"]:
+        """The renderer's sketch of one frame."""
+        from talkface_jax.media.sketch import draw_sketch
+
+        return draw_sketch(
+            points, (box[3] - box[1], box[2] - box[0]), size=self.render_config.net.size
+        )
+
+
+def _crop(
+    frame: UInt8[np.ndarray, "h w 3"], box: Float32[np.ndarray, " 4"], size: int
+) -> UInt8[np.ndarray, "s s 3"]:
+    from talkface_jax.media.images import crop_resize
+
+    return crop_resize(frame, box, (size, size))
+
+
+@dataclasses.dataclass(frozen=True)
+class IplapMethod:
+    """The method's entry in the registry."""
+
+    name: str = "iplap"
+    stages: tuple[str, ...] = ("motion", "render")
+    controls: tuple[str, ...] = ()
+
+    @property
+    def config_classes(self) -> Mapping[str, type]:
+        """Task config by stage, to read a bundle's config back."""
+        return {"motion": MotionConfig, "render": RenderConfig}
+
+    def programs(self, configs: Mapping[str, Any]) -> Sequence[Program]:
+        """What to export.
+
+        Raises:
+          ConfigError: stages that crop differently.
+        """
+        motion, render = configs["motion"], configs["render"]
+        _check(motion, render)
+        return (
+            programs.motion_program(motion),
+            programs.references_program(render),
+            programs.render_program(render),
+        )
+
+    def chain(self, configs: Mapping[str, Any], call: Call) -> IplapChain:
+        """The runnable chain.
+
+        Raises:
+          ConfigError: stages that crop differently.
+        """
+        motion, render = configs["motion"], configs["render"]
+        _check(motion, render)
+        return IplapChain(motion, render, call=call)
+
+
+def _nearest(valid: Bool[np.ndarray, " t"]) -> Int[np.ndarray, " t"]:
+    """For every frame the nearest valid one, the earlier of two at the same distance."""
+    known, every = np.flatnonzero(valid), np.arange(len(valid))
+    later = np.clip(np.searchsorted(known, every), 0, len(known) - 1)
+    before, after = known[np.maximum(later - 1, 0)], known[later]
+    return np.where(np.abs(every - before) <= np.abs(after - every), before, after)
+
+
+def _check(motion: MotionConfig, render: RenderConfig) -> None:
+    for name in ("margin", "smooth"):
+        a, b = getattr(motion, name), getattr(render, name)
+        if a != b:
+            raise ConfigError(
+                f"{name} is {a} in the motion stage and {b} in the render stage; train both with the "
+                "same crop"
+            )
+
+
+METHOD = IplapMethod()

@@ -1,0 +1,47 @@
+"""Which frames stand as references: spread over the range of mouth shapes, in order of lip openness."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+from talkface_jax.landmarks import measures
+from talkface_jax.landmarks.boxes import CropGeometry, from_box
+from talkface_jax.landmarks.schemes import get_scheme
+
+SCHEME = get_scheme("iplap131")
+
+
+def openness(geometry: CropGeometry) -> Float[np.ndarray, " t"]:
+    """Mouth opening of every frame, measured in source pixels (boxes are not square)."""
+    return measures.mouth_opening(from_box(geometry.points, geometry.boxes), SCHEME)
+
+
+def spread(
+    opening: Float[np.ndarray, " t"], *, valid: Bool[np.ndarray, " t"], count: int
+) -> Int[np.ndarray, " count"]:
+    """`count` valid frames evenly spaced in order of lip openness, closed first.
+
+    With fewer valid frames than that, frames repeat.
+
+    Raises:
+      ValueError: no valid frame.
+    """
+    candidates = np.flatnonzero(valid)
+    if not len(candidates):
+        raise ValueError("no valid frame to take references from")
+    order = candidates[np.argsort(opening[candidates], kind="stable")]
+    return order[np.linspace(0, len(order) - 1, count).round().astype(int)]
+
+
+def split(points: Float32[np.ndarray, "*b 131 2"]) -> tuple[np.ndarray, np.ndarray]:
+    """Pose points (…, 74, 2) and content points (…, 57, 2) of the 131."""
+    return points[..., SCHEME.groups["pose"], :], points[..., SCHEME.groups["content"], :]
+
+
+def join(
+    pose: Float32[np.ndarray, "*b 74 2"], content: Float32[np.ndarray, "*b 57 2"]
+) -> Float32[np.ndarray, "*b 131 2"]:
+    """The inverse of `split`."""
+    points = np.empty((*pose.shape[:-2], len(SCHEME), 2), np.float32)
+    points[..., SCHEME.groups["pose"], :] = pose
+    points[..., SCHEME.groups["content"], :] = content
+    return points

@@ -1,0 +1,303 @@
+"""IP-LAP's two trainable stages (Zhong et al., CVPR 2023, sections 3.2 and 3.3).
+
+Players: "motion"; "renderer" and "disc". The discriminator's update is the corrected one: its gradients
+are its own objective's only (the released code adds leftovers of the generator's).
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from talkface_jax.errors import ConfigError
+from talkface_jax.interop import weights
+from talkface_jax.losses import adversarial, landmark, perceptual, pixel
+from talkface_jax.losses.terms import LossTerm
+from talkface_jax.methods.iplap import previews
+from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.views import MotionView, RenderView
+from talkface_jax.metrics.base import Average
+from talkface_jax.models.discriminators import (
+    MultiscaleDiscriminator,
+    MultiscaleDiscriminatorConfig,
+)
+from talkface_jax.models.frozen.vgg import VGG16, VGG19
+from talkface_jax.models.motion.landmark_transformer import LandmarkTransformer
+from talkface_jax.models.render.reference_warping import ReferenceWarping
+from talkface_jax.task import (
+    Batch,
+    LossContext,
+    Objective,
+    Outputs,
+    Previews,
+    PyTree,
+    Variables,
+)
+
+WINDOW = 5
+JAW = 17
+
+
+def _unit(image: jax.Array) -> jax.Array:
+    return image.astype(jnp.float32) / 255.0
+
+
+class MotionTask:
+    """Landmark generator: mel, pose and references to jaw and lip points."""
+
+    config_class: ClassVar[type] = MotionConfig
+    method = "iplap"
+    stage = "motion"
+    generators = ("motion",)
+
+    def __init__(self, config: MotionConfig):
+        """Builds networks, view and objective from the stage's config."""
+        self.config = config
+        self.nets: Mapping[str, nn.Module] = {"motion": LandmarkTransformer(config.net)}
+        self.view = MotionView(
+            references=config.references,
+            window=WINDOW,
+            margin=config.margin,
+            smooth=config.smooth,
+            flip=config.flip,
+            scale_jitter=config.scale_jitter,
+            shift_jitter=config.shift_jitter,
+            mel_noise=config.mel_noise,
+        )
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """Position L1 plus velocity, as released (weight of the latter in the config)."""
+
+        def position(context: LossContext) -> jax.Array:
+            return landmark.position_l1(context.outputs["content"], context.batch["content"])
+
+        def velocity(context: LossContext) -> jax.Array:
+            return landmark.velocity_l2(context.outputs["content"], context.batch["content"])
+
+        terms = (
+            LossTerm("position", position),
+            LossTerm("velocity", velocity, self.config.velocity_weight),
+        )
+        return (Objective("motion", terms),)
+
+    def init(self, rng: jax.Array, batch: Batch) -> dict[str, Variables]:
+        """Fresh variables from a batch's shapes."""
+        first = {name: jnp.zeros((1, *item.shape[1:]), item.dtype) for name, item in batch.items()}
+        return {"motion": self.nets["motion"].init(rng, *self._inputs(first))}
+
+    @staticmethod
+    def _inputs(batch: Batch) -> tuple[jax.Array, ...]:
+        return (batch["mel"], batch["pose"], batch["ref_pose"], batch["ref_content"])
+
+    def forward(
+        self, variables: Mapping[str, Variables], batch: Batch, rng: jax.Array, *, train: bool
+    ) -> tuple[Outputs, dict[str, PyTree]]:
+        """content (b, 5, 57, 2) in crop coordinates."""
+        content, changed = self.nets["motion"].apply(
+            variables["motion"],
+            *self._inputs(batch),
+            train=train,
+            rngs={"dropout": rng},
+            mutable=["batch_stats"],
+        )
+        stats = changed.get("batch_stats", {})
+        return {"content": content}, ({"motion": stats} if train and stats else {})
+
+    def frozen(self) -> dict[str, PyTree]:
+        """None."""
+        return {}
+
+    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+        """Mean distance of the middle frame's lip and jaw points, in widths of the crop."""
+        middle = WINDOW // 2
+        error = outputs["content"][:, middle] - batch["content"][:, middle]
+        distance = jnp.linalg.norm(error, axis=-1)
+        mask = batch["mask"]
+        return {
+            "lip_distance": Average.of(distance[:, JAW:], mask),
+            "jaw_distance": Average.of(distance[:, :JAW], mask),
+            "position_l1": Average.of(jnp.abs(error), mask),
+        }
+
+    def previews(self, outputs: Outputs, batch: Batch) -> Previews:
+        """Predicted over true faces, and the same as a video."""
+        return previews.motion(outputs, batch)
+
+
+class RenderTask:
+    """Reference-warping renderer with a multi-scale discriminator."""
+
+    config_class: ClassVar[type] = RenderConfig
+    method = "iplap"
+    stage = "render"
+    generators = ("renderer",)
+
+    def __init__(self, config: RenderConfig):
+        """Builds networks, view and objectives from the stage's config.
+
+        Raises:
+          ConfigError: perceptual weights without a perceptual network.
+        """
+        if config.perceptual == "none" and (config.perceptual_weight or config.style_weight):
+            raise ConfigError(
+                "config.task: perceptual is none but perceptual_weight or style_weight is not 0; "
+                "set both to 0.0 or name a network"
+            )
+        self.config = config
+        disc = MultiscaleDiscriminatorConfig(channels=config.disc_channels)
+        self.nets: Mapping[str, nn.Module] = {
+            "renderer": ReferenceWarping(config.net),
+            "disc": MultiscaleDiscriminator(disc),
+        }
+        self.view = RenderView(
+            references=config.references,
+            size=config.net.size,
+            margin=config.margin,
+            smooth=config.smooth,
+        )
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """Warping alone, then everything; nothing of the second phase is computed in the first."""
+        config = self.config
+        warp = LossTerm("warp", _warp, config.warp_weight)
+        l1 = (LossTerm("l1", _l1, config.l1_weight),) if config.l1_weight else ()
+        adversarial_terms = (
+            LossTerm("adversarial", _fool, config.adversarial_weight),
+            LossTerm("matching", _match, config.matching_weight),
+        )
+        full = Objective(
+            "renderer",
+            (warp, *l1, *self._perceptual_terms(), *adversarial_terms),
+            start=config.warmup_steps,
+        )
+        judge = Objective("disc", (LossTerm("lsgan", _judge),), start=config.warmup_steps)
+        if not config.warmup_steps:
+            return (full, judge)
+        return (Objective("renderer", (warp, *l1), stop=config.warmup_steps), full, judge)
+
+    def _perceptual_terms(self) -> tuple[LossTerm, ...]:
+        config = self.config
+        if config.perceptual == "none":
+            return ()
+        network = (VGG16 if config.perceptual == "vgg16" else VGG19).first(
+            config.perceptual_layers
+        )
+        features = perceptual.PerceptualFeatures(
+            network, scales=config.perceptual_scales, value_range=config.perceptual_range
+        )
+
+        def content(context: LossContext) -> jax.Array:
+            return features.content_loss(context, "image", "target", frozen="vgg")
+
+        def style(context: LossContext) -> jax.Array:
+            return features.style_loss(context, "image", "target", frozen="vgg")
+
+        terms = (
+            LossTerm("perceptual", content, config.perceptual_weight),
+            LossTerm("style", style, config.style_weight),
+        )
+        return tuple(term for term in terms if term.weight)
+
+    def init(self, rng: jax.Array, batch: Batch) -> dict[str, Variables]:
+        """Fresh variables from a batch's shapes."""
+        first = {name: jnp.zeros((1, *item.shape[1:]), item.dtype) for name, item in batch.items()}
+        one, two = jax.random.split(rng)
+        arguments, points = self._inputs(first)
+        return {
+            "renderer": self.nets["renderer"].init(one, *arguments, **points),
+            "disc": self.nets["disc"].init(two, _unit(first["face"])),
+        }
+
+    @staticmethod
+    def _inputs(batch: Batch) -> tuple[tuple[jax.Array, ...], dict[str, jax.Array]]:
+        arguments = (
+            _unit(batch["masked"]),
+            _unit(batch["sketch"]),
+            _unit(batch["ref_image"]),
+            _unit(batch["ref_sketch"]),
+            batch["mel"],
+        )
+        middle = batch["points"][:, WINDOW // 2]
+        return arguments, {"points": middle, "reference_points": batch["ref_points"]}
+
+    def forward(
+        self, variables: Mapping[str, Variables], batch: Batch, rng: jax.Array, *, train: bool
+    ) -> tuple[Outputs, dict[str, PyTree]]:
+        """image and warped (b, h, w, 3) in [0, 1], flow (b, r, h, w, 2) in pixels, weight."""
+        del rng
+        arguments, points = self._inputs(batch)
+        rendered, changed = self.nets["renderer"].apply(
+            variables["renderer"], *arguments, **points, train=train, mutable=["batch_stats"]
+        )
+        outputs = {
+            "image": rendered.image,
+            "warped": rendered.aligned.image,
+            "flow": rendered.aligned.flow,
+            "weight": rendered.aligned.weight,
+        }
+        return outputs, ({"renderer": changed["batch_stats"]} if train else {})
+
+    def frozen(self) -> dict[str, PyTree]:
+        """The perceptual network.
+
+        Raises:
+          WeightsError: its file is missing or altered.
+        """
+        if self.config.perceptual == "none":
+            return {}
+        if self.config.perceptual == "vgg16":
+            return {"vgg": weights.load_vgg16()}
+        return {"vgg": weights.load_vgg19(self.config.vgg19_path)}
+
+    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+        """L1 of the image, of its lower half, and of the warped references; PSNR of the image."""
+        target, mask = _unit(batch["face"]), batch["mask"]
+        half = target.shape[1] // 2
+        error = outputs["image"] - target
+        mse = jnp.mean(jnp.square(error), axis=(1, 2, 3))
+        return {
+            "l1": Average.of(jnp.abs(error), mask),
+            "l1_lower": Average.of(jnp.abs(error[:, half:]), mask),
+            "l1_warped": Average.of(jnp.abs(outputs["warped"] - target), mask),
+            "psnr": Average.of(-10.0 * jnp.log10(mse + 1e-8), mask),
+        }
+
+    def previews(self, outputs: Outputs, batch: Batch) -> Previews:
+        """Masked input, sketch, a reference, warped references, image and target side by side."""
+        return previews.render(outputs, batch)
+
+
+def _target(context: LossContext) -> jax.Array:
+    return context.once("target", lambda: _unit(context.batch["face"]))
+
+
+def _warp(context: LossContext) -> jax.Array:
+    return pixel.l1(context.outputs["warped"], _target(context))
+
+
+def _l1(context: LossContext) -> jax.Array:
+    return pixel.l1(context.outputs["image"], _target(context))
+
+
+def _judged(context: LossContext) -> tuple[Any, Any]:
+    """Discriminator features of the image and of the target, once for all terms."""
+    fake = context.once("disc/fake", lambda: context.apply["disc"](context.outputs["image"]))
+    real = context.once("disc/real", lambda: context.apply["disc"](_target(context)))
+    return fake, real
+
+
+def _fool(context: LossContext) -> jax.Array:
+    return adversarial.generator_lsgan(_judged(context)[0])
+
+
+def _match(context: LossContext) -> jax.Array:
+    return adversarial.feature_matching(*_judged(context))
+
+
+def _judge(context: LossContext) -> jax.Array:
+    return adversarial.discriminator_lsgan(*_judged(context))

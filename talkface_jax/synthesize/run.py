@@ -1,0 +1,246 @@
+"""Synthesis: a bundle, a face and a recording become a talking mp4.
+
+request -> track -> features -> motion -> render -> composite -> mp4. Frames are made in small batches
+and streamed to the encoder, so memory does not grow with the length of the recording.
+"""
+
+import dataclasses
+import logging
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from talkface_jax import __version__, config
+from talkface_jax.errors import ConfigError, MediaError, WeightsError
+from talkface_jax.export import load
+from talkface_jax.media import audio as sound
+from talkface_jax.media import composite, mark, tracker, video
+from talkface_jax.methods import registry
+from talkface_jax.records import AUDIO_RATE, FPS, SAMPLES_PER_FRAME, FaceTrack
+from talkface_jax.synthesize import timeline
+from talkface_jax.synthesize.contract import Chain, Session
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what, done, total)."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesisRequest:
+    """What to make.
+
+    Attributes:
+      bundle: directory that `export` wrote.
+      face: video or still image of the face.
+      audio: recording, any format with sound in it.
+      out: the mp4 to write; its folder must exist.
+      face_choice: where there are several faces: "speaker", "largest", or an index from the left.
+      references: reference frames of the renderer; None for the config's number.
+      mark: "visible", "invisible" or "both".
+      batch: frames rendered at a time.
+    """
+
+    bundle: pathlib.Path
+    face: pathlib.Path
+    audio: pathlib.Path
+    out: pathlib.Path
+    face_choice: str | None = None
+    references: int | None = None
+    mark: str = mark.Mark.VISIBLE.value
+    batch: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesisReport:
+    """What was made.
+
+    Attributes:
+      out: the file.
+      frames: its length at 25 fps.
+      untouched: frames that show no face and passed through as they were.
+      tracked: frames of the face video that were looked at.
+      references: reference frames in use.
+      mark: how generated frames are marked.
+      weight_id: the bundle's weights.
+      seconds: wall time from the request to the finished file.
+    """
+
+    out: pathlib.Path
+    frames: int
+    untouched: int
+    tracked: int
+    references: int
+    mark: str
+    weight_id: str
+    seconds: float
+
+    def __str__(self) -> str:
+        """Two lines for a reader."""
+        passed = f"{self.untouched} frames without a face passed through untouched"
+        return (
+            f"{self.out}: {self.frames} frames ({self.frames / FPS:.1f} s), {passed}\n"
+            f"{self.references} references of {self.tracked} tracked frames, mark {self.mark}, "
+            f"weights {self.weight_id}, {self.seconds:.1f} s"
+        )
+
+
+def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -> SynthesisReport:
+    """Makes the face speak the recording.
+
+    The output is as long as the recording, rounded up to whole frames. A face video that is longer is cut,
+    one that is shorter plays forwards and backwards. Frames without a face pass through as they are,
+    unmarked, and are counted. The recording, at 16 kHz mono, becomes the sound track; the metadata names
+    the weights and the inputs.
+
+    Raises:
+      TalkfaceError: a file that is not what it should be, no face, several faces and no choice, an altered
+        bundle, or an output that cannot be written. Nothing is left at `request.out` then.
+    """
+    begin = time.monotonic()
+    _check(request)
+    samples = sound.read_audio(request.audio)
+    length = -(-len(samples) // SAMPLES_PER_FRAME)
+    with video.open_visual(request.face) as source:
+        bundle = load.load_bundle(request.bundle)
+        chain = build_chain(bundle)
+        track = _track(source, request, length=length, progress=progress)
+        sources = timeline.ping_pong(len(track), length)
+        session = chain.start(
+            track,
+            samples=samples,
+            sources=sources,
+            frame_at=source.__getitem__,
+            references=request.references,
+        )
+        untouched = _write(source, session, request, samples, sources, bundle.manifest, progress)
+    return SynthesisReport(
+        out=request.out,
+        frames=length,
+        untouched=untouched,
+        tracked=len(track),
+        references=session.references,
+        mark=request.mark,
+        weight_id=bundle.manifest.weight_id,
+        seconds=time.monotonic() - begin,
+    )
+
+
+def build_chain(bundle: load.Bundle) -> Chain:
+    """The chain of the bundle's method, running the bundle's programs.
+
+    Raises:
+      WeightsError: a bundle of a method, or with stages or fields, that this version does not know.
+    """
+    name = bundle.manifest.method
+    try:
+        method: Any = registry.get_method(name)
+        configs = {
+            stage: config.build(
+                method.config_classes[stage], bundle.configs.get(stage, {}), where=f"bundle {stage}"
+            )
+            for stage in method.stages
+        }
+        wanted = {program.name for program in method.programs(configs)}
+    except ConfigError as error:
+        raise WeightsError(
+            f"the bundle does not fit this version ({error}); export it again"
+        ) from error
+    if wanted != set(bundle.manifest.programs):
+        raise WeightsError(
+            f"the bundle holds {', '.join(bundle.manifest.programs)}, but {name} needs "
+            f"{', '.join(sorted(wanted))}; export it again"
+        )
+    return method.chain(configs, bundle.call)
+
+
+def _check(request: SynthesisRequest) -> None:
+    """What can be known before any work."""
+    out = request.out
+    if out.suffix.lower() != ".mp4":
+        raise MediaError(f"--out={out} must end in .mp4; rename it")
+    if not out.parent.is_dir():
+        raise MediaError(f"the folder of --out={out} does not exist; make it first")
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise MediaError(f"--out={out} cannot be written; choose another path")
+    if any(
+        out.exists() and path.exists() and out.samefile(path)
+        for path in (request.face, request.audio)
+    ):
+        raise MediaError(f"--out={out} is one of the inputs; choose another path")
+    if request.batch < 1:
+        raise ConfigError(f"--batch must be at least 1, not {request.batch}")
+    known = [item.value for item in mark.Mark]
+    if request.mark not in known:
+        raise ConfigError(f"--mark={request.mark} does not exist; use one of {', '.join(known)}")
+
+
+def _track(
+    source: video.IndexedVideo,
+    request: SynthesisRequest,
+    *,
+    length: int,
+    progress: Progress | None,
+) -> FaceTrack:
+    voice: Float32[np.ndarray, " s"] | None = None
+    if request.face_choice == "speaker" and source.info.has_audio:
+        voice = sound.read_clip_audio(request.face, None, min(len(source), length))
+    frames = source if len(source) <= length else timeline.Prefix(source, length)
+    return tracker.track_video(
+        frames,
+        face=request.face_choice,
+        audio=voice,
+        progress=progress,
+    )
+
+
+def _write(
+    source: video.IndexedVideo,
+    session: Session,
+    request: SynthesisRequest,
+    samples: Float32[np.ndarray, " s"],
+    sources: np.ndarray,
+    manifest: Any,
+    progress: Progress | None,
+) -> int:
+    """Streams the output; returns how many frames showed no face."""
+    kind, total, untouched = mark.Mark(request.mark), len(sources), 0
+    tags = mark.provenance(
+        method=manifest.method,
+        weight_id=manifest.weight_id,
+        mark=kind,
+        software=f"talkface_jax {__version__}",
+        inputs={"face": request.face, "audio": request.audio},
+    )
+    writer = video.VideoWriter(
+        request.out,
+        size=source.size,
+        audio=_pieces(samples),
+        audio_rate=AUDIO_RATE,
+        metadata=tags,
+    )
+    with writer:
+        for start in range(0, total, request.batch):
+            frames = [source[int(i)] for i in sources[start : start + request.batch]]
+            for frame, patch in zip(frames, session.patches(start, frames), strict=True):
+                if patch is None:
+                    untouched += 1
+                    writer.write(frame)
+                else:
+                    writer.write(mark.apply_mark(composite.paste(frame, patch=patch), mark=kind))
+            if progress is not None:
+                progress("render", min(start + request.batch, total), total)
+    if untouched:
+        _LOG.info("%d of %d frames show no face and passed through", untouched, total)
+    return untouched
+
+
+def _pieces(samples: Float32[np.ndarray, " s"]) -> Iterator[Float32[np.ndarray, " s"]]:
+    """The sound frame by frame, for a writer that takes it as it goes."""
+    for start in range(0, len(samples), SAMPLES_PER_FRAME):
+        yield samples[start : start + SAMPLES_PER_FRAME]

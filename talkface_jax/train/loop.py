@@ -1,0 +1,306 @@
+"""The training loop.
+
+Order of one turn: draw a batch, dispatch the step, and only then look at the metrics of the step
+before, so that reading them never stalls the device. Before anything is kept (evaluation,
+checkpoint) the last step's metrics are read too: a state whose loss or gradient is not finite is
+never saved.
+
+Order of a start: the working directory must belong to the config; the newest checkpoint, if there
+is one, gives the state and the data position; logs are cut back to its step.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import logging
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from talkface_jax import config as config_module
+from talkface_jax.config import ExperimentConfig
+from talkface_jax.errors import ConfigError, TalkfaceError
+from talkface_jax.task import Task, TrainState
+from talkface_jax.train import optim, sharding
+from talkface_jax.train.checkpoint import Checkpoints
+from talkface_jax.train.evaluation import evaluate
+from talkface_jax.train.programs import Programs
+from talkface_jax.train.signals import StopRequest
+from talkface_jax.train.source import PreparedSource, Source, TrainBatches
+from talkface_jax.train.state import evaluation_variables
+from talkface_jax.train.telemetry import ProgressBar, Speedometer, Telemetry
+from talkface_jax.train.workdir import prepare_workdir
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What a finished run leaves.
+
+    Attributes:
+      step: optimiser steps done.
+      metrics: the last evaluation's online metrics (`eval/…`) and the last step's losses.
+      checkpoint: path of the last checkpoint.
+    """
+
+    step: int
+    metrics: dict[str, float]
+    checkpoint: pathlib.Path
+
+
+def train(
+    task: Task,
+    config: ExperimentConfig,
+    *,
+    workdir: pathlib.Path,
+    source: Source | None = None,
+    progress: bool = True,
+) -> TrainResult:
+    """Trains to `config.train.steps`, from the newest checkpoint in `workdir` if there is one.
+
+    Args:
+      task: the stage.
+      config: the run; a directory belongs to one config, but for `workdir.CHANGEABLE`.
+      workdir: gets config.json, metrics.jsonl, tensorboard/ and checkpoints/.
+      source: the data; by default the prepared directory that the config names.
+      progress: whether to show a progress bar.
+
+    Raises:
+      CheckpointError: the directory belongs to another config, or a checkpoint cannot be written
+        or read.
+      TalkfaceError: a loss that is not finite, or a stop by SIGINT or SIGTERM (after saving).
+      ConfigError: devices, batch size and data do not fit each other.
+    """
+    mesh = sharding.make_mesh(config.mesh)
+    rows = sharding.local_batch_size(config.data.batch_size, mesh)
+    source = PreparedSource(config.data) if source is None else source
+    prepare_workdir(workdir, config)
+    first = jax.process_index() == 0
+    programs = Programs(task, config, mesh)
+    with (
+        contextlib.closing(source.train(task.view, batch_size=rows, seed=config.seed)) as batches,
+        Checkpoints(workdir, config.train) as checkpoints,
+    ):
+        state, info = _start(programs, checkpoints, batches)
+        step = int(state.step)
+        with (
+            Telemetry(workdir, resume_step=step, enabled=first) as telemetry,
+            ProgressBar(
+                description=f"{task.method}/{task.stage}",
+                start=step,
+                total=config.train.steps,
+                enabled=first and progress,
+            ) as bar,
+            StopRequest() as stop,
+        ):
+            run = _Run(
+                task=task,
+                config=config,
+                source=source,
+                batches=batches,
+                programs=programs,
+                checkpoints=checkpoints,
+                telemetry=telemetry,
+                bar=bar,
+                stop=stop,
+                mesh=mesh,
+                rows=rows,
+                losses=dict(info.get("losses", {})),
+                evaluated=dict(info.get("metrics", {})),
+            )
+            return run.to_the_end(state, step)
+
+
+def _start(
+    programs: Programs, checkpoints: Checkpoints, batches: TrainBatches
+) -> tuple[TrainState, dict[str, Any]]:
+    """The state to go on from, with the data position set."""
+    latest = checkpoints.latest_step
+    if latest is None:
+        return programs.init(), {}
+    restored = checkpoints.restore(programs.target, step=latest)
+    batches.set_state(restored.info["data"])
+    logger.info("resuming from %s", checkpoints.path(latest))
+    return restored.state, restored.info
+
+
+@dataclasses.dataclass
+class _Run:
+    """The loop's moving parts.
+
+    `late` holds the metrics of the last dispatched step, still unread; `losses` and `evaluated` the
+    last values that were read.
+    """
+
+    task: Task
+    config: ExperimentConfig
+    source: Source
+    batches: TrainBatches
+    programs: Programs
+    checkpoints: Checkpoints
+    telemetry: Telemetry
+    bar: ProgressBar
+    stop: StopRequest
+    mesh: jax.sharding.Mesh
+    rows: int
+    losses: dict[str, float]
+    evaluated: dict[str, float]
+    late: tuple[int, dict[str, jax.Array]] | None = None
+    speed: Speedometer = dataclasses.field(default_factory=Speedometer)
+
+    @functools.cached_property
+    def schedules(self) -> dict[str, Any]:
+        """Learning rates by player."""
+        return optim.make_schedules(self.task, self.config)
+
+    def to_the_end(self, state: TrainState, start: int) -> TrainResult:
+        """Steps until `train.steps` or a stop request."""
+        steps = self.config.train.steps
+        frozen = self.programs.put_frozen(self.task.frozen()) if start < steps else {}
+        for step in range(start, steps):
+            batch = sharding.put_batch(next(self.batches), self.mesh)
+            state, metrics = self.programs.step_at(step)(state, frozen, batch)
+            self._settle()
+            self.late = (step + 1, metrics)
+            self.speed.count()
+            self._keep(state, step + 1)
+        self.checkpoints.wait()
+        latest = self.checkpoints.latest_step
+        assert latest is not None
+        metrics = {f"eval/{name}": value for name, value in self.evaluated.items()} | self.losses
+        return TrainResult(latest, metrics, self.checkpoints.path(latest))
+
+    def _keep(self, state: TrainState, done: int) -> None:
+        """Evaluation, previews and checkpoint, where they are due after `done` steps."""
+        train = self.config.train
+        stopping = self._stop_requested(done)
+        saving = _due(done, train.checkpoint_every) or done == train.steps or stopping
+        # Which checkpoint is best is judged at its own step.
+        evaluating = _due(done, train.eval_every) or (saving and bool(train.best_metric))
+        previewing = _due(done, train.preview_every)
+        if not (saving or evaluating or previewing):
+            return
+        self._settle()
+        before = time.perf_counter()
+        if evaluating:
+            self._evaluate(state, done)
+        if previewing:
+            self._preview(state, done)
+        if saving:
+            self.checkpoints.save(
+                state, self._info(), metrics=self.evaluated if evaluating else None
+            )
+        self.speed.skip(time.perf_counter() - before)
+        if stopping and done < train.steps:
+            self.checkpoints.wait()
+            raise TalkfaceError(
+                f"stopped by {self.stop.name or 'preemption'} after step {done}, which is saved in "
+                f"{self.checkpoints.path(done)}; run the same command again to go on"
+            )
+
+    def _stop_requested(self, done: int) -> bool:
+        # One process decides alone; several must agree on the step, which Orbax sees to.
+        return bool(self.stop) if jax.process_count() == 1 else self.checkpoints.preempted(done)
+
+    def _settle(self) -> None:
+        """Reads, checks and logs the metrics of the step before."""
+        if self.late is None:
+            return
+        step, metrics = self.late
+        self.late = None
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        self._require_finite(step, values)
+        skipped = [
+            name.removeprefix("update/")
+            for name, value in values.items()
+            if name.startswith("update/") and not value
+        ]
+        values = {
+            name: value
+            for name, value in values.items()
+            if not name.startswith("update/") and name.split("/")[1] not in skipped
+        }
+        self.losses |= values
+        total = sum(value for name, value in values.items() if name.endswith("/total"))
+        self.bar.update(step, loss=total)
+        if _due(step, self.config.train.log_every) or step == self.config.train.steps:
+            rate = self.speed.read()
+            self.bar.update(step, rate=rate)
+            self.telemetry.write(step, {**values, **self._rates(step), "steps_per_second": rate})
+
+    def _rates(self, step: int) -> dict[str, float]:
+        """Each player's learning rate in that step."""
+        return {
+            f"learning_rate/{player}": np.asarray(
+                schedule(max(optim.updates_before(self.task, player, step) - 1, 0))
+            ).item()
+            for player, schedule in self.schedules.items()
+        }
+
+    def _require_finite(self, step: int, values: dict[str, float]) -> None:
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        if not broken:
+            return
+        shown = ", ".join(f"{name} = {value:.6g}" for name, value in sorted(values.items()))
+        last = self.checkpoints.latest_step
+        good = (
+            f"the last good checkpoint is {self.checkpoints.path(last)}"
+            if last is not None
+            else ("no checkpoint was written before")
+        )
+        raise TalkfaceError(
+            f"step {step} is not finite in {', '.join(sorted(broken))} ({shown}); {good}; lower "
+            "optim.lr or set optim.clip_norm"
+        )
+
+    def _evaluate(self, state: TrainState, done: int) -> None:
+        batches = self.source.evaluation(self.task.view, batch_size=self.rows)
+        self.evaluated = evaluate(
+            self.programs.evaluate,
+            evaluation_variables(state),
+            (sharding.put_batch(batch, self.mesh) for batch in batches),
+        )
+        best = self.config.train.best_metric
+        if best and best not in self.evaluated:
+            raise ConfigError(
+                f"config: train.best_metric is {best!r}, but {self.task.method}/{self.task.stage} "
+                f"measures: {', '.join(sorted(self.evaluated)) or 'nothing'}"
+            )
+        self.telemetry.write(
+            done, {f"eval/{name}": value for name, value in self.evaluated.items()}
+        )
+
+    def _preview(self, state: TrainState, done: int) -> None:
+        batch = next(iter(self.source.evaluation(self.task.view, batch_size=self.rows)), None)
+        if batch is None:
+            return
+        outputs, whole = jax.device_get(
+            self.programs.preview(evaluation_variables(state), sharding.put_batch(batch, self.mesh))
+        )
+        if jax.process_index() == 0:
+            self.telemetry.write_previews(done, self.task.previews(outputs, whole))
+
+    def _info(self) -> dict[str, Any]:
+        """What is stored beside the state: all of it plain JSON."""
+        text = config_module.dumps(self.config)
+        packages = ("talkface-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
+        return {
+            "method": self.task.method,
+            "stage": self.task.stage,
+            "data": self.batches.get_state(),
+            "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "versions": {name: importlib.metadata.version(name) for name in packages},
+            "lineage": self.source.lineage,
+            "losses": self.losses,
+        }
+
+
+def _due(step: int, period: int) -> bool:
+    return period > 0 and step % period == 0

@@ -1,0 +1,117 @@
+"""The compiled functions of a run, placed on its mesh."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from talkface_jax.config import ExperimentConfig
+from talkface_jax.errors import ConfigError
+from talkface_jax.task import Objective, PyTree, Task, TrainState
+from talkface_jax.train import optim, sharding
+from talkface_jax.train.state import create_state
+from talkface_jax.train.step import Step, make_eval_step, make_forward, make_train_step
+
+
+class Programs:
+    """Initialisation, training step, evaluation step and preview of one task on one mesh.
+
+    Args:
+      task: the stage.
+      config: the run.
+      mesh: the devices.
+    """
+
+    def __init__(self, task: Task, config: ExperimentConfig, mesh: Mesh):
+        self._task = task
+        self._config = config
+        self._mesh = mesh
+        self._transforms: dict[str, optax.GradientTransformation] = optim.make_transforms(
+            task, config
+        )
+        self._batch = sharding.batch_sharding(mesh)
+        self._replicated = sharding.replicated(mesh)
+        self._steps: dict[tuple[int, ...], Step] = {}
+        self.state_shapes = jax.eval_shape(self._create, self._example())
+        self.state_shardings = sharding.state_shardings(
+            self.state_shapes, mesh, min_shard_size=config.mesh.min_shard_size
+        )
+
+    @property
+    def target(self) -> Any:
+        """Shapes and places of the state: what a checkpoint is restored into."""
+        return sharding.with_shardings(self.state_shapes, self.state_shardings)
+
+    def _example(self) -> dict[str, jax.Array]:
+        spec = self._task.view.spec(1)
+        return {name: jnp.zeros(leaf.shape, leaf.dtype) for name, leaf in spec.items()}
+
+    def _create(self, batch: Mapping[str, jax.Array]) -> TrainState:
+        averaged = self._task.generators if self._config.train.ema_decay else ()
+        return create_state(
+            self._task,
+            self._transforms,
+            seed=self._config.seed,
+            batch=batch,
+            ema_players=averaged,
+        )
+
+    def init(self) -> TrainState:
+        """A fresh state, made where it will lie."""
+        create = jax.jit(self._create, out_shardings=self.state_shardings)
+        return create(jax.device_put(self._example(), self._replicated))
+
+    def put_frozen(self, frozen: Mapping[str, PyTree]) -> PyTree:
+        """Frozen parameters, whole on every device."""
+        return jax.device_put(dict(frozen), self._replicated)
+
+    def step_at(self, step: int) -> Step:
+        """The update that follows `step` updates, compiled once per set of active objectives.
+
+        The state is donated.
+
+        Raises:
+          ConfigError: no objective is active then.
+        """
+        active = tuple(
+            index for index, item in enumerate(self._task.objectives) if item.active(step)
+        )
+        if not active:
+            raise ConfigError(
+                f"{self._task.method}/{self._task.stage} has no active objective at step {step}; "
+                "lower train.steps or change the objectives' start and stop"
+            )
+        if active not in self._steps:
+            chosen = tuple(self._task.objectives[index] for index in active)
+            self._steps[active] = self._compile(chosen)
+        return self._steps[active]
+
+    def _compile(self, active: tuple[Objective, ...]) -> Step:
+        step = make_train_step(
+            self._task, self._transforms, active, ema_decay=self._config.train.ema_decay
+        )
+        return jax.jit(
+            step,
+            in_shardings=(self.state_shardings, self._replicated, self._batch),
+            out_shardings=(self.state_shardings, self._replicated),
+            donate_argnums=0,
+        )
+
+    @functools.cached_property
+    def evaluate(self) -> Callable[..., dict[str, Any]]:
+        """Metrics of one batch."""
+        return jax.jit(make_eval_step(self._task), out_shardings=self._replicated)
+
+    @functools.cached_property
+    def preview(self) -> Callable[..., Any]:
+        """Outputs and batch, whole on every device so that the host can read them."""
+        forward = make_forward(self._task)
+
+        def run(variables: Any, batch: Any) -> Any:
+            return forward(variables, batch), batch
+
+        return jax.jit(run, out_shardings=self._replicated)

@@ -1,0 +1,111 @@
+"""Where the loop gets its batches from."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from talkface_jax.config import DataConfig
+from talkface_jax.errors import ConfigError
+from talkface_jax.task import DataView
+
+HostBatch = Mapping[str, np.ndarray]
+
+
+class TrainBatches(Protocol):
+    """An endless iterator whose position is plain JSON."""
+
+    def __next__(self) -> HostBatch:
+        """This process's rows of the next global batch."""
+        ...
+
+    def get_state(self) -> dict[str, Any]:
+        """The position after the last batch taken."""
+        ...
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from there."""
+        ...
+
+    def close(self) -> None:
+        """Ends its threads."""
+        ...
+
+
+class Source(Protocol):
+    """A data set as the loop sees it."""
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """Which data these are and under what licence; plain JSON, stored with every checkpoint."""
+        ...
+
+    def train(self, view: DataView, *, batch_size: int, seed: int) -> TrainBatches:
+        """Shuffled batches; `batch_size` is this process's share."""
+        ...
+
+    def evaluation(self, view: DataView, *, batch_size: int) -> Iterator[HostBatch]:
+        """One ordered pass; `batch["mask"]` is 0 on padding. All processes give equally many."""
+        ...
+
+
+class PreparedSource:
+    """The splits of a prepared directory that a config names.
+
+    Raises:
+      ConfigError: the config names no directory.
+      RecordError: the directory is missing or damaged, or has no such split.
+    """
+
+    def __init__(self, config: DataConfig):
+        from talkface_jax.data import pipeline
+
+        if not config.directory:
+            raise ConfigError(
+                "config: data.directory is empty; set --config.data.directory=DIR to the output of "
+                "`talkface prepare`"
+            )
+        self._config = config
+        self._pipeline = pipeline
+        self._train = self._open(config.train_split)
+        self._eval: Any = None
+
+    def _open(self, split: str) -> Any:
+        return self._pipeline.open_dataset(
+            self._config.directory, split, cache_mb=self._config.cache_mb
+        )
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """The manifest: data set, licences, origin, tools, and the sha256 of every shard."""
+        # Through JSON: a checkpoint's description must hold plain values.
+        return json.loads(json.dumps(dataclasses.asdict(self._train.manifest)))
+
+    def train(self, view: DataView, *, batch_size: int, seed: int) -> TrainBatches:
+        """Shuffled by `seed`, each process its own windows."""
+        return self._pipeline.train_iterator(
+            self._train,
+            view,
+            batch_size=batch_size,
+            seed=seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            threads=self._config.threads,
+            prefetch=self._config.prefetch,
+        )
+
+    def evaluation(self, view: DataView, *, batch_size: int) -> Iterator[HostBatch]:
+        """Without augmentation, spread over the split where `eval_batches` limits it."""
+        if self._eval is None:
+            self._eval = self._open(self._config.eval_split)
+        return self._pipeline.eval_batches(
+            self._eval,
+            view,
+            batch_size=batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            batches=self._config.eval_batches,
+        )

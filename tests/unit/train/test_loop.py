@@ -1,0 +1,224 @@
+"""The loop on toy stages: resume, logs, phases, and every way to end early."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import toy
+
+from talkface_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig
+from talkface_jax.errors import CheckpointError, ConfigError, TalkfaceError
+from talkface_jax.task import Objective
+from talkface_jax.train import loop
+from talkface_jax.train.checkpoint import checkpoint_steps, load_params
+from talkface_jax.train.telemetry import METRICS_FILE, read_metrics
+
+PLAN = TrainConfig(
+    steps=6, log_every=1, eval_every=3, preview_every=6, checkpoint_every=2, best_metric="l1"
+)
+
+
+def experiment(stage="gan", *, train=PLAN, **options):
+    return ExperimentConfig(
+        method="toy",
+        stage=stage,
+        task=toy.ToyConfig(),
+        data=DataConfig(batch_size=4),
+        optim=OptimConfig(lr=1e-2, warmup_steps=2, schedule="cosine"),
+        train=train,
+        **options,
+    )
+
+
+def run(workdir, *, task=None, source=None, config=None, **plan):
+    task = task or toy.GanTask()
+    config = config or experiment(task.stage, train=dataclasses.replace(PLAN, **plan))
+    return loop.train(
+        task, config, workdir=workdir, source=source or toy.ToySource(), progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run without interruption."""
+    workdir = tmp_path_factory.mktemp("whole")
+    return workdir, run(workdir)
+
+
+def params_of(workdir):
+    variables, info = load_params(workdir, ("disc", "net"), step=6)
+    return variables, info
+
+
+def assert_same_params(a, b):
+    import jax
+
+    jax.tree.map(np.testing.assert_array_equal, params_of(a)[0], params_of(b)[0])
+
+
+def test_run_leaves_config_logs_events_and_checkpoint(whole):
+    workdir, result = whole
+    assert result.step == 6 and result.checkpoint.is_dir()
+    assert {"eval/l1", "loss/net/l1", "loss/disc/judge"} <= set(result.metrics)
+    assert json.loads((workdir / "config.json").read_text())["seed"] == 0
+    lines = read_metrics(workdir / METRICS_FILE)
+    trained = [line for line in lines if "loss/net/l1" in line]
+    assert [line["step"] for line in trained] == [1, 2, 3, 4, 5, 6]
+    # Warm-up over two updates, then a cosine that has not yet reached zero at the last update.
+    rates = [line["learning_rate/net"] for line in trained]
+    np.testing.assert_allclose(rates[:3], [1e-2 / 3, 2e-2 / 3, 1e-2], rtol=1e-5)
+    assert rates[2] > rates[3] > rates[5] > 0
+    # Best is judged at every checkpoint's own step: evaluations at 3 and 6, and at 2 and 4.
+    assert [line["step"] for line in lines if "eval/l1" in line] == [2, 3, 4, 6]
+    assert list((workdir / "tensorboard").glob("events.out.tfevents.*"))
+    _, info = params_of(workdir)
+    assert info["lineage"]["dataset"] == "toy" and info["data"] == {"position": 6}
+    assert set(info["versions"]) >= {"jax", "flax", "optax"}
+
+
+def test_interrupted_run_resumes_bit_identically(whole, tmp_path):
+    first = run(tmp_path, steps=6, checkpoint_every=2, source=_Stopping(toy.ToySource(), after=4))
+    assert first is None
+    assert checkpoint_steps(tmp_path / "checkpoints")[-1] in (2, 4)
+    result = run(tmp_path)
+    assert result.step == 6
+    assert_same_params(whole[0], tmp_path)
+    logged = [line["step"] for line in read_metrics(tmp_path / METRICS_FILE) if "loss/net/l1" in line]
+    assert logged == [1, 2, 3, 4, 5, 6]
+    assert result.metrics == whole[1].metrics
+
+
+class _Stopping:
+    """A source that fails like a crash after some batches (its run then returns None)."""
+
+    def __init__(self, source, *, after):
+        self.source, self.after, self.lineage = source, after, source.lineage
+        self.evaluation = source.evaluation
+
+    def train(self, view, **options):
+        batches = self.source.train(view, **options)
+        draw = batches.__class__.__next__
+        outer = self
+
+        class Limited(batches.__class__):
+            def __next__(self):
+                if self.position == outer.after:
+                    raise RuntimeError("power cut")
+                return draw(self)
+
+        batches.__class__ = Limited
+        return batches
+
+
+@pytest.fixture(autouse=True)
+def _power_cut_returns_none(monkeypatch):
+    plain = loop.train
+
+    def train(*args, **kwargs):
+        try:
+            return plain(*args, **kwargs)
+        except RuntimeError as error:
+            assert "power cut" in str(error)
+            return None
+
+    monkeypatch.setattr(loop, "train", train)
+
+
+def test_finished_run_is_left_alone(whole):
+    workdir, result = whole
+    before = (workdir / METRICS_FILE).read_text()
+    again = run(workdir)
+    assert again.step == 6 and again.metrics == result.metrics
+    assert (workdir / METRICS_FILE).read_text() == before
+
+
+def test_more_steps_go_on_but_another_config_is_refused(tmp_path):
+    task = toy.L1Task()
+    run(tmp_path, task=task, steps=2)
+    assert run(tmp_path, task=task, steps=3).step == 3
+    other = experiment("l1", train=dataclasses.replace(PLAN, steps=3), seed=5)
+    with pytest.raises(CheckpointError, match=r"another config \(it differs in seed\)"):
+        run(tmp_path, task=task, config=other)
+
+
+def test_nan_stops_with_step_terms_and_checkpoint_named(tmp_path):
+    with pytest.raises(TalkfaceError) as caught:
+        run(tmp_path, source=toy.ToySource(poison=3))
+    message = str(caught.value)
+    assert message.startswith("step 4 is not finite in ")
+    assert "loss/net/l1 = nan" in message and str(tmp_path / "checkpoints" / "2") in message
+    # Step 4 was due for saving: a broken state is never kept.
+    assert checkpoint_steps(tmp_path / "checkpoints") == [2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_says_how_to_go_on(whole, tmp_path, number):
+    class Interrupting(toy.ToySource):
+        def train(self, view, **options):
+            batches = super().train(view, **options)
+            state = batches.get_state
+
+            def draw():
+                if batches.position == 2:
+                    os.kill(os.getpid(), number)
+                return type(batches).__next__(batches)
+
+            return _Drawn(draw, state, batches)
+
+    handler = signal.getsignal(number)
+    with pytest.raises(TalkfaceError, match=f"stopped by {number.name} after step 3.*run the same"):
+        run(tmp_path, source=Interrupting(), checkpoint_every=0)
+    assert signal.getsignal(number) == handler
+    assert checkpoint_steps(tmp_path / "checkpoints") == [3]
+    run(tmp_path, checkpoint_every=0)
+    assert_same_params(whole[0], tmp_path)
+
+
+class _Drawn:
+    def __init__(self, draw, get_state, batches):
+        self.draw, self.get_state, self.set_state = draw, get_state, batches.set_state
+
+    def __next__(self):
+        return self.draw()
+
+    def close(self):
+        pass
+
+
+def test_phases_switch_terms_and_players(tmp_path):
+    task = toy.GanTask()
+    adversarial, critic = task.objectives
+    warm = Objective("net", adversarial.terms[:1], stop=2)
+    task.objectives = (
+        warm,
+        dataclasses.replace(adversarial, start=2),
+        dataclasses.replace(critic, start=2, every=2),
+    )
+    run(tmp_path, task=task, eval_every=0, preview_every=0, checkpoint_every=0, best_metric="")
+    lines = read_metrics(tmp_path / METRICS_FILE)
+    assert ["loss/net/fool" in line for line in lines] == [False, False, True, True, True, True]
+    # Every second step of its activity, and silent in between.
+    assert ["loss/disc/judge" in line for line in lines] == [False, False, True, False, True, False]
+
+
+def test_step_without_objective_is_a_config_error(tmp_path):
+    task = toy.L1Task()
+    task.objectives = (dataclasses.replace(task.objectives[0], stop=1),)
+    with pytest.raises(ConfigError, match="no active objective at step 1"):
+        run(tmp_path, task=task)
+
+
+def test_unknown_best_metric_is_named_with_the_known_ones(tmp_path):
+    with pytest.raises(ConfigError, match=r"'lpips', but toy/l1 measures: l1"):
+        run(tmp_path, task=toy.L1Task(), best_metric="lpips", steps=1)
+    assert checkpoint_steps(tmp_path / "checkpoints") == []
+
+
+def test_averaged_parameters_are_exported(tmp_path):
+    run(tmp_path, task=toy.L1Task(), ema_decay=0.9, steps=2)
+    variables, info = load_params(tmp_path, ("net",))
+    assert info["averaged"] == ["net"] and info["step"] == 2
+    assert set(variables["net"]) == {"params", "batch_stats"}
