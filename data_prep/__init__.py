@@ -1,0 +1,1 @@
+"""Preparation: raw data sets become tracked, sharded data sets."""

@@ -1,8 +1,8 @@
 """Raw data set -> prepared directory: shards, indices, clips.jsonl, failures.jsonl, manifest.json.
 
-Clips are prepared by independent workers into part files, which are then joined in clip order, so that the
-shards are the same bytes whatever the number of workers. The manifest comes last: a directory without one is
-unfinished, and the same command goes on with the clips that are missing.
+Clips are prepared by independent workers into part files, which are then joined in clip order, so
+that the shards are the same bytes whatever the number of workers. The manifest comes last: a
+directory without one is unfinished, and the same command goes on with the clips that are missing.
 """
 
 import concurrent.futures
@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import logging
 import math
@@ -61,9 +62,9 @@ class PrepareSummary:
         splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
         faceless = self.frames - self.valid_frames
         return (
-            f"{self.out}: {self.clips} clips ({splits}) in {self.segments} segments, {self.frames} frames "
-            f"of which {faceless} without a face; {self.failures} clips failed, "
-            f"{self.dropped} segments dropped"
+            f"{self.out}: {self.clips} clips ({splits}) in {self.segments} segments, "
+            f"{self.frames} frames of which {faceless} without a face; "
+            f"{self.failures} clips failed, {self.dropped} segments dropped"
         )
 
 
@@ -91,18 +92,19 @@ def prepare(
       progress: called as progress("prepare", clips done, clips in all).
 
     Raises:
-      TalkfaceError: nothing was prepared, too many clips failed, the disk is full, a library is missing, or
-        `out` holds another prepared set.
+      TalkfaceError: nothing was prepared, too many clips failed, the disk is full, a library is
+        missing, or `out` holds another prepared set.
     """
     if workers < 1 or max_failures < 0 or (shards is not None and shards < 1):
-        raise ConfigError("--workers and --shards must be at least 1, and --max-failures at least 0.")
+        raise ConfigError(
+            "--workers and --shards must be at least 1, and --max-failures at least 0."
+        )
     root, target = pathlib.Path(raw), pathlib.Path(out)
     clips = _checked(datasets.get_adapter(dataset).list_clips(root), root)
     parts = target / _PARTS
     tasks = [ClipTask(info, str(root), str(parts), face) for info in clips]
     options = {"face": face, "shards": shards}
-    fingerprint = _fingerprint(tasks, options)
-    finished = _existing(target, fingerprint)
+    finished = _existing(target, _fingerprint(tasks, options))
     if finished is not None:
         return finished
     with _writing(target):
@@ -114,42 +116,61 @@ def prepare(
             _LOG.warning("clip %s failed: %s", outcome.clip, outcome.reason)
         if progress is not None:
             progress("prepare", len(outcomes), len(tasks))
-    done = [(t, o) for t, o in zip(tasks, outcomes, strict=True) if not o.reason]
-    failures = tuple(manifest.Failure(o.clip, o.reason) for o in outcomes if o.reason)
     with _writing(target):
-        _write_rows(target / _FAILURES, map(dataclasses.asdict, failures))
-        _check_failures(failures, len(done), max_failures, target)
-        entries = _join([task for task, _ in done], target, dataset, shards)
-        _write_rows(target / _CLIPS, (_clip_row(t, o) for t, o in done))
-        made = manifest.Manifest(
-            dataset=dataset,
-            shards=tuple(entries),
-            clips=len(done),
-            failures=failures,
-            licences=tuple(sorted({task.info.licence for task, _ in done})),
-            lineage={
-                "raw": str(root),
-                "fingerprint": fingerprint,
-                "sources_sha256": _digest([o.source_sha256 for _, o in done]),
-                "dropped_segments": sum(o.dropped for _, o in done),
-                "clips_of_split": _count(task.info.split for task, _ in done),
-            },
-            versions={tool: _version(tool) for tool in _TOOLS},
-            options=options,
-        )
-        manifest.write_manifest(target, made)
+        made = _publish(tasks, outcomes, target, dataset, options, max_failures)
         shutil.rmtree(parts, ignore_errors=True)
     return _summary(target, made)
 
 
+def _publish(
+    tasks: Sequence[ClipTask],
+    outcomes: Sequence[ClipOutcome],
+    out: pathlib.Path,
+    dataset: str,
+    options: dict[str, Any],
+    max_failures: int,
+) -> manifest.Manifest:
+    """Write failures, shards, clips and, last, the manifest.
+
+    Raises:
+      TalkfaceError: too many failures, or nothing to write.
+    """
+    done = [(t, o) for t, o in zip(tasks, outcomes, strict=True) if not o.reason]
+    failures = tuple(manifest.Failure(o.clip, o.reason) for o in outcomes if o.reason)
+    _write_rows(out / _FAILURES, map(dataclasses.asdict, failures))
+    _check_failures(failures, len(done), max_failures, out)
+    entries = _join([task for task, _ in done], out, dataset, options["shards"])
+    _write_rows(out / _CLIPS, (_clip_row(t, o) for t, o in done))
+    made = manifest.Manifest(
+        dataset=dataset,
+        shards=tuple(entries),
+        clips=len(done),
+        failures=failures,
+        licences=tuple(sorted({task.info.licence for task, _ in done})),
+        lineage={
+            "raw": tasks[0].raw,
+            "fingerprint": _fingerprint(tasks, options),
+            "sources_sha256": _digest(o.source_sha256 for _, o in done),
+            "dropped_segments": sum(o.dropped for _, o in done),
+            "clips_of_split": _count(task.info.split for task, _ in done),
+        },
+        versions={tool: _version(tool) for tool in _TOOLS},
+        options=options,
+    )
+    manifest.write_manifest(out, made)
+    return made
+
+
 def _checked(clips: list[ClipInfo], raw: pathlib.Path) -> list[ClipInfo]:
-    """The clips by name, with paths relative to the root (records must not depend on where it lies)."""
+    """The clips by name, with paths relative to the root: records do not depend on its place."""
     if not clips:
         raise MediaError(f"--raw={raw} holds no clip; check the path and the --dataset.")
     clips = sorted(clips, key=lambda info: info.clip)
-    for first, second in zip(clips, clips[1:], strict=False):
+    for first, second in itertools.pairwise(clips):
         if first.clip == second.clip:
-            raise MediaError(f"{first.video} and {second.video} are both clip {first.clip}; rename one.")
+            raise MediaError(
+                f"{first.video} and {second.video} are both clip {first.clip}; rename one."
+            )
     return [
         dataclasses.replace(c, video=_relative(c.video, raw), audio=_relative(c.audio, raw))
         for c in clips
@@ -178,8 +199,8 @@ def _outcomes(tasks: Sequence[ClipTask], workers: int) -> Iterator[ClipOutcome]:
             yield from pool.map(worker.run, tasks)
         except concurrent.futures.process.BrokenProcessPool as error:
             raise TalkfaceError(
-                f"a worker process died, most likely for want of memory; run the same command with fewer "
-                f"than --workers={workers} (finished clips are kept)."
+                "a worker process died, most likely for want of memory; run the same command with "
+                f"fewer than --workers={workers} (finished clips are kept)."
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -199,8 +220,8 @@ def _check_failures(
         return
     first = failures[0]
     raise TalkfaceError(
-        f"{len(failures)} of {len(failures) + done} clips could not be prepared, first {first.clip} "
-        f"({first.reason.rstrip('.')}); see {out / _FAILURES}, mend or remove them"
+        f"{len(failures)} of {len(failures) + done} clips could not be prepared, first "
+        f"{first.clip} ({first.reason.rstrip('.')}); see {out / _FAILURES}, mend or remove them"
         + (" or raise --max-failures." if done else ".")
     )
 
@@ -211,18 +232,31 @@ def _join(
     """Write the shards of every split from the part files, in clip order."""
     entries = []
     for split in sorted({task.info.split for task in tasks}):
-        source = store.ShardSource([task.part for task in tasks if task.info.split == split])
-        with contextlib.closing(source):
-            size = sum(path.stat().st_size for path in source.paths)
+        parts = [task.part for task in tasks if task.info.split == split]
+        with contextlib.closing(store.ShardSource(parts)) as source:
+            size = sum(path.stat().st_size for path in parts)
             count = min(len(source), shards or max(1, math.ceil(size / _SHARD_BYTES)))
             metas = source.metas()
             for k in range(count):
                 path = out / f"{dataset}-{split}-{k:05d}-of-{count:05d}.tfrecord"
                 with store.ShardWriter(path) as writer:
                     for i in range(len(source) * k // count, len(source) * (k + 1) // count):
-                        writer.write(source[i], metas[i])
+                        writer.write(_intact(source, i), metas[i])
                 entries.append(manifest.shard_entry(path, split))
+    kept = {name for entry in entries for name in (entry.name, f"{entry.name}.index.json")}
+    for path in out.glob(f"{dataset}-*-?????-of-?????.tfrecord*"):
+        if path.name not in kept:  # an unfinished run with another number of shards
+            path.unlink()
     return entries
+
+
+def _intact(source: store.ShardSource, record: int) -> bytes:
+    """The record's bytes; a part file damaged on disk is removed, so that it is made again."""
+    try:
+        return source[record]
+    except RecordError:
+        source.paths[source.locate(record)[0]].unlink(missing_ok=True)
+        raise
 
 
 def _existing(out: pathlib.Path, fingerprint: str) -> PrepareSummary | None:
@@ -236,7 +270,8 @@ def _existing(out: pathlib.Path, fingerprint: str) -> PrepareSummary | None:
     found = manifest.read_manifest(out)
     if found.lineage.get("fingerprint") != fingerprint:
         raise ConfigError(
-            f"{out} holds a data set prepared from other clips or options; remove it or give another --out."
+            f"{out} holds a data set prepared from other clips or options; remove it or give "
+            "another --out."
         )
     manifest.check_sizes(out, found.shards)
     return _summary(out, found)

@@ -1,6 +1,7 @@
 """Cuts a tracked clip into the segments that become records."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -39,10 +40,10 @@ class TrackedClip:
 
 
 def spans(frames: int) -> list[tuple[int, int]]:
-    """Start and end of the segments: as few as fit 125 frames each, of lengths that differ by at most 1."""
+    """Start and end of the segments: as few as fit 125 frames each, as even as can be."""
     count = math.ceil(frames / SEGMENT_FRAMES)
     edges = [frames * i // count for i in range(count + 1)] if count else [0]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def usable_spans(valid: np.ndarray) -> list[tuple[int, int]]:

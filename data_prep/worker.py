@@ -1,4 +1,4 @@
-"""Prepares one clip: decode, track, cut, encode, and store as a small part file. Runs in a process pool."""
+"""Prepares one clip in a process of a pool: decode, track, cut, encode, store as a part file."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ _VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class ClipTask:
-    """One clip to prepare. `raw` is the data set's root; the part file goes to the folder `parts`."""
+    """One clip to prepare: `raw` is the data set's root, `parts` the folder of part files."""
 
     info: ClipInfo
     raw: str
@@ -42,7 +42,7 @@ class ClipTask:
 
     @functools.cached_property
     def key(self) -> str:
-        """Names the part file: changes with the clip's files (size and time) and with every option."""
+        """Names the part file: changes with the clip's files (size, time) and with every option."""
         files = [_stat(path) for path in (self.video, self.audio) if path is not None]
         facts = [_VERSION, schema.SCHEMA_VERSION, dataclasses.asdict(self.info), self.face, files]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
@@ -104,8 +104,8 @@ def _prepare(task: ClipTask, tracker: FaceTracker) -> ClipOutcome:
     with open_video(task.video) as video:
         if len(video) < segments.MIN_FRAMES:
             raise MediaError(
-                f"{task.video} has {len(video)} frames at 25 fps, fewer than {segments.MIN_FRAMES}; "
-                "give a longer clip."
+                f"{task.video} has {len(video)} frames at 25 fps, fewer than "
+                f"{segments.MIN_FRAMES}; give a longer clip."
             )
         sound = read_clip_audio(task.video, task.audio, len(video))
         track = track_video(video, face=task.face, audio=sound, tracker=tracker)

@@ -69,8 +69,8 @@ class TrainConfig:
 
     Attributes:
       steps: optimiser steps in all.
-      log_every, eval_every, preview_every, checkpoint_every: periods in steps; 0 for never (a checkpoint
-        is always written at the end).
+      log_every, eval_every, preview_every, checkpoint_every: periods in steps; 0 for never (a
+        checkpoint is always written at the end).
       keep_latest, keep_best: how many checkpoints stay.
       best_metric: online metric by which "best" is judged; empty to keep only the latest.
       best_mode: whether a smaller or a larger value is better.
@@ -93,8 +93,8 @@ class TrainConfig:
 class MeshConfig:
     """Device mesh: batches are split over data x fsdp, parameters over fsdp.
 
-    `data` = -1 takes all devices that `fsdp` leaves. Arrays of fewer than `min_shard_size` elements are
-    replicated.
+    `data` = -1 takes all devices that `fsdp` leaves. Arrays of fewer than `min_shard_size`
+    elements are replicated.
     """
 
     data: int = -1
@@ -147,7 +147,9 @@ def pick(sizes: Mapping[str, Callable[[], ExperimentConfig]], size: str) -> Expe
     """
     size = size or next(iter(sizes))
     if size not in sizes:
-        raise ConfigError(f"the config has no size {size!r}; write one of {', '.join(sizes)} after FILE:")
+        raise ConfigError(
+            f"the config has no size {size!r}; write one of {', '.join(sizes)} after FILE:"
+        )
     return sizes[size]()
 
 
@@ -196,7 +198,9 @@ def _lists_to_tuples(value: Any) -> Any:
     return value
 
 
-def freeze(values: Mapping[str, Any], *, task_class: type, where: str = "config") -> ExperimentConfig:
+def freeze(
+    values: Mapping[str, Any], *, task_class: type, where: str = "config"
+) -> ExperimentConfig:
     """The frozen experiment from nested dicts; `task_class` is the dataclass of the `task` section.
 
     Raises:
@@ -228,9 +232,13 @@ def validate(config: ExperimentConfig) -> None:
             raise ConfigError(f"config: {name} must be at least 1, not {value}")
     for name, optim in {"optim": config.optim, **config.players}.items():
         if not optim.lr > 0:
-            raise ConfigError(f"config: the learning rate of {name} must be above 0, not {optim.lr}")
+            raise ConfigError(
+                f"config: the learning rate of {name} must be above 0, not {optim.lr}"
+            )
     if not 0 <= config.train.ema_decay < 1:
-        raise ConfigError(f"config: train.ema_decay must be in [0, 1), not {config.train.ema_decay}")
+        raise ConfigError(
+            f"config: train.ema_decay must be in [0, 1), not {config.train.ema_decay}"
+        )
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
@@ -267,7 +275,9 @@ def load_json(path: pathlib.Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ConfigError(f"{path} is missing; point at a directory that training wrote") from error
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is not valid JSON ({error}); restore it or train again") from error
+        raise ConfigError(
+            f"{path} is not valid JSON ({error}); restore it or train again"
+        ) from error
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -1,8 +1,8 @@
 """The one exception that users see.
 
-Everything a user can get wrong (a file without a face, an unknown config field, a full disk) is raised as
-`TalkfaceError`: one sentence that names the input and the remedy. The command line prints that sentence
-and exits with status 1; any other exception is a bug and keeps its traceback.
+Everything a user can get wrong (a file without a face, an unknown config field, a full disk) is
+raised as `TalkfaceError`: one sentence that names the input and the remedy. The command line
+prints that sentence and exits with status 1; any other exception is a bug and keeps its traceback.
 """
 
 

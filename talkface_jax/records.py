@@ -2,8 +2,8 @@
 
 Shape letters: b batch, t frames, n landmarks, r references, h w c image, s audio samples.
 Everything here is host-side NumPy; inside `jax.jit` the same data are plain dicts of arrays.
-Every clip lives on one clock: 25 frames and 16,000 audio samples a second, so 640 samples a frame, and
-sample 0 sounds when frame 0 is shown.
+Every clip lives on one clock: 25 frames and 16,000 audio samples a second, so 640 samples a frame,
+and sample 0 sounds when frame 0 is shown.
 """
 
 import dataclasses
@@ -35,11 +35,12 @@ class FaceTrack:
     """One face through a video of t frames.
 
     Attributes:
-      landmarks: mesh points in source pixels (x right, y down, z towards the scene, same unit); rows of
-        frames without a face hold zeros.
+      landmarks: mesh points in source pixels (x right, y down, z towards the scene, same unit);
+        rows of frames without a face hold zeros.
       blendshapes: ARKit scores in [0, 1], mediapipe's order.
       head: rigid head-to-camera transforms (4x4, mediapipe's canonical face in centimetres).
-      box: smoothed crop boxes x0, y0, x1, y1 in source pixels (square, `landmarks.boxes.record_boxes`).
+      box: smoothed crop boxes x0, y0, x1, y1 in source pixels (square,
+        `landmarks.boxes.record_boxes`).
       valid: False where no face was found; such frames are marked, never dropped.
       size: height and width of the source frames.
     """
@@ -59,8 +60,8 @@ class FaceTrack:
 class ClipInfo:
     """What a data set's adapter knows of one clip before any pixel is read.
 
-    `emotion` indexes `EMOTIONS` and `level` is 1 to 3; -1 where unknown. `video` and `audio` are paths
-    (`audio` empty: the video's own track). `licence` is the data set's terms in one line.
+    `emotion` indexes `EMOTIONS` and `level` is 1 to 3; -1 where unknown. `video` and `audio` are
+    paths (`audio` empty: the video's own track). `licence` is the data set's terms in one line.
     """
 
     dataset: str
@@ -85,10 +86,11 @@ class Segment:
       start: index of its first frame in the clip.
       frames: 256x256 JPEG crops, one per frame, cut by `box`.
       audio: mono 16 kHz, exactly 640 samples a frame, sample 0 at frame 0 of the segment.
-      landmarks: mesh points in crop coordinates: x and y in [0, 1] over the box, z in the unit of x.
+      landmarks: mesh points in crop coordinates: x and y in [0, 1] over the box, z in the unit of
+        x.
       head, blendshapes, box, valid: as in `FaceTrack`.
-      context: up to 0.2 s of the clip's audio before `audio` (3,200 samples) and after, so that features
-        at the borders are those of the whole clip; shorter at the clip's own ends.
+      context: up to 0.2 s of the clip's audio before `audio` (3,200 samples) and after, so that
+        features at the borders are those of the whole clip; shorter at the clip's own ends.
       source_fps, source_rate: what the raw file had before resampling.
     """
 
@@ -113,9 +115,9 @@ class Segment:
 class Motion:
     """What a motion network predicts for t frames, in one landmark scheme.
 
-    `landmarks` are normalised to the crop box ([0, 1] over x and y). The optional parts are None where the
-    method does not predict them: pose (rotation 3, translation 2, log scale), gaze (yaw, pitch in degrees),
-    blink (0 open to 1 closed).
+    `landmarks` are normalised to the crop box ([0, 1] over x and y). The optional parts are None
+    where the method does not predict them: pose (rotation 3, translation 2, log scale), gaze (yaw,
+    pitch in degrees), blink (0 open to 1 closed).
     """
 
     scheme: str
@@ -135,7 +137,7 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Controls:
-    """What a user may ask of a method beyond the audio; None leaves it to the method or to the video."""
+    """What a user may ask beyond the audio; None leaves it to the method or to the video."""
 
     emotion: int | None = None
     level: int | None = None

@@ -1,8 +1,8 @@
 """The two contracts: `Task`, one trainable stage, and `Method`, a chain of stages.
 
-A *player* is a named set of parameters with an optimiser of its own ("motion", "renderer", "disc"). The
-training step knows players and objectives only, so an L1-only stage and a GAN stage are the same code:
-one shared forward of the generating path, then one gradient per objective.
+A *player* is a named set of parameters with an optimiser of its own ("motion", "renderer",
+"disc"). The training step knows players and objectives only, so an L1-only stage and a GAN stage
+are the same code: one shared forward of the generating path, then one gradient per objective.
 """
 
 import dataclasses
@@ -36,10 +36,11 @@ class LossContext:
     """What a loss term may look at.
 
     Attributes:
-      outputs: results of `Task.forward`; gradients flow into them for players of the generating path only.
+      outputs: results of `Task.forward`; gradients flow into them for players of the generating
+        path only.
       batch: the batch of the task's data view.
-      apply: player name -> function of the network's inputs, with the parameters in force bound to it
-        (the discriminators, for adversarial terms).
+      apply: player name -> function of the network's inputs, with the parameters in force bound to
+        it (the discriminators, for adversarial terms).
       frozen: parameters of frozen networks by name, as `Task.frozen` returned them.
       step: the number of updates done so far, a traced integer.
     """
@@ -79,9 +80,9 @@ class Term(Protocol):
 class Objective:
     """What one player minimises: sum of weight * term.
 
-    It is active for start <= step < stop; the step is compiled once per set of active objectives, so a
-    phase that needs no perceptual network does not pay for it. Within its activity the player is updated
-    every `every`-th step.
+    It is active for start <= step < stop; the step is compiled once per set of active objectives,
+    so a phase that needs no perceptual network does not pay for it. Within its activity the player
+    is updated every `every`-th step.
     """
 
     player: str
@@ -175,7 +176,7 @@ class Previews:
 
 
 class Task(Protocol):
-    """One trainable stage. Players in `generators` are on the generating path; the others only judge."""
+    """One trainable stage; players in `generators` generate, the others only judge."""
 
     @property
     def method(self) -> str:
@@ -222,7 +223,7 @@ class Task(Protocol):
         ...
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
-        """Online metrics of one evaluation batch (`batch["mask"]` marks padding with 0); traceable."""
+        """Online metrics of an evaluation batch (`batch["mask"]`: 0 for padding); traceable."""
         ...
 
     def previews(self, outputs: Outputs, batch: Batch) -> Previews:
@@ -234,7 +235,8 @@ class Task(Protocol):
 class Program:
     """One network of a method as it is exported: a pure function of (variables, inputs).
 
-    `inputs` gives shapes with the letters of symbolic dimensions ("b" batch, "t" frames, "r" references).
+    `inputs` gives shapes with the letters of symbolic dimensions ("b" batch, "t" frames, "r"
+    references).
     """
 
     name: str
@@ -262,6 +264,11 @@ class Method(Protocol):
     @property
     def controls(self) -> tuple[str, ...]:
         """Fields of `records.Controls` that it honours."""
+        ...
+
+    @property
+    def config_classes(self) -> Mapping[str, type]:
+        """Task config dataclass by stage, to read a bundle's config back."""
         ...
 
     def programs(self, configs: Mapping[str, Any]) -> Sequence[Program]:

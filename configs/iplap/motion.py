@@ -1,8 +1,10 @@
 """IP-LAP's landmark generator (Zhong et al., CVPR 2023, section 3.2).
 
-base: the published network and schedule (13.7 M parameters, batch 128, 610,000 steps). Not trained here:
+base: the published network and schedule (13.7 M parameters, batch 128, 610,000 steps). Not trained
+here:
   talkface train --config=configs/iplap/motion.py:base --workdir=DIR --config.data.directory=SHARDS
-tiny: 0.7 M parameters with a residual head; what `make demo` trains on two CPU cores in about two minutes:
+tiny: 0.7 M parameters with a residual head; what `make demo` trains on two CPU cores in about two
+minutes:
   talkface train --config=configs/iplap/motion.py:tiny --workdir=out/demo/motion \
     --config.data.directory=out/demo/data
 Results of tiny on held-out identities and sentences: README.md, "What the demo prints".

@@ -1,4 +1,4 @@
-"""Data sets by name: each adapter is a module with `list_clips(raw) -> list[ClipInfo]`, loaded when used."""
+"""Data sets by name; each adapter is a module with `list_clips(raw) -> list[ClipInfo]`."""
 
 import importlib
 import pathlib
@@ -18,7 +18,7 @@ class Adapter(Protocol):
     """What a data set's module provides."""
 
     def list_clips(self, raw: pathlib.Path) -> list[ClipInfo]:
-        """Every clip under `raw`, before any pixel is read; paths are relative to it or absolute."""
+        """Every clip under `raw`, before a pixel is read; paths are relative to it or absolute."""
         ...
 
 
@@ -29,5 +29,7 @@ def get_adapter(name: str) -> Adapter:
       ConfigError: no such data set.
     """
     if name not in ADAPTERS:
-        raise ConfigError(f"--dataset={name} is unknown; use one of: {', '.join(sorted(ADAPTERS))}.")
+        raise ConfigError(
+            f"--dataset={name} is unknown; use one of: {', '.join(sorted(ADAPTERS))}."
+        )
     return cast(Adapter, importlib.import_module(ADAPTERS[name]))

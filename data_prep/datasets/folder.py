@@ -1,9 +1,9 @@
 """Any tree of videos: what a user with their own footage has.
 
-The speaker is the first folder under the root (for files in the root itself: the file's name), the split
-"train". An optional `metadata.csv` in the root says more: a column `path` (relative to the root) and any of
-`speaker`, `split`, `emotion` (by name), `level` (1 to 3), `text`, `audio` (a sound file, relative) and
-`licence`. Videos that it does not list keep the defaults.
+The speaker is the first folder under the root (for files in the root itself: the file's name), the
+split "train". An optional `metadata.csv` in the root says more: a column `path` (relative to the
+root) and any of `speaker`, `split`, `emotion` (by name), `level` (1 to 3), `text`, `audio` (a sound
+file, relative) and `licence`. Videos that it does not list keep the defaults.
 """
 
 import csv
@@ -35,7 +35,9 @@ def list_clips(raw: pathlib.Path) -> list[ClipInfo]:
     )
     if not videos:
         kinds = ", ".join(sorted(SUFFIXES))
-        raise MediaError(f"--raw={raw} holds no video ({kinds}); give the root of a tree of videos.")
+        raise MediaError(
+            f"--raw={raw} holds no video ({kinds}); give the root of a tree of videos."
+        )
     rows = _read_metadata(raw)
     stems = [video.rpartition(".")[0] for video in videos]
     return [
@@ -69,7 +71,10 @@ def _read_metadata(raw: pathlib.Path) -> dict[str, dict[str, str]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
-            rows = [({k: (v or "").strip() for k, v in row.items() if k}, reader.line_num) for row in reader]
+            rows = [
+                ({k: (v or "").strip() for k, v in row.items() if k}, reader.line_num)
+                for row in reader
+            ]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path} is no UTF-8 CSV file ({error}); save it as one.") from error
     unknown = sorted(set(columns) - set(_COLUMNS))
@@ -86,7 +91,9 @@ def _read_metadata(raw: pathlib.Path) -> dict[str, dict[str, str]]:
 def _check_row(raw: pathlib.Path, row: Mapping[str, str], where: str) -> None:
     for column in ("path", "audio"):
         if (column == "path" or row.get(column)) and not (raw / row[column]).is_file():
-            raise MediaError(f"{where}: there is no file {row[column]!r} under {raw}; correct the path.")
+            raise MediaError(
+                f"{where}: there is no file {row[column]!r} under {raw}; correct the path."
+            )
     if row.get("emotion") and row["emotion"] not in EMOTIONS:
         raise ConfigError(
             f"{where}: emotion {row['emotion']!r} is unknown; use one of: {', '.join(EMOTIONS)}."

@@ -1,4 +1,4 @@
-"""The synthetic set that `data_prep.synthetic.dataset.generate` wrote: MEAD's layout plus metadata.json."""
+"""The synthetic set: what `data_prep.synthetic.dataset.generate` wrote, by its metadata.json."""
 
 import json
 import pathlib
@@ -16,7 +16,8 @@ def list_clips(raw: pathlib.Path) -> list[ClipInfo]:
     """Every clip of the set, in the order of its metadata; paths are relative to `raw`.
 
     Raises:
-      MediaError: no metadata (the set was never finished), metadata that cannot be read, or a missing file.
+      MediaError: no metadata (the set was never finished), metadata that cannot be read, or a
+        missing file.
     """
     raw = pathlib.Path(raw)
     path = raw / METADATA
@@ -29,7 +30,9 @@ def list_clips(raw: pathlib.Path) -> list[ClipInfo]:
         content = json.loads(path.read_text(encoding="utf-8"))
         clips = [_clip(row, str(content["licence"])) for row in content["clips"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise MediaError(f"{path} cannot be read ({error}); delete {raw} and generate it again.") from error
+        raise MediaError(
+            f"{path} cannot be read ({error}); delete {raw} and generate it again."
+        ) from error
     for clip in clips:
         for file in (clip.video, clip.audio):
             if not (raw / file).is_file():

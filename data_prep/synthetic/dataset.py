@@ -3,10 +3,11 @@
     <out>/<actor>/video/front/<emotion>/level_<k>/<nnn>.mp4     H.264 with the sound
     <out>/<actor>/audio/<emotion>/level_<k>/<nnn>.wav           24 kHz
     <out>/truth/<actor>_<emotion>_<k>_<nnn>.npz                 what the renderer was told
-    <out>/metadata.json                                         split, text, emotion and level of each clip
+    <out>/metadata.json                                         split, text, emotion and level of
+    each clip
 
-The set is a function of the arguments of `generate`: every clip draws from a generator seeded by (seed,
-clip index), so neither the number of workers nor an interruption changes a frame.
+The set is a function of the arguments of `generate`: every clip draws from a generator seeded by
+(seed, clip index), so neither the number of workers nor an interruption changes a frame.
 """
 
 import concurrent.futures
@@ -130,7 +131,7 @@ def _person(name: str) -> Person:
 
 
 def make_clip(plan: ClipPlan, out: str, seed: int) -> int:
-    """Makes one clip; the ground truth is written last and marks it as finished. Returns its frames."""
+    """Makes one clip and returns its frames; the truth, written last, marks it as finished."""
     import cv2
 
     from data_prep.synthetic import performance, renderer, scene, speech
@@ -158,7 +159,11 @@ def make_clip(plan: ClipPlan, out: str, seed: int) -> int:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
     points = np.zeros((frames, len(model.iplap131), 2), np.float32)
     with VideoWriter(
-        root / plan.video, size=place.size, audio=sound.samples, audio_rate=speech.RATE
+        root / plan.video,
+        size=place.size,
+        audio=sound.samples,
+        audio_rate=speech.RATE,
+        threads=1,
     ) as writer:
         for t in range(frames):
             moved = renderer.deform(head, acted.weights[t], acted.pose[t])
@@ -169,7 +174,9 @@ def make_clip(plan: ClipPlan, out: str, seed: int) -> int:
     return frames
 
 
-def _write_truth(path: pathlib.Path, plan: ClipPlan, sound, acted, points, model: HeadModel) -> None:
+def _write_truth(
+    path: pathlib.Path, plan: ClipPlan, sound, acted, points, model: HeadModel
+) -> None:
     arrays = {
         "shape_names": np.array(model.shapes.names),
         "weights": acted.weights,
@@ -198,7 +205,9 @@ def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _write_json(path: pathlib.Path, content: Any) -> None:
     with _replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def _check_request(out: pathlib.Path, request: dict[str, int]) -> None:
@@ -281,8 +290,8 @@ def _run(plans: list[ClipPlan], out: str, seed: int, workers: int) -> Iterator[i
     if workers == 1 or len(plans) <= 1:
         yield from (make_clip(plan, out, seed) for plan in plans)
         return
-    # The first clip is made here, so that the workers find numba's kernels compiled on disk. Workers are
-    # spawned: forking a process whose libraries run threads can deadlock.
+    # The first clip is made here, so that the workers find numba's kernels compiled on disk.
+    # Workers are spawned: forking a process whose libraries run threads can deadlock.
     yield make_clip(plans[0], out, seed)
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:

@@ -1,7 +1,7 @@
 """The cast: who they are (geometry, skin, hair, eyes, voice) and their neutral heads.
 
-Names follow MEAD's actors: M for men, W for women, three digits. Faces that no training clip shows are
-marked `held_out`. Colours are sRGB in [0, 1].
+Names follow MEAD's actors: M for men, W for women, three digits. Faces that no training clip shows
+are marked `held_out`. Colours are sRGB in [0, 1].
 """
 
 import dataclasses
@@ -76,9 +76,9 @@ CAST: tuple[Person, ...] = (
            (0.45, 0.45, 0.45), (0.20, 0.12, 0.07), 1.1, "receding", pitch=0.74),
     Person("W107", 17, {_C: 1}, "female", "old", _HEAVY, (0.88, 0.70, 0.62), (0.70, 0.40, 0.40),
            (0.60, 0.58, 0.55), (0.35, 0.45, 0.50), 0.6, "bob", freckles=0.3, pitch=0.95),
-    Person("M108", 18, {_S: 0.5, _C: 0.5}, "male", "young", _THIN, (0.84, 0.66, 0.53),
+    Person("M108", 54, {_S: 0.5, _C: 0.5}, "male", "young", _THIN, (0.84, 0.66, 0.53),
            (0.66, 0.38, 0.36), (0.10, 0.07, 0.05), (0.22, 0.14, 0.08), 1.0, "short", pitch=0.88),
-    Person("M109", 19, {_C: 0.5, _A: 0.5}, "male", "young", _HEAVY, (0.68, 0.48, 0.37),
+    Person("M109", 83, {_C: 0.5, _A: 0.5}, "male", "young", _HEAVY, (0.68, 0.48, 0.37),
            (0.58, 0.31, 0.29), (0.07, 0.05, 0.04), (0.22, 0.16, 0.10), 1.1, "cropped", stubble=0.5,
            pitch=0.72),
     Person("W110", 20, {_S: 0.6, _A: 0.4}, "female", "young", _AVERAGE, (0.72, 0.52, 0.40),

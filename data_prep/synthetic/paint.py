@@ -1,8 +1,9 @@
 """Paints a person: an atlas of linear albedo and gloss, plus the volume of the hair.
 
-Skin, brows, hair and shirt live on a cylinder around the template's vertical axis (angle, height), so one
-pixel of the atlas is half a pixel of the render. Painting on the template makes every feature follow the
-identity's geometry and its expressions: brows painted at a fixed height would scowl.
+Skin, brows, hair and shirt live on a cylinder around the template's vertical axis (angle, height),
+so one pixel of the atlas is half a pixel of the render. Painting on the template makes every
+feature follow the identity's geometry and its expressions: brows painted at a fixed height would
+scowl.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ _BROW_HALF = (0.026, 0.030, 0.029, 0.026, 0.022, 0.017, 0.010)
 
 @dataclasses.dataclass(frozen=True)
 class HairStyle:
-    """Hairline heights at `_ANGLES`, thickness of the hair (head units), contrast of its strands."""
+    """Hairline heights at `_ANGLES`, thickness (head units), contrast of the strands, curliness."""
 
     hairline: tuple[float, ...]
     volume: float
@@ -104,8 +105,8 @@ def _eye_coords(points: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
-def _coords(head: "_Hashable") -> np.ndarray:
-    model = head.model
+def _coords(model: HeadModel) -> np.ndarray:
+    """Atlas column and row of each vertex."""
     points = model.template
     angle = np.arctan2(points[:, 0], points[:, 2] - _AXIS_Z)
     coords = np.stack(
@@ -120,24 +121,10 @@ def _coords(head: "_Hashable") -> np.ndarray:
     return coords.astype(np.float32)
 
 
-class _Hashable:
-    """Lets `lru_cache` key on the head (one per process)."""
-
-    def __init__(self, model: HeadModel):
-        self.model = model
-
-    def __hash__(self) -> int:
-        return id(self.model)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hashable) and other.model is self.model
-
-
 @functools.lru_cache(maxsize=1)
-def _surface(head: _Hashable) -> dict[str, np.ndarray]:
+def _surface(model: HeadModel) -> dict[str, np.ndarray]:
     """Template position and vertex masks rasterised over the cylinder."""
-    model = head.model
-    coords = _coords(head)
+    coords = _coords(model)
     columns = coords[model.triangles][:, :, 0]
     keep = (model.parts == PARTS.index("skin")) & (np.ptp(columns, axis=1) < WIDTH / 2)
     triangles = np.ascontiguousarray(model.triangles[keep])
@@ -190,7 +177,9 @@ def _hair_volume(person: Person, head: HeadModel) -> np.ndarray:
     return (thick * rough * covered * (head.vertex_parts == 0)).astype(np.float32)
 
 
-def _brow_mask(person: Person, surface: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def _brow_mask(
+    person: Person, surface: dict[str, np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
     """Brows along the template's brow ridge, thinning outwards, made of slanted hairs."""
     x = np.abs(surface["x"])
     ridge = np.interp(x, _BROW_X, _BROW_Y)
@@ -218,10 +207,18 @@ def _skin(person: Person, surface: dict[str, np.ndarray], rng: np.random.Generat
     spots = smoothstep(0.80, 0.90, _noise(rng, 240, 380)) * np.clip(cheek + nose, 0, 1) * front
     colour *= 1 - (0.45 * person.freckles * spots)[..., None] * np.array([0.5, 0.9, 1.0])
     if person.age == "old":
-        waves = np.sin((y + 0.015 * np.sin(9 * x)) * 95) * smoothstep(0.26, 0.34, y) * smoothstep(0.58, 0.5, y)
+        waves = (
+            np.sin((y + 0.015 * np.sin(9 * x)) * 95)
+            * smoothstep(0.26, 0.34, y)
+            * smoothstep(0.58, 0.5, y)
+        )
         fold = np.exp(-(((x - 0.17 - 0.28 * (-0.33 - y)) / 0.014) ** 2)) * (y < -0.33) * (y > -0.52)
-        colour *= (1 - 0.07 * np.clip(waves, 0, 1) * (x < 0.36) * front - 0.16 * fold * front)[..., None]
-    beard = smoothstep(-0.36, -0.44, y + 0.25 * smoothstep(0.25, 0.5, x) * -1) * smoothstep(-1.0, -0.85, y)
+        colour *= (1 - 0.07 * np.clip(waves, 0, 1) * (x < 0.36) * front - 0.16 * fold * front)[
+            ..., None
+        ]
+    beard = smoothstep(-0.36, -0.44, y + 0.25 * smoothstep(0.25, 0.5, x) * -1) * smoothstep(
+        -1.0, -0.85, y
+    )
     beard *= front * smoothstep(0.75, 0.4, _noise(rng, 400, 640) - 0.15) * person.stubble
     hair = linear(person.hair) * 0.6 + linear(person.skin) * 0.25
     return colour + (hair - colour) * (0.45 * beard)[..., None]
@@ -238,13 +235,13 @@ def _cylinder(person: Person, surface: dict[str, np.ndarray]) -> np.ndarray:
     gloss *= 1 - 0.9 * brows
     colour += (hair_colour * 0.5 - colour) * (0.92 * brows)[..., None]
     colour *= 1 - 0.85 * surface["lash"][..., None]
-    streak = _noise(rng, 14, 700) if not style.curl else _noise(rng, 170, 260)
+    streak = _noise(rng, 14, 420) if not style.curl else _noise(rng, 170, 260)
     fringe = 0.5 * (streak - 0.5) * 0.16 + 0.05 * (_noise(rng, 40, 60) - 0.5)
     above = surface["height"] - _hairline(style, surface["angle"]) + fringe
     hair = smoothstep(-0.045, 0.055, above)
     if not style.over_ears:
         hair *= 1 - smoothstep(0.25, 0.6, surface["ears"])
-    tone = 1 + style.strands * (0.7 * streak + 0.3 * _noise(rng, 60, 900) - 0.5) * 1.3
+    tone = 1 + style.strands * (0.7 * streak + 0.3 * _noise(rng, 60, 420) - 0.5) * 1.3
     strands = hair_colour * np.clip(tone, 0.25, 2)[..., None] * 0.9
     colour += (strands - colour) * hair[..., None]
     gloss += (1.1 * streak - gloss) * hair
@@ -266,7 +263,9 @@ def _eye(person: Person) -> np.ndarray:
     angle, turn = np.hypot(x, y), np.arctan2(y, x)
     fibres = np.interp(turn, np.linspace(-np.pi, np.pi, 90), rng.random(90), period=2 * np.pi)
     sclera = linear((0.86, 0.83, 0.81)) * (1 - 0.25 * smoothstep(0.5, 1.2, angle))[..., None]
-    iris = linear(person.iris) * (0.8 + 0.9 * fibres * smoothstep(0.1, 0.4, angle))[..., None] * 1.15
+    iris = (
+        linear(person.iris) * (0.8 + 0.9 * fibres * smoothstep(0.1, 0.4, angle))[..., None] * 1.15
+    )
     iris = iris * (1 - 0.75 * smoothstep(0.36, _IRIS_RADIUS, angle))[..., None]
     inside = smoothstep(_IRIS_RADIUS + 0.03, _IRIS_RADIUS - 0.03, angle)[..., None]
     colour = sclera + (iris - sclera) * inside
@@ -276,15 +275,14 @@ def _eye(person: Person) -> np.ndarray:
 
 def paint(person: Person, head: HeadModel) -> Paint:
     """Bakes everything of a person that does not change from frame to frame (about 0.3 s)."""
-    key = _Hashable(head)
     atlas = np.zeros((HEIGHT + TILE, WIDTH, 4), np.float32)
-    atlas[:HEIGHT] = _cylinder(person, _surface(key))
+    atlas[:HEIGHT] = _cylinder(person, _surface(head))
     atlas[HEIGHT:, :TILE] = _eye(person)
     atlas[HEIGHT:, TILE : 2 * TILE] = (*linear((0.84, 0.78, 0.68)), 0.5)
     atlas[HEIGHT:, 2 * TILE : 3 * TILE] = (*linear((0.50, 0.22, 0.22)), 0.3)
     return Paint(
         atlas=atlas,
-        coords=_coords(key),
+        coords=_coords(head),
         lips=np.maximum(0.85 * head.masks["lips"], head.masks["inside"]).astype(np.float32),
         lip_colour=linear(person.lip),
         hair=_hair_volume(person, head),

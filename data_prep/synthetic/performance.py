@@ -32,7 +32,12 @@ EMOTION_SHAPES: Mapping[str, Mapping[str, float]] = {
     "fear": _both(browOuterUp=0.5, browDown=0.3, eyeWide=1.0, mouthStretch=0.9)
     | {"browInnerUp": 1.0, "jawOpen": 0.25},
     "disgusted": _both(
-        noseSneer=1.0, browDown=0.6, mouthUpperUp=0.8, mouthFrown=0.4, cheekSquint=0.5, eyeSquint=0.5
+        noseSneer=1.0,
+        browDown=0.6,
+        mouthUpperUp=0.8,
+        mouthFrown=0.4,
+        cheekSquint=0.5,
+        eyeSquint=0.5,
     ),
     "contempt": _both(eyeSquint=0.3)
     | {
@@ -52,7 +57,8 @@ class Performance:
     Attributes:
       weights: ARKit shape weights in [0, 1].
       pose: head yaw (to the subject's left), pitch (down), roll in radians.
-      gaze: yaw (to the subject's left) and pitch (up) relative to the head, as a share of the eye's range.
+      gaze: yaw (to the subject's left) and pitch (up) relative to the head, as a share of the eye's
+        range.
       blink: 0 open to 1 closed.
     """
 
@@ -82,7 +88,7 @@ def blinks(frames: int, *, rng: np.random.Generator) -> Float32[np.ndarray, " t"
 
 
 def gaze(frames: int, *, down: float, rng: np.random.Generator) -> Float32[np.ndarray, "t 2"]:
-    """Fixations of 0.5 to 1.7 s joined by saccades of two frames; half of them look at the camera."""
+    """Fixations of 0.5 to 1.7 s joined by two-frame saccades; 40 % of them are on the camera."""
     times = np.arange(frames) / FPS
     path = np.zeros((frames, 2))
     start = 0.0

@@ -1,7 +1,7 @@
 """Numba kernels of the software renderer: normals, z-buffer, shadow map, shading. Single-threaded.
 
-The kernels take plain arrays so that numba's on-disk cache is valid across processes; `renderer` is the
-typed interface. A z-buffer needs no OpenGL, driver or display.
+The kernels take plain arrays so that numba's on-disk cache is valid across processes; `renderer` is
+the typed interface. A z-buffer needs no OpenGL, driver or display.
 """
 
 import math
@@ -10,13 +10,12 @@ import numba
 import numpy as np
 
 FAR = 1e9
-_JIT = {"cache": True, "nogil": True}
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _CREVICE = np.float32(0.35)  # key light that still reaches a fully occluded point that it sees
 _SOFT = np.float32(0.35)  # wrap of green and blue relative to red
 
 
-@numba.njit(**_JIT)
+@numba.njit(cache=True, nogil=True)
 def blend_shapes(points, weights, offsets, indices, deltas):
     """`points` (n, 3) plus the weighted sparse displacement fields, as a new array."""
     moved = points.copy()
@@ -31,14 +30,22 @@ def blend_shapes(points, weights, offsets, indices, deltas):
     return moved
 
 
-@numba.njit(**_JIT)
+@numba.njit(cache=True, nogil=True)
 def vertex_normals(points, triangles):
     """Area-weighted unit vertex normals (n, 3)."""
     normals = np.zeros_like(points)
     for t in range(len(triangles)):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
-        vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
+        ux, uy, uz = (
+            points[b, 0] - points[a, 0],
+            points[b, 1] - points[a, 1],
+            points[b, 2] - points[a, 2],
+        )
+        vx, vy, vz = (
+            points[c, 0] - points[a, 0],
+            points[c, 1] - points[a, 1],
+            points[c, 2] - points[a, 2],
+        )
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for k in (a, b, c):
             normals[k, 0] += nx
@@ -51,7 +58,7 @@ def vertex_normals(points, triangles):
     return normals
 
 
-@numba.njit(**_JIT)
+@numba.njit(cache=True, nogil=True)
 def fill_triangles(view, triangles, depth, ids, weights, cull):
     """Z-buffers triangles given in pixel coordinates `view` (n, 3: x right, y down, z away).
 
@@ -91,7 +98,7 @@ def fill_triangles(view, triangles, depth, ids, weights, cull):
                     weights[row, column, 1] = w1
 
 
-@numba.njit(**_JIT)
+@numba.njit(cache=True, nogil=True)
 def fill_depth(view, triangles, depth):
     """Depth-only `fill_triangles` without culling: shadow and occlusion maps."""
     height, width = depth.shape
@@ -121,7 +128,7 @@ def fill_depth(view, triangles, depth):
                 depth[row, column] = min(depth[row, column], z)
 
 
-@numba.njit(**_JIT)
+@numba.njit(cache=True, nogil=True)
 def vertex_light(view, depth, bias, radius):
     """Share of light (n,) that reaches each vertex, by (2 radius + 1)^2 taps into a shadow map."""
     size = depth.shape[0]
@@ -140,7 +147,7 @@ def vertex_light(view, depth, bias, radius):
     return light
 
 
-@numba.njit(inline="always", **_JIT)
+@numba.njit(inline="always", cache=True, nogil=True)
 def _channel(k, atlas, corner, lip, blend, key, wrap, fill, up, occlusion, visible, shine, lights):
     """One linear colour channel: hemisphere ambient, wrapped key light, fill light, highlight."""
     x, y, fx, fy = corner
@@ -155,9 +162,9 @@ def _channel(k, atlas, corner, lip, blend, key, wrap, fill, up, occlusion, visib
     return albedo * (ambient + direct * lights[0, k] * crevice) + shine * lights[0, k] * occlusion
 
 
-@numba.njit(inline="always", **_JIT)
+@numba.njit(inline="always", cache=True, nogil=True)
 def _light(value, atlas, material, lights, directions, lip):
-    """Colour of one sample. Red wraps further round the terminator than green and blue, as in skin."""
+    """Colour of one sample; red wraps further round the terminator than the rest, as in skin."""
     nx, ny, nz = value[0], value[1], value[2]
     scale = _ONE / np.float32(math.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-9)))
     nx, ny, nz = nx * scale, ny * scale, nz * scale
@@ -180,13 +187,19 @@ def _light(value, atlas, material, lights, directions, lip):
     wrap = material[2]
     soft = _SOFT * wrap
     return (
-        _channel(0, atlas, corner, lip, blend, key, wrap, fill, up, occlusion, visible, shine, lights),
-        _channel(1, atlas, corner, lip, blend, key, soft, fill, up, occlusion, visible, shine, lights),
-        _channel(2, atlas, corner, lip, blend, key, soft, fill, up, occlusion, visible, shine, lights),
+        _channel(
+            0, atlas, corner, lip, blend, key, wrap, fill, up, occlusion, visible, shine, lights
+        ),
+        _channel(
+            1, atlas, corner, lip, blend, key, soft, fill, up, occlusion, visible, shine, lights
+        ),
+        _channel(
+            2, atlas, corner, lip, blend, key, soft, fill, up, occlusion, visible, shine, lights
+        ),
     )
 
 
-@numba.njit(inline="always", **_JIT)
+@numba.njit(inline="always", cache=True, nogil=True)
 def _add_sample(value, weights, y, x, corner, attributes, share):
     """Adds the interpolated attributes of one sample, times `share`, to `value`."""
     w0, w1 = weights[y, x, 0], weights[y, x, 1]
@@ -194,23 +207,33 @@ def _add_sample(value, weights, y, x, corner, attributes, share):
     w0, w1, w2 = w0 * share, w1 * share, w2 * share
     for k in range(8):
         value[k] += (
-            w0 * attributes[corner[0], k] + w1 * attributes[corner[1], k] + w2 * attributes[corner[2], k]
+            w0 * attributes[corner[0], k]
+            + w1 * attributes[corner[1], k]
+            + w2 * attributes[corner[2], k]
         )
 
 
-@numba.njit(**_JIT)
+@numba.njit(cache=True, nogil=True)
 def shade(
-    ids, weights, triangles, attributes, parts, atlas, materials, lights, directions, lip, background
+    ids,
+    weights,
+    triangles,
+    attributes,
+    parts,
+    atlas,
+    materials,
+    lights,
+    directions,
+    lip,
+    background,
 ):
     """Linear colour (h, w, 3) from a z-buffer of twice the height and width.
 
-    A pixel whose four samples show one part is shaded once from their mean attributes; at edges each
-    sample is shaded.
-
-    attributes (n, 8): normal 3, atlas column and row, lip mask, occlusion, key-light visibility.
-    atlas (rows, columns, 4): linear albedo and gloss. materials (parts, 3): highlight strength, log2 of its
-    exponent, wrap. lights (4, 3): colours of key, fill, sky and ground. directions (2, 3): towards key and
-    fill.
+    A pixel whose four samples show one part is shaded once from their mean attributes; at edges
+    each sample is shaded. attributes (n, 8): normal 3, atlas column and row, lip mask, occlusion,
+    key-light visibility. atlas (rows, columns, 4): linear albedo and gloss. materials (parts, 3):
+    highlight strength, log2 of its exponent, wrap. lights (4, 3): colours of key, fill, sky and
+    ground. directions (2, 3): towards key and fill.
     """
     height, width = background.shape[:2]
     image = np.empty((height, width, 3), np.float32)

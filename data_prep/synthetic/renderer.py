@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
@@ -14,15 +13,16 @@ from data_prep.synthetic.scene import Scene
 
 SAMPLES = 2  # per pixel and axis; `raster.shade` counts on it
 _SHADOW_SIZE, _SHADOW_SPAN, _SHADOW_BIAS, _SHADOW_RADIUS = 256, 3.4, 0.045, 3
-# Teeth and tongue are set back, or they poke through the lips; both rows move towards the chin, so that
-# the upper one shows in a smile and the lower one less.
+# Teeth and tongue are set back, or they poke through the lips; both rows move towards the chin, so
+# that the upper one shows in a smile and the lower one less.
 _INNER = (PARTS.index("teeth"), PARTS.index("tongue"))
 _INNER_BACK, _UPPER_DOWN, _LOWER_DOWN, _BETWEEN_ROWS = 0.05, 0.02, 0.03, -0.48
 # Highlight strength, log2 of its exponent, wrap of the diffuse light; one row for each of `PARTS`.
 _MATERIALS = np.array(
     [[0.10, 4, 0.35], [0.90, 7, 0.20], [0.12, 5, 0.20], [0.06, 4, 0.30]], np.float32
 )
-# Floor of the resting occlusion: teeth and tongue see nothing at rest, but light when the mouth opens.
+# Floor of the resting occlusion: teeth and tongue see nothing at rest, but light when the mouth
+# opens.
 _OCCLUSION_FLOOR = np.array([0.05, 0.55, 0.40, 0.12], np.float32)
 
 
@@ -122,7 +122,9 @@ def tone_map(image: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
     return (255 * np.power(np.clip(rolled, 0, 1), 1 / 2.2) + 0.5).astype(np.uint8)
 
 
-def render(head: Head, points: Float32[np.ndarray, "n 3"], scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
+def render(
+    head: Head, points: Float32[np.ndarray, "n 3"], scene: Scene
+) -> UInt8[np.ndarray, "h w 3"]:
     """One RGB frame of a deformed head."""
     model, looks = head.model, head.looks
     height, width = scene.size
@@ -145,4 +147,4 @@ def render(head: Head, points: Float32[np.ndarray, "n 3"], scene: Scene) -> UInt
         ids, weights, model.triangles, attributes, model.parts, looks.atlas, _MATERIALS,
         scene.lights, scene.directions, looks.lip_colour, scene.background,
     )  # fmt: skip
-    return tone_map(cv2.max(image, 0.0))
+    return tone_map(image)

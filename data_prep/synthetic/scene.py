@@ -69,7 +69,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def sample_scene(rng: np.random.Generator, *, size: int = SIZE) -> Scene:
-    """Draws a scene: field of view 15-16 degrees, small shifts, a key light from any upper front side."""
+    """Draws a scene: 15-16 degrees, small shifts, a key light from above and either side."""
     fov = rng.uniform(15.0, 16.0)
     visible = rng.uniform(2.05, 2.30)
     distance = visible / 2 / np.tan(np.radians(fov) / 2)

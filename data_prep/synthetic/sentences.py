@@ -1,12 +1,13 @@
-"""What is said: several hundred training sentences, and test sentences that no training clip contains.
+"""What is said: thousands of training sentences, and test sentences that none of them equals.
 
-The fixed ones are Harvard sentences (IEEE Recommended Practice for Speech Quality Measurements, 1969) and
-everyday lines; the rest fill a template. Many different sentences matter more than many clips of few.
+The fixed ones are Harvard sentences (IEEE Recommended Practice for Speech Quality Measurements,
+1969) and everyday lines; the rest fill a template. Many different sentences matter more than many
+clips of few.
 """
 
 import numpy as np
 
-_FIXED = """\
+_FIXED: str = """\
 She had your dark suit in greasy wash water all year.
 My baby popped the big blue bubble by the pool.
 We saw five wolves move over the white field.
@@ -28,7 +29,7 @@ Bring your best compass to the third class.
 Thank you for calling, how may I help you?
 Maybe tomorrow it will be warm and sunny."""
 
-_HELD_OUT = """\
+_HELD_OUT: str = """\
 The birch canoe slid on the smooth planks.
 Glue the sheet to the dark blue background.
 It is easy to tell the depth of a well.

@@ -19,7 +19,7 @@ _DURATIONS, _STEP, _LEAD = "/Clip_output_0", 0.025, 0.070
 
 @dataclasses.dataclass(frozen=True)
 class Phoneme:
-    """One phoneme (hibari's symbols, "^" and "$" the sentence's ends) from start to end in seconds."""
+    """A phoneme (hibari's symbol; "^" and "$" end the sentence) from start to end in seconds."""
 
     symbol: str
     start: float
@@ -69,7 +69,7 @@ def _voice() -> tuple[Any, Any]:
 
 
 def speak(text: str, *, pitch: float = 1.0, speed: float = 1.0) -> Speech:
-    """Synthesises `text` in about a hundredth of its duration; the same arguments give the same samples.
+    """Synthesises `text`; the same arguments give the same samples (50 times real time).
 
     Args:
       text: English.
@@ -82,6 +82,7 @@ def speak(text: str, *, pitch: float = 1.0, speed: float = 1.0) -> Speech:
     voice, session = _voice()
     from hibari import dsp
 
+    synthesise: Any = dsp.synth
     sounds, phonemes, time = [], [], 0.0
     for line in voice.phonemize(text):
         feeds = {
@@ -91,7 +92,7 @@ def speak(text: str, *, pitch: float = 1.0, speed: float = 1.0) -> Speech:
         *spectra, steps = session.run(None, feeds)
         parts = [part[0] for part in spectra]
         parts[5] = parts[5] * np.float32(pitch)
-        sound = dsp.synth(*parts, np.random.default_rng(0))
+        sound = synthesise(*parts, np.random.default_rng(0))
         edges = time + np.concatenate([[0.0], np.cumsum(steps.ravel() * _STEP)]) - _LEAD
         symbols = ["^", *(c for c in line if c in voice.vocab), "$"]
         for symbol, start, end in zip(symbols, edges[:-1], edges[1:], strict=True):

@@ -1,8 +1,8 @@
 """Phonemes to mouth shapes: coarticulated weights of the ARKit shapes over time.
 
 Each phoneme has a viseme (a set of shape weights); the piecewise constant targets are smoothed by a
-Gaussian (sigma 40 ms), which is the coarticulation. Lips close on p, b and m, and the lower lip rises on f
-and v, whatever the emotion does: `close_lips` is applied after the emotion is mixed in.
+Gaussian (sigma 40 ms), which is the coarticulation. Lips close on p, b and m, and the lower lip
+rises on f and v, whatever the emotion does: `close_lips` is applied after the emotion is mixed in.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,1 @@
+"""Small vendored files, with their licences."""

@@ -167,4 +167,7 @@ def _summary(walk: Walk, out: pathlib.Path, mp4: pathlib.Path, strip: pathlib.Pa
     print_(f"  {mp4}   a held-out face speaking a sentence that it never saw", soft_wrap=True)
     print_(f"  {strip}   its frames", soft_wrap=True)
     print_(f"  {out / 'scores_motion' / 'report.html'}   table 1, curves", soft_wrap=True)
-    print_(f"  {out / 'scores_video' / 'report.html'}   table 2, frames beside the truth", soft_wrap=True)
+    print_(
+        f"  {out / 'scores_video' / 'report.html'}   table 2, frames beside the truth",
+        soft_wrap=True,
+    )

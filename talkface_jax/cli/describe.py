@@ -32,7 +32,7 @@ def _size(count: float) -> str:
 
 
 def describe(config) -> dict:
-    """Counts of one experiment: parameters by player, FLOPs and bytes, all from `jax.eval_shape`."""
+    """Counts of one experiment, from shapes alone: parameters by player, FLOPs, bytes."""
     import jax
     import numpy as np
 

@@ -42,8 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check_packages() -> list[tuple[str, str, str]]:
     """(name, what was found, remedy or "") for every Python package that the road needs."""
     rows = [("python", sys.version.split()[0], "")]
-    if sys.version_info < (3, 11):
-        rows[0] = (*rows[0][:2], "install Python 3.11 or newer")
     for name in PACKAGES:
         try:
             rows.append((name, importlib.metadata.version(name), ""))

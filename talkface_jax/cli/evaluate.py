@@ -100,28 +100,26 @@ def _synthesize_rows(
     import numpy as np
 
     from talkface_jax.evaluate import scores
+    from talkface_jax.evaluate.pairs import find_videos
     from talkface_jax.evaluate.shards import rows_of_samples
     from talkface_jax.media.audio import read_clip_audio, write_wav
     from talkface_jax.media.video import open_video
     from talkface_jax.synthesize import run as engine
 
     rows = {name: scratch / name for name in (scores.SHIFTED_AUDIO, scores.NO_AUDIO)}
-    truths = sorted(args.truth.glob("*.mp4"))
-    for done, truth in enumerate(truths, 1):
+    truths = find_videos(args.truth)
+    for done, (clip, truth) in enumerate(truths.items(), 1):
         with open_video(truth) as video:
             samples = read_clip_audio(truth, None, len(video))
         for name, heard in rows_of_samples(np.asarray(samples, np.float32)).items():
             if name not in rows:
                 continue
-            rows[name].mkdir(exist_ok=True)
+            out = rows[name] / f"{clip}.mp4"
+            out.parent.mkdir(parents=True, exist_ok=True)
             wav = scratch / "heard.wav"
             write_wav(wav, heard)
             request = engine.SynthesisRequest(
-                bundle=args.bundle,
-                face=truth,
-                audio=wav,
-                out=rows[name] / truth.name,
-                face_choice=args.face,
+                bundle=args.bundle, face=truth, audio=wav, out=out, face_choice=args.face
             )
             engine.synthesize(request)
         progress("synthesize baseline rows", done, len(truths))

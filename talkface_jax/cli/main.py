@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; 0 on success, 1 for a mistake that the message explains, 2 for bad usage."""
+    """Runs one command; 0 on success, 1 for a mistake that is explained, 2 for bad usage."""
     parser = build_parser()
     args, unknown = parser.parse_known_args(argv)
     overrides = [item for item in unknown if item.startswith("--config.")]

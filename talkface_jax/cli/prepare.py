@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
     with common.progress_bars() as progress:
         if args.dataset == "synthetic":
             if args.clips is None:
-                raise TalkfaceError("--dataset=synthetic needs --clips=N, the number of clips to make")
+                raise TalkfaceError(
+                    "--dataset=synthetic needs --clips=N, the number of clips to make"
+                )
             from data_prep.synthetic import dataset as synthetic
 
             raw = raw or args.out / "raw"
@@ -81,5 +83,5 @@ def run(args: argparse.Namespace) -> int:
             max_failures=args.max_failures,
             progress=progress,
         )
-    common.console().print(str(summary))
+    common.console().print(str(summary), soft_wrap=True)
     return 0

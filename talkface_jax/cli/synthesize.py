@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("--bundle", required=True, type=pathlib.Path, help="from talkface export")
     parser.add_argument("--face", required=True, type=pathlib.Path, help="a video or an image")
-    parser.add_argument("--audio", required=True, type=pathlib.Path, help="a recording (any format)")
+    parser.add_argument(
+        "--audio", required=True, type=pathlib.Path, help="a recording (any format)"
+    )
     parser.add_argument("--out", required=True, type=pathlib.Path, help="the mp4 to write")
     parser.add_argument(
         "--face-choice",
@@ -61,5 +63,5 @@ def run(args: argparse.Namespace) -> int:
     )
     with common.progress_bars() as progress:
         report = engine.synthesize(request, progress=progress)
-    common.console().print(str(report))
+    common.console().print(str(report), soft_wrap=True)
     return 0

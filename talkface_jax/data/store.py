@@ -26,6 +26,7 @@ INDEX_VERSION = 1
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 _FRAMING = _HEADER.size + _FOOTER.size
+_OPEN_FILES = 256
 _REBUILD = "rebuild its index with talkface_jax.data.store.rebuild_index"
 _PREPARE = "run `talkface prepare` again"
 
@@ -243,9 +244,7 @@ class ShardSource:
         entry = self._indices[shard].entries[number]
         name = f"{self.paths[shard]}, record {number}"
         try:
-            block = os.pread(
-                self._descriptor(shard), entry.length + _FRAMING, entry.offset - _HEADER.size
-            )
+            block = self._read(shard, entry.length + _FRAMING, entry.offset - _HEADER.size)
         except OSError as error:
             raise RecordError(f"{name}: cannot be read ({error.strerror}); {_PREPARE}") from error
         if len(block) != entry.length + _FRAMING:
@@ -292,11 +291,19 @@ class ShardSource:
     def __repr__(self) -> str:
         return f"ShardSource({len(self.paths)} shards, {len(self)} records)"
 
-    def _descriptor(self, shard: int) -> int:
+    def _read(self, shard: int, length: int, offset: int) -> bytes:
         with self._lock:
-            if shard not in self._files:
+            if shard not in self._files and len(self._files) < _OPEN_FILES:
                 self._files[shard] = os.open(self.paths[shard], os.O_RDONLY)
-            return self._files[shard]
+            kept = self._files.get(shard)
+        if kept is not None:
+            return os.pread(kept, length, offset)
+        # Too many shards to keep them all open.
+        descriptor = os.open(self.paths[shard], os.O_RDONLY)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
 
 
 def _entry(record: dict[str, Any]) -> IndexEntry:

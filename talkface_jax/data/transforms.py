@@ -82,5 +82,8 @@ def noisy_mel(
     The level is uniform within ± 3 deviations; the result stays in [-4, 4].
     """
     level = rng.uniform(-_LEVEL_PER_NOISE, _LEVEL_PER_NOISE) * deviation
-    noise = deviation * rng.standard_normal(mel.shape, np.float32)
-    return np.clip(mel + noise + np.float32(level), -_MEL_RANGE, _MEL_RANGE).astype(np.float32)
+    noisy = rng.standard_normal(mel.shape, np.float32)
+    noisy *= np.float32(deviation)
+    noisy += mel
+    noisy += np.float32(level)
+    return np.clip(noisy, -_MEL_RANGE, _MEL_RANGE, out=noisy)

@@ -1,0 +1,1 @@
+"""Evaluation: landmark tables, the video benchmark, intervals and the report."""

@@ -268,7 +268,7 @@ def benchmark(
             _score_clip(clip, path, predicted[clip], setup, found)
     if progress:
         progress("score videos", len(truths), len(truths))
-    run = {"prediction": str(pred), "truth": str(truth), "face": str(face)}
+    run = {"prediction": str(pred), "truth": str(truth), "face": str(face or "the only one")}
     result = scores.summarise(
         "benchmark",
         clips=found.clips,
@@ -277,6 +277,5 @@ def benchmark(
         run={**provenance.describe_run(command), **run, **(notes or {})},
         seed=seed,
     )
-    result.save(out / "scores.json")
-    report.write_report(result, out / "report.html", strips=found.strips)
+    report.write_report(result, out, strips=found.strips)
     return result

@@ -219,9 +219,10 @@ def render(result: scores.Scores, *, strips: Mapping[str, np.ndarray] | None = N
 
 def write_report(
     result: scores.Scores,
-    path: pathlib.Path,
+    out: pathlib.Path,
     *,
     strips: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Writes `render`'s text, whole or not at all."""
-    scores.write_text(path, render(result, strips=strips))
+    """Writes `out`/scores.json and `out`/report.html, each whole or not at all."""
+    result.save(out / "scores.json")
+    scores.write_text(out / "report.html", render(result, strips=strips))

@@ -1,0 +1,1 @@
+"""Bundles: what synthesis needs of a trained method, written and loaded."""

@@ -1,7 +1,7 @@
 """A bundle: what synthesis needs of a trained method, as one directory that runs anywhere.
 
-    manifest.json          format, versions, program signatures, lineage, weight id, sha256 of every file,
-                           and a seal over all that
+    manifest.json          format, versions, program signatures, lineage, weight id, sha256 of
+                           every file, and a seal over all that
     config.json            task config of every stage
     <program>.stablehlo    networks (jax.export)
     <player>.safetensors   weights
@@ -46,7 +46,8 @@ class Manifest:
 
     Attributes:
       method: registry name of the method.
-      weight_id: first 16 hexadecimal digits of the sha256 over all weights; stamped into every output.
+      weight_id: first 16 hexadecimal digits of the sha256 over all weights; stamped into every
+        output.
       minimum_jax: oldest jax that is promised to read the programs (the one that wrote them).
       programs: name -> player, inputs and outputs (dimensions and dtype; letters are symbolic).
       files: file name -> sha256.
@@ -85,8 +86,8 @@ def write_bundle(
       out: the directory to make.
 
     Raises:
-      WeightsError: weights that do not fit the config, or an `out` that is something else or cannot be
-        written.
+      WeightsError: weights that do not fit the config, or an `out` that is something else or cannot
+        be written.
     """
     for program in programs:
         if program.player not in variables:
@@ -105,7 +106,7 @@ def write_bundle(
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise WeightsError(
-            f"bundle {out} cannot be written ({error.strerror}); free space or choose another folder"
+            f"bundle {out} cannot be written ({error.strerror}); free space or choose another path"
         ) from error
     return manifest
 
@@ -168,7 +169,7 @@ def digest(path: pathlib.Path) -> str:
 
 
 def seal(values: Mapping[str, Any]) -> str:
-    """sha256 over the manifest's other fields, so that a change in the manifest itself is found too."""
+    """sha256 over the manifest's other fields, so that changes in the manifest are found too."""
     others = {key: value for key, value in values.items() if key != "seal"}
     return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 

@@ -45,8 +45,9 @@ class Bundle:
     def call(self, name: str, inputs: Arrays) -> dict[str, jax.Array]:
         """Runs a program.
 
-        The batch ("b") is padded by its last row to a bucket and the padding cut off, so that few programs
-        are compiled: the smallest bucket already in use that is large enough, else the next power of two.
+        The batch ("b") is padded by its last row to a bucket and the padding cut off, so that few
+        programs are compiled: the smallest bucket already in use that is large enough, else the
+        next power of two.
 
         Args:
           name: program name.
@@ -91,7 +92,8 @@ def load_bundle(path: pathlib.Path) -> Bundle:
             )
         if writing.digest(file) != expected:
             raise WeightsError(
-                f"{file} was altered (its sha256 is not the manifest's); export or copy the bundle again"
+                f"{file} was altered (its sha256 is not the manifest's); export or copy the bundle "
+                "again"
             )
     if _release(jax.__version__) < _release(manifest.minimum_jax):
         raise WeightsError(
@@ -114,7 +116,8 @@ def _read_manifest(path: pathlib.Path) -> writing.Manifest:
         values = json.loads(file.read_text())
     except FileNotFoundError as error:
         raise WeightsError(
-            f"{path} is not a bundle (no {writing.MANIFEST}); give a directory that talkface export wrote"
+            f"{path} is not a bundle (no {writing.MANIFEST}); give a directory that talkface "
+            "export wrote"
         ) from error
     except (OSError, ValueError) as error:
         raise WeightsError(
@@ -149,8 +152,8 @@ def _load_program(path: pathlib.Path, entry: Mapping[str, Any], weights: Arrays)
         exported = jax.export.deserialize(bytearray(path.read_bytes()))
     except Exception as error:  # flatbuffers and MLIR raise many kinds; the bytes were verified
         raise WeightsError(
-            f"{path} cannot be read by jax {jax.__version__} ({type(error).__name__}); export it again "
-            "with this version"
+            f"{path} cannot be read by jax {jax.__version__} ({type(error).__name__}); export it "
+            "again with this version"
         ) from error
     if jax.default_backend() not in {*exported.platforms, "gpu"}:
         raise WeightsError(

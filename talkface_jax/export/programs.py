@@ -1,7 +1,8 @@
 """Networks as serialized StableHLO programs that run on CPU, CUDA and TPU, weights as arguments.
 
-A program takes (weights, inputs): two flat dicts of arrays, weights named by their path with "/". Its
-symbolic dimensions are single letters ("b" batch, "r" references), shared by all inputs of a program.
+A program takes (weights, inputs): two flat dicts of arrays, weights named by their path with "/".
+Its symbolic dimensions are single letters ("b" batch, "r" references), shared by all inputs of a
+program.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """PyTorch state_dicts to Linen variables and back, by ordered rules.
 
-A rule names PyTorch keys by a regular expression and says where the tensor goes and in which layout. The
-first rule that matches a key decides. Nothing is guessed: a key without a rule, a parameter that stays
-unfilled and a shape that differs are errors.
+A rule names PyTorch keys by a regular expression and says where the tensor goes and in which
+layout. The first rule that matches a key decides. Nothing is guessed: a key without a rule, a
+parameter that stays unfilled and a shape that differs are errors.
 """
 
 import dataclasses
@@ -32,7 +32,9 @@ class Layout:
         )
 
 
-def simple(to_ours: Callable[[np.ndarray], np.ndarray], to_torch: Callable[[np.ndarray], np.ndarray]):
+def simple(
+    to_ours: Callable[[np.ndarray], np.ndarray], to_torch: Callable[[np.ndarray], np.ndarray]
+) -> Layout:
     """A layout of one array."""
     return Layout(lambda x: (to_ours(x),), lambda arrays: to_torch(arrays[0]))
 
@@ -46,7 +48,8 @@ CONV = simple(
 
 
 def reversed_channels(start: int, stop: int, *, axis: int) -> Layout:
-    """Reverses input (axis 1) or output (axis 0) channels [start, stop) of a PyTorch tensor: BGR to RGB."""
+    """Reverses input (axis 1) or output (axis 0) channels [start, stop) of a PyTorch tensor: BGR to
+    RGB."""
 
     def flip(x: np.ndarray) -> np.ndarray:
         order = np.arange(x.shape[axis])
@@ -57,7 +60,7 @@ def reversed_channels(start: int, stop: int, *, axis: int) -> Layout:
 
 
 def attention_projection(heads: int) -> Layout:
-    """`in_proj_weight` (3d, d) or `in_proj_bias` (3d,) -> query, key and value of Linen's attention."""
+    """`in_proj_weight` (3d, d) or `in_proj_bias` (3d,) -> Linen's query, key and value."""
 
     def split(x: np.ndarray) -> Arrays:
         parts = np.split(x, 3)
@@ -85,8 +88,8 @@ def attention_output(heads: int) -> Layout:
 class Rule:
     r"""Where the PyTorch keys that match `pattern` (in full) go.
 
-    `paths` are slash-separated paths into {"params": …, "batch_stats": …}, with \1 for groups of the
-    pattern; none: the tensor is left out on purpose.
+    `paths` are slash-separated paths into {"params": …, "batch_stats": …}, with \1 for groups of
+    the pattern; none: the tensor is left out on purpose.
     """
 
     pattern: str
@@ -137,7 +140,8 @@ def from_torch(
       template: shapes of the variables, from `jax.eval_shape` of the network's init.
 
     Raises:
-      WeightsError: a key without a rule, a variable that no key fills, or a shape that does not fit.
+      WeightsError: a key without a rule, a variable that no key fills, or a shape that does not
+      fit.
     """
     shapes = {path: tuple(leaf.shape) for path, leaf in flatten(template).items()}
     found: dict[str, np.ndarray] = {}
@@ -147,7 +151,9 @@ def from_torch(
             continue
         for path, array in zip(paths, rule.layout.to_ours(np.asarray(tensor)), strict=True):
             if path not in shapes:
-                raise WeightsError(f"{key} belongs at {path}, which this network lacks; check its config")
+                raise WeightsError(
+                    f"{key} belongs at {path}, which this network lacks; check its config"
+                )
             if array.shape != shapes[path]:
                 raise WeightsError(
                     f"{key} has shape {tuple(np.shape(tensor))}, but {path} needs {shapes[path]};"
@@ -159,7 +165,8 @@ def from_torch(
     missing = sorted(set(shapes) - set(found))
     if missing:
         raise WeightsError(
-            f"the weights leave {len(missing)} arrays unfilled, first {missing[0]}; use a complete file"
+            f"the weights leave {len(missing)} arrays unfilled, first {missing[0]};"
+            " use a complete file"
         )
     return unflatten(found)
 

@@ -24,25 +24,30 @@ def read_audio(
     Args:
       path: any audio or video file.
       rate: samples a second of the result.
-      start: second of the container's clock at which sample 0 lies. Sound that begins later is preceded
-        by zeros, sound before it is cut, and gaps between time stamps are silent.
+      start: second of the container's clock at which sample 0 lies. Sound that begins later is
+        preceded by zeros, sound before it is cut, and gaps between time stamps are silent.
 
     Returns:
       Samples in [-1, 1].
 
     Raises:
-      MediaError: no audio stream, an empty one, one that ends before `start`, or an unreadable file.
+      MediaError: no audio stream, an empty one, one that ends before `start`, or an unreadable
+        file.
     """
     name = os.fspath(path)
     with probing.open_container(path) as container:
         if not container.streams.audio:
-            raise MediaError(f"{name} has no audio track; give one with --audio, or a file with sound.")
+            raise MediaError(
+                f"{name} has no audio track; give one with --audio, or a file with sound."
+            )
         zero = (container.start_time or 0) / 1e6 + start
         canvas = _decode(container, container.streams.audio[0], rate, zero=zero)
     if canvas.heard == 0:
         raise MediaError(f"{name}: its audio track is empty (0 samples); give a file with sound.")
     if canvas.length == 0:
-        raise MediaError(f"{name}: its sound ends before second {start:g}; give sound for the clip.")
+        raise MediaError(
+            f"{name}: its sound ends before second {start:g}; give sound for the clip."
+        )
     return canvas.samples[: canvas.length]
 
 
@@ -51,8 +56,9 @@ def read_clip_audio(
 ) -> Float32[np.ndarray, " s"]:
     """Exactly 640 samples for each of `frames` frames, sample 0 at the video's first frame.
 
-    The video's own track keeps the container's offset (late sound is preceded by silence, early sound is
-    cut); a separate file begins with the video. Silence is added, or the tail cut, to fit the frames.
+    The video's own track keeps the container's offset (late sound is preceded by silence, early
+    sound is cut); a separate file begins with the video. Silence is added, or the tail cut, to fit
+    the frames.
 
     Raises:
       MediaError: as `read_audio`.
@@ -79,7 +85,9 @@ def fit(samples: Float32[np.ndarray, " s"], length: int) -> Float32[np.ndarray, 
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
 
 
-def write_wav(path: probing.PathLike, samples: Float32[np.ndarray, " s"], rate: int = AUDIO_RATE) -> None:
+def write_wav(
+    path: probing.PathLike, samples: Float32[np.ndarray, " s"], rate: int = AUDIO_RATE
+) -> None:
     """Write mono samples in [-1, 1] as 16-bit PCM; the file appears complete or not at all.
 
     Raises:
@@ -139,8 +147,9 @@ def _decode(container: Any, stream: Any, rate: int, *, zero: float) -> _Canvas:
     run: _Resampler | None = None
     expected = 0.0
     for frame in _frames(container, stream):
-        known = frame.pts is not None and frame.time_base is not None
-        begin = float(frame.pts * frame.time_base) if known else expected
+        begin = expected
+        if frame.pts is not None and frame.time_base is not None:
+            begin = float(frame.pts * frame.time_base)
         if run is None or abs(begin - expected) > _GAP_SECONDS:
             if run is not None:
                 run.finish()
@@ -166,7 +175,7 @@ def _frames(container: Any, stream: Any) -> Any:
 
 
 class _Resampler:
-    """FFmpeg's resampler, and the mean of the channels, over the frames of one run, written to the canvas as it comes."""
+    """Resamples the frames of one run to mono (mean of the channels), onto the canvas."""
 
     def __init__(self, rate: int, *, canvas: _Canvas, at: int) -> None:
         import av

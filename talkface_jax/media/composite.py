@@ -71,7 +71,8 @@ def face_mask(
 ) -> Float32[np.ndarray, "h w"]:
     """Opacity of a pasted crop in [0, 1] over a grid of `size` (h, w) that spans the box.
 
-    It is the convex hull of `contour` (source pixels), dilated, softened, and zero at the box's edge.
+    It is the convex hull of `contour` (source pixels), dilated, softened, and zero at the box's
+    edge.
     """
     height, width = size
     x0, y0, x1, y1 = (float(value) for value in box)
@@ -182,9 +183,9 @@ def _colour_correction(
 ) -> np.ndarray:
     """What to add to the crop so that its colours continue those around it, smooth over the crop.
 
-    Differences are taken where the mask falls off, so the mouth itself, which is meant to differ, has no
-    say. The median is trusted fully; local deviations from it are limited, for a jaw that moved shows
-    background where skin was.
+    Differences are taken where the mask falls off, so the mouth itself, which is meant to differ,
+    has no say. The median is trusted fully; local deviations from it are limited, for a jaw that
+    moved shows background where skin was.
     """
     forward = np.vstack([_matrix(crop.shape[:2], box=box, region=region), [0.0, 0.0, 1.0]])
     back = np.linalg.inv(forward)[:2]

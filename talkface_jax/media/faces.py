@@ -45,19 +45,18 @@ class FaceDetection:
 
 @dataclasses.dataclass
 class FacePath:
-    """One face followed through a video: its detections by frame.
-
-    `last` is the box where it was seen last.
-    """
+    """One face followed through a video: its detections by frame."""
 
     frames: list[int]
     detections: list[FaceDetection]
 
     @property
     def last(self) -> Float32[np.ndarray, "4"]:
+        """The box where the face was seen last."""
         return self.detections[-1].box
 
     def add(self, frame: int, detection: FaceDetection) -> None:
+        """Append what was seen in a frame."""
         self.frames.append(frame)
         self.detections.append(detection)
 
@@ -105,21 +104,22 @@ def choose(
 
     Args:
       paths: all faces of the video.
-      face: "largest" (mean box area times frames seen); an index from left to right by mean x; "speaker":
-        the face whose mouth moves with the sound (`speaker_scores`), falling back on the largest one, with
-        a warning, when there is no audible sound or no face leads clearly; None: the only face.
+      face: "largest" (mean box area times frames seen); an index from left to right by mean x;
+        "speaker": the face whose mouth moves with the sound (`speaker_scores`), falling back on the
+        largest one, with a warning, when there is no audible sound or no face leads clearly; None:
+        the only face.
       frames: length of the video.
       audio: 16 kHz samples on the video's clock, for "speaker".
       name: what the errors call the video.
 
     Raises:
-      FaceError: no face at all; several and `face` is None; an index that does not exist or a word that
-        is no choice.
+      FaceError: no face at all; several and `face` is None; an index that does not exist or a word
+        that is no choice.
     """
     if not paths:
         raise FaceError(
-            f"{name}: no face was found in any of {frames} frames; give footage of a lit, frontal face "
-            "that fills at least 5 % of the width."
+            f"{name}: no face was found in any of {frames} frames; give footage of a lit, "
+            "frontal face that fills at least 5 % of the width."
         )
     longest = max(len(path.frames) for path in paths)
     real = [path for path in paths if len(path.frames) >= _FLUKE_SHARE * longest]
@@ -147,9 +147,10 @@ def speaker_scores(
 ) -> Float[np.ndarray, " p"]:
     """How well each face's mouth follows the sound.
 
-    The mean speed of the mouth opening (in eye distances a frame, smoothed over 5 frames) weighted by the
-    sound's loudness, times 1 plus the positive part of the correlation of the two: a speaker's mouth moves,
-    and moves more while there is sound. Frames without the face do not count.
+    The mean speed of the mouth opening (in eye distances a frame, smoothed over 5 frames) weighted
+    by the sound's loudness, times 1 plus the positive part of the correlation of the two: a
+    speaker's mouth moves, and moves more while there is sound. Frames without the face do not
+    count.
     """
     loud = loudness(audio, frames)
     scheme = schemes.get_scheme("mesh478")
@@ -171,7 +172,7 @@ def speaker_scores(
 
 
 def loudness(audio: Float32[np.ndarray, " s"], frames: int) -> Float[np.ndarray, " t"]:
-    """Smoothed level of each 25 fps frame in [0, 1]: 0 at 40 dB under the loudest frame, or in silence."""
+    """Smoothed level of each frame in [0, 1]: 0 in silence and at 40 dB under the loudest."""
     step = AUDIO_RATE // FPS
     samples = np.zeros(frames * step)
     samples[: min(len(audio), len(samples))] = audio[: len(samples)]

@@ -1,7 +1,7 @@
 """JPEG coding and box crops.
 
-Boxes are x0, y0, x1, y1 in continuous pixel coordinates: 0 is the left edge of the first pixel, whose
-centre is at 0.5, which is also how the landmarks count.
+Boxes are x0, y0, x1, y1 in continuous pixel coordinates: 0 is the left edge of the first pixel,
+whose centre is at 0.5, which is also how the landmarks count.
 """
 
 import math
@@ -22,7 +22,9 @@ def encode_jpeg(image: UInt8[np.ndarray, "h w 3"], *, quality: int = _QUALITY) -
         ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
     if not done:
-        raise MediaError(f"an image of shape {image.shape} cannot be coded as JPEG; check its size.")
+        raise MediaError(
+            f"an image of shape {image.shape} cannot be coded as JPEG; check its size."
+        )
     return data.tobytes()
 
 
@@ -36,17 +38,19 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
 
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
-        raise MediaError(f"{len(data)} bytes that should be a JPEG are not; prepare the data again.")
+        raise MediaError(
+            f"{len(data)} bytes that should be a JPEG are not; prepare the data again."
+        )
     return np.ascontiguousarray(image[..., ::-1])
 
 
 def crop_resize(
     image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, " 4"], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The box of the image at `size` (height, width): bilinear, subpixel-exact, the border repeated outside.
+    """The box of the image at `size` (height, width): bilinear and subpixel-exact.
 
-    A box larger than the output is sampled on a grid a whole number of times finer and averaged, so that
-    nothing aliases.
+    A box larger than the output is sampled on a grid a whole number of times finer and averaged, so
+    that nothing aliases; outside the image its border is repeated.
 
     Raises:
       ValueError: the box is empty or not finite.
@@ -59,7 +63,8 @@ def crop_resize(
     height, width = size
     finer = max(1, math.ceil(max((x1 - x0) / width, (y1 - y0) / height) - 0.25))
     step_x, step_y = (x1 - x0) / (width * finer), (y1 - y0) / (height * finer)
-    # Output pixel a covers x0 + a * step .. x0 + (a + 1) * step; OpenCV counts pixel centres as integers.
+    # Output pixel a covers x0 + a * step .. x0 + (a + 1) * step; OpenCV counts pixel centres as
+    # integers.
     inverse = np.array(
         [[step_x, 0, x0 + step_x / 2 - 0.5], [0, step_y, y0 + step_y / 2 - 0.5]], np.float64
     )

@@ -1,8 +1,8 @@
 """Marks on generated frames, and the provenance record of a generated file.
 
 The visible mark is a small label. The invisible one is a spread-spectrum pattern in luma: a fixed
-pseudo-random field, smooth at pixel scale, of about one level; `detect_mark` correlates decoded frames
-with it. It survives H.264 at ordinary quality and uniform scaling, not cropping.
+pseudo-random field, smooth at pixel scale, of about one level; `detect_mark` correlates decoded
+frames with it. It survives H.264 at ordinary quality and uniform scaling, not cropping.
 """
 
 import dataclasses
@@ -25,7 +25,9 @@ DETECTION_THRESHOLD = 6.0
 _SEED = 0x7A1CF4CE
 _CELLS = 64
 _DETECTOR_SIDE = 256
-_STRENGTH = 1.6
+_STRENGTH = 1.3
+_TEXTURE = 6.0
+_MASKING = 2.0
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -47,7 +49,7 @@ def apply_mark(frame: UInt8[np.ndarray, "h w 3"], *, mark: Mark) -> UInt8[np.nda
 
 
 def visible_mark(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Writes "AI-generated" into the lower left corner, about 1/20 of the shorter side high."""
+    """Writes "AI-generated" into the lower left corner, a thirtieth of the shorter side high."""
     opacity, ink, top, left = _label(frame.shape[0], frame.shape[1])
     height, width = opacity.shape
     result = frame.copy()
@@ -60,8 +62,12 @@ def visible_mark(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"
 def invisible_mark(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     """Adds the spread-spectrum pattern to the luma of a frame."""
     pattern = _STRENGTH * _pattern(frame.shape[0], frame.shape[1])
-    # Rounding keeps fractions of a level on average where the picture itself has noise; the pattern's
-    # own amplitude is over one level, so it also survives in flat areas.
+    luma = frame.astype(np.float32) @ _LUMA
+    # Texture hides more of it, and needs more of it to be told apart.
+    sigma = min(luma.shape) / _CELLS
+    detail = luma - cv2.GaussianBlur(luma, (0, 0), sigma)
+    texture = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), sigma))
+    pattern *= np.clip(texture / _TEXTURE, 1.0, _MASKING)
     marked = frame.astype(np.float32) + pattern[..., None]
     return np.clip(np.rint(marked), 0, 255).astype(np.uint8)
 
@@ -69,8 +75,8 @@ def invisible_mark(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 
 def mark_score(frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> float:
     """Detection score of the invisible mark: correlation in units of its deviation under no mark.
 
-    Frames are averaged after high-pass filtering, so the score grows with their number as the picture
-    moves. Above `DETECTION_THRESHOLD`: marked. 0 for no frames.
+    Frames are averaged after high-pass filtering, so the score grows with their number as the
+    picture moves. Above `DETECTION_THRESHOLD`: marked. 0 for no frames.
     """
     total, count = None, 0
     for frame in frames:
@@ -80,10 +86,10 @@ def mark_score(frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> float:
     if total is None:
         return 0.0
     pattern = _highpass(_pattern(*total.shape))
-    # A few strong edges would dominate a plain correlation; the mark is everywhere and weak.
-    limit = 2.0 * np.median(np.abs(total)) + 1e-6
-    clipped = np.clip(total, -limit, limit)
-    scores = _cell_sums(clipped * pattern)
+    # Edges would dominate a plain correlation; the mark is everywhere and weak.
+    mean = total / count
+    level = np.sqrt(cv2.GaussianBlur(mean**2, (0, 0), 2.0 * _DETECTOR_SIDE / _CELLS)) + 0.5
+    scores = _cell_sums(np.clip(mean / level, -2.0, 2.0) * pattern)
     deviation = float(scores.std())
     if deviation == 0.0:
         return 0.0
@@ -144,7 +150,7 @@ def file_digest(path: pathlib.Path) -> str:
 def _label(height: int, width: int) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Opacity and grey level of the label, and its top left corner."""
     font, base = cv2.FONT_HERSHEY_SIMPLEX, 22.0
-    letters = max(9.0, min(height, width) / 22.0)
+    letters = max(8.0, min(height, width) / 32.0)
     (text_width, _), _ = cv2.getTextSize(LABEL, font, letters / base, 1)
     letters *= min(1.0, 0.9 * width / max(1, text_width))
     scale, thick = letters / base, max(1, round(letters / 14))

@@ -1,7 +1,8 @@
 """What a media file holds: streams, clock, and whether it is complete. Nothing but packets is read.
 
-Every reader goes through `scan`, so that a bad file meets one set of errors. Container clocks are in
-seconds; the index keeps the presentation time of each video frame, from which `media.video` resamples.
+Every reader goes through `scan`, so that a bad file meets one set of errors. Container clocks are
+in seconds; the index keeps the presentation time of each video frame, from which `media.video`
+resamples.
 """
 
 import contextlib
@@ -37,7 +38,8 @@ class MediaInfo:
       duration: seconds from the first frame to the end of the last.
       has_audio: whether an audio stream exists.
       audio_rate: samples a second of that stream; 0 without one.
-      audio_offset: seconds from the first video frame to the first audio sample; positive: late audio.
+      audio_offset: seconds from the first video frame to the first audio sample; positive: late
+        audio.
       frames: number of presented frames.
       video_start: time of the first frame after the start of the container's clock, in seconds.
     """
@@ -153,7 +155,7 @@ class _Packets:
 
 
 def stamp(item: Any) -> int | None:
-    """Presentation time of a packet or frame; the decoding time where the container keeps no other (AVI)."""
+    """Presentation time of a packet or frame, or its decoding time where there is no other."""
     return item.dts if item.pts is None else item.pts
 
 
@@ -198,8 +200,8 @@ def _check_complete(container: Any, stream: Any, packets: _Packets, path: PathLi
     lost = "mp4" in container.format.name and packets.count < stream.frames
     if lost or short or (packets.corrupt and missing > 0.1):
         raise MediaError(
-            f"{os.fspath(path)} is truncated or damaged: {packets.end:.1f} s of the {stated:.1f} s that "
-            f"its header states can be read; copy or download it again."
+            f"{os.fspath(path)} is truncated or damaged: {packets.end:.1f} s of the "
+            f"{stated:.1f} s that its header states can be read; copy or download it again."
         )
 
 

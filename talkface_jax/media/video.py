@@ -1,7 +1,8 @@
 """Video files as indexable arrays of RGB frames on the 25 fps clock, and still images likewise.
 
-A frame k shows the source frame whose presentation time is nearest to k / 25 s after the first one, so
-constant and variable rates are treated alike. Frames are decoded in chunks and at most two chunks are
+A frame k shows the source frame whose presentation time is nearest to k / 25 s after the first one,
+so constant and variable rates are treated alike. Frames are decoded in chunks and at most two
+chunks are
 kept: memory is bounded whatever the length, and reading backwards costs one seek a chunk.
 """
 
@@ -30,10 +31,10 @@ _CHUNKS_KEPT = 2
 
 
 class IndexedVideo:
-    """A video resampled to a constant rate: `len(video)`, `video[i] -> (h, w, 3) uint8 RGB`, iteration.
+    """A video at a constant rate: `len(video)`, `video[i] -> (h, w, 3) uint8 RGB`, iteration.
 
-    Frames are read-only arrays. Output frames that show the same source frame are the same object within
-    a chunk, which lets a tracker skip repeats. Use it as a context manager, or call `close`.
+    Frames are read-only arrays. Output frames that show the same source frame are the same object
+    within a chunk, which lets a tracker skip repeats. Use it as a context manager, or call `close`.
 
     Attributes:
       info: what `media.probe` says of the file.
@@ -70,7 +71,10 @@ class IndexedVideo:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -143,14 +147,16 @@ def open_visual(path: probing.PathLike, *, fps: float = FPS) -> IndexedVideo:
     except UnidentifiedImageError:
         return open_video(path, fps=fps)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MediaError(f"{name}: the image cannot be decoded ({error}); save it again as PNG.") from error
+        raise MediaError(
+            f"{name}: the image cannot be decoded ({error}); save it again as PNG."
+        ) from error
     array = np.asarray(upright)
     array.setflags(write=False)
     return StillVideo(array, path=name, fps=fps)
 
 
 def _nearest_frames(seconds: np.ndarray, duration: float, fps: float) -> np.ndarray:
-    """Source frame shown at each tick k / fps, counted from the first frame; ties show the earlier one."""
+    """Source frame nearest to each tick k / fps after the first one; ties show the earlier."""
     ticks = seconds[0] + np.arange(max(1, round(duration * fps))) / fps
     later = np.clip(np.searchsorted(seconds, ticks), 1, max(1, len(seconds) - 1))
     if len(seconds) == 1:
@@ -160,7 +166,7 @@ def _nearest_frames(seconds: np.ndarray, duration: float, fps: float) -> np.ndar
 
 
 class _Decoder:
-    """Decodes named frames of one file, going on from where it is when that is nearer than a keyframe."""
+    """Decodes named frames of one file; goes on from where it is unless a keyframe is nearer."""
 
     def __init__(self, index: probing.FrameIndex) -> None:
         self._index = index
@@ -194,8 +200,9 @@ class _Decoder:
         if lost:
             if nearest is None:
                 raise MediaError(
-                    f"{self._index.info.path}: {len(lost)} frames from {self._second(wanted[0]):.2f} s on "
-                    "cannot be decoded; convert the file with `ffmpeg -i IN OUT.mp4`."
+                    f"{self._index.info.path}: {len(lost)} frames from "
+                    f"{self._second(wanted[0]):.2f} s on cannot be decoded; "
+                    "convert the file with `ffmpeg -i IN OUT.mp4`."
                 )
             _LOG.warning(
                 "%s: %d damaged frames near %.2f s repeat their neighbour",

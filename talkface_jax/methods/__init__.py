@@ -1,0 +1,1 @@
+"""The methods: how networks, losses and views are wired."""

@@ -1,6 +1,7 @@
 """Which stages and methods exist: two explicit dicts.
 
-Values are "module:attribute", imported when asked for, so that inference never imports training code.
+Values are "module:attribute", imported when asked for, so that inference never imports training
+code.
 """
 
 import importlib

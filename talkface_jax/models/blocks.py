@@ -1,7 +1,7 @@
 """Layers shared by motion and render networks.
 
-Arrays are channels-last: images (b, h, w, c), point sequences (b, n, c). Normalisation constants and the
-order of operations follow PyTorch's, so that public weights carry over.
+Arrays are channels-last: images (b, h, w, c), point sequences (b, n, c). Normalisation constants
+and the order of operations follow PyTorch's, so that public weights carry over.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ def halve(x: jax.Array) -> jax.Array:
 
 
 def double(x: jax.Array) -> jax.Array:
-    """Bilinear resize of (b, h, w, c) to twice the size, pixel centres aligned, edges replicated."""
+    """Bilinear resize of (b, h, w, c) to twice the size, pixel centres aligned, edges kept."""
     for axis in (1, 2):
         size = x.shape[axis]
         first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
@@ -72,7 +72,8 @@ def double(x: jax.Array) -> jax.Array:
 
 
 def sinusoid(length: int, width: int) -> np.ndarray:
-    """Position encoding (length, width): sines in even channels, cosines in odd ones (Vaswani 2017)."""
+    """Position encoding (length, width): sines in even channels, cosines in odd ones (Vaswani
+    2017)."""
     rate = np.exp(np.arange(0, width, 2) * (-np.log(10_000.0) / width))
     angle = np.arange(length)[:, None] * rate
     return np.stack([np.sin(angle), np.cos(angle)], -1).reshape(length, width).astype(np.float32)
@@ -81,8 +82,8 @@ def sinusoid(length: int, width: int) -> np.ndarray:
 class Dropout(nn.Module):
     """Dropout whose rate is rounded to 1/256; kept entries are scaled so that the mean stays exact.
 
-    It draws 8 random bits an entry where `nn.Dropout` draws 32, which is a third of a small network's
-    step on a CPU.
+    It draws 8 random bits an entry where `nn.Dropout` draws 32, which is a third of a small
+    network's step on a CPU.
     """
 
     rate: float
@@ -145,7 +146,9 @@ def mel_specs(
 ) -> tuple[ConvSpec, ...]:
     """The mel encoder that IP-LAP shares with Wav2Lip: (b, 80, 16, 1) -> (b, width)."""
 
-    def block(features: int, stride: tuple[int, int] = (1, 1), *, residual: bool = False) -> ConvSpec:
+    def block(
+        features: int, stride: tuple[int, int] = (1, 1), *, residual: bool = False
+    ) -> ConvSpec:
         return ConvSpec(features, (3, 3), stride, 1, residual)
 
     a, b, c, d = channels

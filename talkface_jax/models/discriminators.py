@@ -26,7 +26,13 @@ class MultiscaleDiscriminatorConfig:
 
 def shrink(x: jax.Array) -> jax.Array:
     """Average pooling of (b, h, w, c), window 3, stride 2, padding excluded from the mean."""
-    return nn.avg_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)), count_include_pad=False)
+    # Written out, for Linen's own signature says that padding is a string.
+    window, stride, padding = (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+
+    def total(values: jax.Array) -> jax.Array:
+        return jax.lax.reduce_window(values, 0.0, jax.lax.add, window, stride, padding)
+
+    return total(x) / total(jnp.ones_like(x[:1, ..., :1]))
 
 
 class PatchDiscriminator(nn.Module):
@@ -61,7 +67,7 @@ class MultiscaleDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> list[list[jax.Array]]:
-        """(b, h, w, 3) in [0, 1] -> for every scale, full size first, the features of its layers."""
+        """(b, h, w, 3) in [0, 1] -> per scale, full size first, the features of its layers."""
         image = jnp.asarray(image)
         found = []
         for scale in range(self.config.scales):

@@ -1,4 +1,5 @@
-"""Least-squares alignment of point sets inside a network (traceable; landmarks/align.py is its host twin)."""
+"""Least-squares alignment of point sets inside a network (traceable; landmarks/align.py is its host
+twin)."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,8 @@ def inverse_3x3(matrix: jax.Array) -> jax.Array:
 def fit_affine(source: jax.Array, target: jax.Array) -> jax.Array:
     """The affine maps that bring source (b, n, 2) onto each target (b, m, n, 2): (b, m, 3, 2).
 
-    Least squares with a ridge that only matters for degenerate sources. `apply_affine` applies them.
+    Least squares with a ridge that only matters for degenerate sources. `apply_affine` applies
+    them.
     """
     points = homogeneous(source)
     gram = jnp.einsum("bni,bnj->bij", points, points, precision=PRECISION)

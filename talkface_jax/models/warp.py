@@ -11,14 +11,14 @@ from talkface_jax.models.blocks import halve
 Grid = Literal["released", "aligned"]
 """How pixel indices become sampling positions.
 
-"released": IP-LAP's own: the base grid puts the first and last pixel centres at -1 and 1, but the sampler
-reads -1 and 1 as the outer pixel edges, so zero flow scales the image by size / (size - 1) about its
-centre. "aligned": both use pixel centres, so zero flow is the identity at every size.
+"released": IP-LAP's own: the base grid puts the first and last pixel centres at -1 and 1, but the
+sampler reads -1 and 1 as the outer pixel edges, so zero flow scales the image by size / (size - 1)
+about its centre. "aligned": both use pixel centres, so zero flow is the identity at every size.
 """
 
 
 def sample_bilinear(image: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Reads (b, h, w, c) at pixel positions x, y (b, i, j) -> (b, i, j, c); zero outside the image."""
+    """Reads (b, h, w, c) at pixel positions x, y (b, i, j) -> (b, i, j, c); zero outside."""
     h, w = image.shape[1:3]
     x0, y0 = jnp.floor(x), jnp.floor(y)
     right, below = x - x0, y - y0
@@ -45,7 +45,9 @@ def sampling_grid(flow: jax.Array, *, grid: Grid) -> jax.Array:
     h, w = flow.shape[1:3]
     if grid == "released":
         # In float32 and in this order, so that positions round as the released code's do.
-        rows, columns = (2 * (np.arange(n, dtype=np.float32) / np.float32(n - 1)) - 1 for n in (h, w))
+        rows, columns = (
+            2 * (np.arange(n, dtype=np.float32) / np.float32(n - 1)) - 1 for n in (h, w)
+        )
         scale = (w - 1, h - 1)
     else:
         rows, columns = ((2 * np.arange(n) + 1) / n - 1 for n in (h, w))

@@ -1,13 +1,13 @@
 """What the engine needs of a method's chain; `Method.chain` returns it."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
 from talkface_jax.media.composite import Patch
-from talkface_jax.records import FaceTrack
+from talkface_jax.records import FaceTrack, Motion
 
 Frame = UInt8[np.ndarray, "h w 3"]
 
@@ -21,13 +21,23 @@ class Session(Protocol):
         ...
 
     def patches(self, start: int, frames: Sequence[Frame]) -> list[Patch | None]:
-        """Generated faces for output frames from `start` on, given the source frames shown there; None
-        where the source shows no face."""
+        """Generated faces of output frames from `start` on; None where the source shows no face.
+
+        `frames` are the source frames that are shown there.
+        """
         ...
 
 
 class Chain(Protocol):
     """A method's networks in a row."""
+
+    def prepare(self, track: FaceTrack) -> Any:
+        """The face as the method sees it; has `geometry` (crop boxes and the scheme's points)."""
+        ...
+
+    def predict_motion(self, track: FaceTrack, *, samples: Float32[np.ndarray, " s"]) -> Motion:
+        """Landmarks of every frame of a track if it spoke `samples`, in the boxes of `prepare`."""
+        ...
 
     def start(
         self,

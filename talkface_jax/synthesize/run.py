@@ -1,7 +1,7 @@
 """Synthesis: a bundle, a face and a recording become a talking mp4.
 
-request -> track -> features -> motion -> render -> composite -> mp4. Frames are made in small batches
-and streamed to the encoder, so memory does not grow with the length of the recording.
+request -> track -> features -> motion -> render -> composite -> mp4. Frames are made in small
+batches and streamed to the encoder, so memory does not grow with the length of the recording.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from talkface_jax import __version__, config
-from talkface_jax.errors import ConfigError, MediaError, WeightsError
+from talkface_jax.errors import ConfigError, FaceError, MediaError, WeightsError
 from talkface_jax.export import load
 from talkface_jax.media import audio as sound
 from talkface_jax.media import composite, mark, tracker, video
@@ -93,14 +93,14 @@ class SynthesisReport:
 def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -> SynthesisReport:
     """Makes the face speak the recording.
 
-    The output is as long as the recording, rounded up to whole frames. A face video that is longer is cut,
-    one that is shorter plays forwards and backwards. Frames without a face pass through as they are,
-    unmarked, and are counted. The recording, at 16 kHz mono, becomes the sound track; the metadata names
-    the weights and the inputs.
+    The output is as long as the recording, rounded up to whole frames. A face video that is longer
+    is cut, one that is shorter plays forwards and backwards. Frames without a face pass through as
+    they are, unmarked, and are counted. The recording, at 16 kHz mono, becomes the sound track; the
+    metadata names the weights and the inputs.
 
     Raises:
-      TalkfaceError: a file that is not what it should be, no face, several faces and no choice, an altered
-        bundle, or an output that cannot be written. Nothing is left at `request.out` then.
+      TalkfaceError: a file that is not what it should be, no face, several faces and no choice, an
+        altered bundle, or an output that cannot be written. Nothing is left at `request.out` then.
     """
     begin = time.monotonic()
     _check(request)
@@ -191,12 +191,12 @@ def _track(
     if request.face_choice == "speaker" and source.info.has_audio:
         voice = sound.read_clip_audio(request.face, None, min(len(source), length))
     frames = source if len(source) <= length else timeline.Prefix(source, length)
-    return tracker.track_video(
-        frames,
-        face=request.face_choice,
-        audio=voice,
-        progress=progress,
-    )
+    try:
+        return tracker.track_video(frames, face=request.face_choice, audio=voice, progress=progress)
+    except FaceError as error:
+        # The tracker knows neither this command's flag nor the name of a video that is cut.
+        words = str(error).replace("--face=", "--face-choice=")
+        raise FaceError(words.replace("the video", str(request.face), 1)) from error
 
 
 def _write(

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import errno
 import json
-import logging
 import pathlib
 import shutil
 import time
@@ -33,6 +32,7 @@ from talkface_jax.train.integrity import (
     seal,
     verify,
 )
+from talkface_jax.train.quiet import QuietWrites
 from talkface_jax.train.state import leaf_names
 
 FOLDER = "checkpoints"
@@ -59,14 +59,15 @@ class Checkpoints:
     def __init__(self, workdir: pathlib.Path, config: TrainConfig):
         self.directory = (workdir / FOLDER).resolve()
         self._best = config.best_metric
-        # Orbax logs the traceback of a failed write, which `wait` raises anyway.
-        logging.getLogger("absl").addFilter(_is_not_orbax_traceback)
+        self._failed = False
+        self._quiet = QuietWrites()
+        self._quiet.start()
+        self._remove_temporary()
         with self._explain("opened"):
             self._manager = ocp.CheckpointManager(
                 self.directory,
                 options=ocp.CheckpointManagerOptions(
                     preservation_policy=_preservation(config),
-                    cleanup_tmp_directories=True,
                     enable_async_checkpointing=True,
                 ),
             )
@@ -167,12 +168,14 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for the last write and ends Orbax's threads."""
         try:
-            self.wait()
+            # A failed write is reported once; closing must not hide it behind another.
+            if not self._failed:
+                self.wait()
         finally:
-            # A failed write is reported once, by `wait`; closing must not hide it behind another.
             with contextlib.suppress(Exception):
                 self._manager.close()
-            logging.getLogger("absl").removeFilter(_is_not_orbax_traceback)
+            if not self._failed:
+                self._quiet.stop()
 
     @contextlib.contextmanager
     def _explain(self, what: str, step: int | None = None) -> Iterator[None]:
@@ -181,6 +184,7 @@ class Checkpoints:
         except CheckpointError:
             raise
         except Exception as error:
+            self._failed = True
             self._remove_temporary()
             last = self.latest_step
             kept = f"{self.path(last)} is intact" if last is not None else "none was written before"
@@ -201,10 +205,6 @@ class Checkpoints:
             if not left:
                 return
             time.sleep(0.1)
-
-
-def _is_not_orbax_traceback(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and "orbax" in record.pathname)
 
 
 def _require_space(directory: pathlib.Path, needed: int) -> None:

@@ -80,6 +80,8 @@ def damage(path: pathlib.Path, what: str) -> CheckpointError:
 
 def reason(error: BaseException) -> str:
     """The cause in few words; TensorStore wraps the system's error code in its own long text."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = " ".join(str(error).split())
     code = re.search(r"os_error_code='(\d+)'", text)
     if code:

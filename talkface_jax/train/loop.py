@@ -78,14 +78,14 @@ def train(
       TalkfaceError: a loss that is not finite, or a stop by SIGINT or SIGTERM (after saving).
       ConfigError: devices, batch size and data do not fit each other.
     """
-    mesh = sharding.make_mesh(config.mesh)
-    rows = sharding.local_batch_size(config.data.batch_size, mesh)
+    programs = Programs(task, config, sharding.make_mesh(config.mesh))
     source = PreparedSource(config.data) if source is None else source
     prepare_workdir(workdir, config)
     first = jax.process_index() == 0
-    programs = Programs(task, config, mesh)
     with (
-        contextlib.closing(source.train(task.view, batch_size=rows, seed=config.seed)) as batches,
+        contextlib.closing(
+            source.train(task.view, batch_size=programs.rows, seed=config.seed)
+        ) as batches,
         Checkpoints(workdir, config.train) as checkpoints,
     ):
         state, info = _start(programs, checkpoints, batches)
@@ -110,8 +110,6 @@ def train(
                 telemetry=telemetry,
                 bar=bar,
                 stop=stop,
-                mesh=mesh,
-                rows=rows,
                 losses=dict(info.get("losses", {})),
                 evaluated=dict(info.get("metrics", {})),
             )
@@ -148,8 +146,6 @@ class _Run:
     telemetry: Telemetry
     bar: ProgressBar
     stop: StopRequest
-    mesh: jax.sharding.Mesh
-    rows: int
     losses: dict[str, float]
     evaluated: dict[str, float]
     late: tuple[int, dict[str, jax.Array]] | None = None
@@ -165,7 +161,7 @@ class _Run:
         steps = self.config.train.steps
         frozen = self.programs.put_frozen(self.task.frozen()) if start < steps else {}
         for step in range(start, steps):
-            batch = sharding.put_batch(next(self.batches), self.mesh)
+            batch = sharding.put_batch(next(self.batches), self.programs.mesh)
             state, metrics = self.programs.step_at(step)(state, frozen, batch)
             self._settle()
             self.late = (step + 1, metrics)
@@ -249,6 +245,7 @@ class _Run:
         if not broken:
             return
         shown = ", ".join(f"{name} = {value:.6g}" for name, value in sorted(values.items()))
+        self.checkpoints.wait()
         last = self.checkpoints.latest_step
         good = (
             f"the last good checkpoint is {self.checkpoints.path(last)}"
@@ -261,11 +258,11 @@ class _Run:
         )
 
     def _evaluate(self, state: TrainState, done: int) -> None:
-        batches = self.source.evaluation(self.task.view, batch_size=self.rows)
+        batches = self.source.evaluation(self.task.view, batch_size=self.programs.rows)
         self.evaluated = evaluate(
             self.programs.evaluate,
             evaluation_variables(state),
-            (sharding.put_batch(batch, self.mesh) for batch in batches),
+            (sharding.put_batch(batch, self.programs.mesh) for batch in batches),
         )
         best = self.config.train.best_metric
         if best and best not in self.evaluated:
@@ -278,11 +275,15 @@ class _Run:
         )
 
     def _preview(self, state: TrainState, done: int) -> None:
-        batch = next(iter(self.source.evaluation(self.task.view, batch_size=self.rows)), None)
+        batch = next(
+            iter(self.source.evaluation(self.task.view, batch_size=self.programs.rows)), None
+        )
         if batch is None:
             return
         outputs, whole = jax.device_get(
-            self.programs.preview(evaluation_variables(state), sharding.put_batch(batch, self.mesh))
+            self.programs.preview(
+                evaluation_variables(state), sharding.put_batch(batch, self.programs.mesh)
+            )
         )
         if jax.process_index() == 0:
             self.telemetry.write_previews(done, self.task.previews(outputs, whole))

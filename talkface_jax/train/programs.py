@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -24,12 +24,20 @@ class Programs:
       task: the stage.
       config: the run.
       mesh: the devices.
+
+    Attributes:
+      mesh: the devices.
+      rows: rows of a batch that this process supplies.
+
+    Raises:
+      ConfigError: the devices do not divide the batch.
     """
 
     def __init__(self, task: Task, config: ExperimentConfig, mesh: Mesh):
         self._task = task
         self._config = config
-        self._mesh = mesh
+        self.mesh = mesh
+        self.rows = sharding.local_batch_size(config.data.batch_size, mesh)
         self._transforms: dict[str, optax.GradientTransformation] = optim.make_transforms(
             task, config
         )
@@ -46,9 +54,9 @@ class Programs:
         """Shapes and places of the state: what a checkpoint is restored into."""
         return sharding.with_shardings(self.state_shapes, self.state_shardings)
 
-    def _example(self) -> dict[str, jax.Array]:
+    def _example(self) -> dict[str, np.ndarray]:
         spec = self._task.view.spec(1)
-        return {name: jnp.zeros(leaf.shape, leaf.dtype) for name, leaf in spec.items()}
+        return {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in spec.items()}
 
     def _create(self, batch: Mapping[str, jax.Array]) -> TrainState:
         averaged = self._task.generators if self._config.train.ema_decay else ()
@@ -63,11 +71,11 @@ class Programs:
     def init(self) -> TrainState:
         """A fresh state, made where it will lie."""
         create = jax.jit(self._create, out_shardings=self.state_shardings)
-        return create(jax.device_put(self._example(), self._replicated))
+        return create(sharding.replicate(self._example(), self.mesh))
 
     def put_frozen(self, frozen: Mapping[str, PyTree]) -> PyTree:
         """Frozen parameters, whole on every device."""
-        return jax.device_put(dict(frozen), self._replicated)
+        return sharding.replicate(dict(frozen), self.mesh)
 
     def step_at(self, step: int) -> Step:
         """The update that follows `step` updates, compiled once per set of active objectives.

@@ -97,6 +97,14 @@ def local_batch_size(global_size: int, mesh: Mesh) -> int:
     return global_size // jax.process_count()
 
 
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Host arrays, the same in every process, whole on every device."""
+    place = replicated(mesh)
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(place, np.asarray(leaf)), tree
+    )
+
+
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Global arrays from the rows that this process read."""
     place = batch_sharding(mesh)

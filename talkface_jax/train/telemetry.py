@@ -112,27 +112,28 @@ class EventLog:
 
     def write_previews(self, step: int, previews: Previews) -> None:
         """Pictures, films and sounds of one evaluation batch."""
-        from tensorboardX.proto import summary_pb2
+        import tensorboardX.proto.summary_pb2 as protocol
 
-        Summary: Any = getattr(summary_pb2, "Summary")  # made at run time
+        messages: Any = protocol  # its classes are made at run time
+        summary = messages.Summary
 
         values = []
         for name, image in previews.images.items():
-            values.append(_image_value(Summary, name, image.shape, encode_png(image)))
+            values.append(_image_value(summary, name, image.shape, encode_png(image)))
         for name, video in previews.videos.items():
-            values.append(_image_value(Summary, name, video.shape[1:], encode_gif(video)))
+            values.append(_image_value(summary, name, video.shape[1:], encode_gif(video)))
         for name, samples in previews.audio.items():
-            sound = Summary.Audio(
+            sound = summary.Audio(
                 sample_rate=AUDIO_RATE,
                 num_channels=1,
                 length_frames=len(samples),
                 encoded_audio_string=encode_wav(samples),
                 content_type="audio/wav",
             )
-            values.append(Summary.Value(tag=f"preview/{name}", audio=sound))
+            values.append(summary.Value(tag=f"preview/{name}", audio=sound))
         writer = self._writer.file_writer
         assert writer is not None, "the event file is closed"
-        writer.add_summary(Summary(value=values), step)
+        writer.add_summary(summary(value=values), step)
         writer.flush()
 
     def close(self) -> None:

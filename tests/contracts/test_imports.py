@@ -1,4 +1,5 @@
-"""What the training path may load: no decoder, no tracker, no data-set library, no torch, no tensorflow."""
+"""What the training path may load: no decoder, no tracker, no data-set library, no torch, no
+tensorflow."""
 
 import subprocess
 import sys

@@ -1,4 +1,5 @@
-"""Every registered stage and method keeps its contract; a new one is covered with no change here."""
+"""Every registered stage and method keeps its contract; a new one is covered with no change
+here."""
 
 import pathlib
 

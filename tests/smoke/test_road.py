@@ -67,7 +67,9 @@ def test_data_is_split_by_speaker(road):
 
 
 def test_metrics_of_both_phases_are_logged(road):
-    rows = [json.loads(line) for line in (road / "render" / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (road / "render" / "metrics.jsonl").read_text().splitlines()
+    ]
     names = set().union(*rows)
     assert {"loss/renderer/warp", "loss/disc/total"} <= names
     assert all(np.isfinite(value) for row in rows for value in row.values() if value is not None)
@@ -92,7 +94,12 @@ def test_synthesize_speaks_the_whole_recording(road):
 
     video, audio = _held_out(road)
     out = road / "talking.mp4"
-    arguments = [f"--bundle={road / 'bundle'}", f"--face={video}", f"--audio={audio}", f"--out={out}"]
+    arguments = [
+        f"--bundle={road / 'bundle'}",
+        f"--face={video}",
+        f"--audio={audio}",
+        f"--out={out}",
+    ]
     assert main(["synthesize", *arguments]) == 0
     made, source = probe(out), probe(video)
     assert made.has_audio

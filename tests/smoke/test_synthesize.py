@@ -3,6 +3,9 @@
 import dataclasses
 import functools
 import json
+import pathlib
+import subprocess
+import sys
 
 import av
 import jax
@@ -43,9 +46,7 @@ def _weights():
         jnp.zeros((1, 5, 57, 2)),
     )
     net = reference_warping.ReferenceWarping(RENDER.net)
-    render = jax.jit(
-        functools.partial(net.init, points=points, reference_points=points[:, None])
-    )(
+    render = jax.jit(functools.partial(net.init, points=points, reference_points=points[:, None]))(
         jax.random.key(1),
         image,
         jnp.zeros((1, 5, size, size, 3)),
@@ -111,9 +112,7 @@ def test_video_speaks_the_recording(tiny_bundle, data_dir, speech, tmp_path):
 
 def test_portrait_holds_its_pose(tiny_bundle, data_dir, speech, tmp_path):
     out = tmp_path / "out.mp4"
-    report = _synthesize(
-        tiny_bundle, data_dir / "astronaut.jpg", speech, out, mark="both", batch=5
-    )
+    report = _synthesize(tiny_bundle, data_dir / "astronaut.jpg", speech, out, mark="both", batch=5)
     assert (report.frames, report.untouched, report.tracked, report.references) == (33, 0, 1, 1)
     with video.open_visual(data_dir / "astronaut.jpg") as image, video.open_video(out) as made:
         track = tracker.track_video([image[0], made[0], made[20]])
@@ -197,3 +196,36 @@ def test_a_failure_midway_keeps_the_older_output(
         _synthesize(tiny_bundle, data_dir / "astronaut.jpg", speech, out)
     assert out.read_bytes() == b"older"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "speech.wav"]
+
+
+PEAK = """
+import pathlib, resource, sys
+from talkface_jax import runtime
+from talkface_jax.synthesize import run
+runtime.enable_compilation_cache()
+bundle, face, audio, out = map(pathlib.Path, sys.argv[1:])
+run.synthesize(run.SynthesisRequest(bundle, face, audio, out, face_choice="largest"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def _peak(tiny_bundle, data_dir, folder: pathlib.Path, seconds: int) -> int:
+    """Peak memory, in KiB, of a process that synthesizes a recording of that length."""
+    speech = folder / f"{seconds}.wav"
+    noise = np.random.default_rng(0).standard_normal(16_000 * seconds) * 0.05
+    audio.write_wav(speech, noise.astype(np.float32))
+    face, out = data_dir / "obama_speech.mp4", folder / f"{seconds}.mp4"
+    arguments = [str(path) for path in (tiny_bundle, face, speech, out)]
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *arguments], capture_output=True, text=True, check=True
+    )
+    with video.open_video(out) as made:
+        assert len(made) == 25 * seconds
+    return int(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_memory_does_not_grow_with_the_recording(tiny_bundle, data_dir, tmp_path):
+    short, long = (_peak(tiny_bundle, data_dir, tmp_path, seconds) for seconds in (10, 600))
+    assert long < 1.2 * short

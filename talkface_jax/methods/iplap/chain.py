@@ -1,8 +1,8 @@
 """IP-LAP's inference chain: a tracked face and a recording become a patch for every frame.
 
-Source: Zhong et al., CVPR 2023, section 3, and the released inference code: windows of five frames at
-stride 1, of which the middle one is kept; 15 landmark references in order of lip openness. Ours: one
-smoothed crop box in training and inference, references encoded once a clip.
+Source: Zhong et al., CVPR 2023, section 3, and the released inference code: windows of five frames
+  at stride 1, of which the middle one is kept; 15 landmark references in order of lip openness.
+  Ours: one smoothed crop box in training and inference, references encoded once a clip.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ _LOWER_OVAL = np.arange(2, 23)
 
 
 class SpeechFeatures:
-    """Log-mel windows of a recording, computed piece by piece: equal to those of the whole.
+    """Log-mel windows of a recording, computed piece by piece; those of the whole, up to rounding.
 
     Args:
       samples: mono 16 kHz in [-1, 1]; sample 0 sounds with frame 0.
@@ -103,7 +103,7 @@ class IplapSession:
     def patches(
         self, start: int, frames: Sequence[UInt8[np.ndarray, "h w 3"]]
     ) -> list["Patch | None"]:
-        """The generated faces of output frames `start`, `start` + 1, …; None where there is no face.
+        """The generated faces of output frames from `start` on; None where there is no face.
 
         Args:
           start: first output frame; not before that of an earlier call.
@@ -142,7 +142,7 @@ class IplapSession:
         return [min(max(k + offset, 0), last) for offset in range(-half, half + 1)]
 
     def _advance(self, start: int, stop: int) -> None:
-        """Predicts points and draws sketches up to two frames past `stop`, and forgets what is past."""
+        """Predicts points and draws sketches up to two frames past `stop`; forgets older ones."""
         half, total = programs.WINDOW // 2, len(self._sources)
         for cache in (self._points, self._sketches):
             for k in [k for k in cache if k < start - half]:
@@ -165,7 +165,7 @@ class IplapSession:
                 self._sketches[k] = self._chain.sketch(self._points[k], box)
 
     def _contour(self, k: int) -> Float32[np.ndarray, "m 2"]:
-        """Lower faces of the source and of the prediction: both must be covered where the jaw moves."""
+        """Lower faces of the source and of the prediction: the jaw moves, both must be covered."""
         source = self._sources[k]
         both = np.concatenate(
             [self._face.geometry.points[source][_LOWER_OVAL], self._points[k][_LOWER_OVAL]]
@@ -182,7 +182,8 @@ class IplapSession:
             reference_frames.openness(geometry), valid=face.valid, count=count
         )
         size = chain.render_config.net.size
-        # In order of time, for the video is read forwards; the average over references has no order.
+        # In order of time, for the video is read forwards; the average over references has no
+        # order.
         order = np.sort(order)
         images = np.stack([_crop(frame_at(int(i)), geometry.boxes[i], size) for i in order])
         sketches = np.stack([chain.sketch(geometry.points[i], geometry.boxes[i]) for i in order])
@@ -372,8 +373,8 @@ def _check(motion: MotionConfig, render: RenderConfig) -> None:
         a, b = getattr(motion, name), getattr(render, name)
         if a != b:
             raise ConfigError(
-                f"{name} is {a} in the motion stage and {b} in the render stage; train both with the "
-                "same crop"
+                f"{name} is {a} in the motion stage and {b} in the render stage; train both with "
+                "the same crop"
             )
 
 

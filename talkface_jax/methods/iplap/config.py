@@ -14,13 +14,14 @@ class MotionConfig:
     Attributes:
       net: network sizes and output head.
       references: reference frames (section 3.2: 15).
-      margin: crop margin relative to the tight box of the 131 points, the same in training and inference.
+      margin: crop margin relative to the tight box of the 131 points, the same in training and
+        inference.
       smooth: deviation, in frames, of the smoothing of the crop box over time.
       velocity_weight: weight of the velocity term (released code: 1).
       flip, scale_jitter, shift_jitter, mel_noise: augmentation; zeros as published.
     """
 
-    net: LandmarkTransformerConfig = LandmarkTransformerConfig()
+    net: LandmarkTransformerConfig = dataclasses.field(default_factory=LandmarkTransformerConfig)
     references: int = 15
     margin: float = 0.2
     smooth: float = 12.0
@@ -40,18 +41,20 @@ class RenderConfig:
       references, inference_references: reference frames in training and at inference.
       margin, smooth: as in `MotionConfig`; both stages of one bundle must agree.
       warmup_steps: steps on the warping loss alone (released code: 25 epochs).
-      warp_weight, perceptual_weight, style_weight, adversarial_weight, matching_weight: loss weights.
+      warp_weight, perceptual_weight, style_weight, adversarial_weight, matching_weight: loss
+        weights.
       l1_weight: weight of an L1 term on the image; 0 as published.
-      perceptual: which frozen network gives perceptual features; "vgg19" as published needs its file.
-      perceptual_range: range that the perceptual network is fed; "released" keeps the released code's
-        mismatch (its normaliser assumes [-1, 1]).
+      perceptual: which frozen network gives perceptual features; "vgg19" as published needs its
+        file.
+      perceptual_range: range that the perceptual network is fed; "released" keeps the released
+        code's mismatch (its normaliser assumes [-1, 1]).
       vgg19_path: file with torchvision's VGG-19 weights, where `perceptual` is "vgg19".
       perceptual_scales: image scales of the perceptual loss (halved each time).
       perceptual_layers: depth of the features, 1 (relu1_1) to 5 (relu5_1).
       disc_channels: width of the discriminator (published: 64).
     """
 
-    net: ReferenceWarpingConfig = ReferenceWarpingConfig()
+    net: ReferenceWarpingConfig = dataclasses.field(default_factory=ReferenceWarpingConfig)
     references: int = 3
     inference_references: int = 25
     margin: float = 0.2

@@ -44,10 +44,7 @@ def motion(outputs: Outputs, batch: Batch) -> Previews:
     count, middle = min(SHOWN, len(true)), true.shape[1] // 2
     grid = np.concatenate([frame(item, middle) for item in range(count)], 1)
     video = np.stack(
-        [
-            np.concatenate([frame(item, t) for item in range(count)], 1)
-            for t in range(true.shape[1])
-        ]
+        [np.concatenate([frame(item, t) for item in range(count)], 1) for t in range(true.shape[1])]
     )
     return Previews(images={"landmarks": grid}, videos={"landmarks": video})
 

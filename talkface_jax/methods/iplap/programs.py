@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformer
-from talkface_jax.models.render.reference_warping import RefFeatures, ReferenceWarping
+from talkface_jax.models.render.reference_warping import ReferenceWarping, RefFeatures
 from talkface_jax.task import Program, Variables
 
 MOTION = "motion"
@@ -115,8 +115,8 @@ def render_program(config: RenderConfig) -> Program:
             deep=inputs["deep"][None],
         )
 
-        # Frame by frame: with 25 references one frame fills a device, and a batch would need 25 times
-        # its features at once.
+        # Frame by frame: with 25 references one frame fills a device, and a batch would need 25
+        # times its features at once.
         def one(frame: Arrays) -> jax.Array:
             sketches = _unit(frame["sketches"])[None]
             face = _unit(frame["face"])[None]

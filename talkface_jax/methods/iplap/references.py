@@ -1,4 +1,4 @@
-"""Which frames stand as references: spread over the range of mouth shapes, in order of lip openness."""
+"""Which frames stand as references: evenly spaced in order of lip openness."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int

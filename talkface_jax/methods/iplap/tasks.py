@@ -1,7 +1,7 @@
 """IP-LAP's two trainable stages (Zhong et al., CVPR 2023, sections 3.2 and 3.3).
 
-Players: "motion"; "renderer" and "disc". The discriminator's update is the corrected one: its gradients
-are its own objective's only (the released code adds leftovers of the generator's).
+Players: "motion"; "renderer" and "disc". The discriminator's update is the corrected one: its
+gradients are its own objective's only (the released code adds leftovers of the generator's).
 """
 
 from collections.abc import Mapping
@@ -73,10 +73,10 @@ class MotionTask:
         """Position L1 plus velocity, as released (weight of the latter in the config)."""
 
         def position(context: LossContext) -> jax.Array:
-            return landmark.position_l1(context.outputs["content"], context.batch["content"])
+            return landmark.landmark_l1(context.outputs["content"], context.batch["content"])
 
         def velocity(context: LossContext) -> jax.Array:
-            return landmark.velocity_l2(context.outputs["content"], context.batch["content"])
+            return landmark.landmark_velocity(context.outputs["content"], context.batch["content"])
 
         terms = (
             LossTerm("position", position),
@@ -184,18 +184,26 @@ class RenderTask:
         config = self.config
         if config.perceptual == "none":
             return ()
-        network = (VGG16 if config.perceptual == "vgg16" else VGG19).first(
-            config.perceptual_layers
-        )
         features = perceptual.PerceptualFeatures(
-            network, scales=config.perceptual_scales, value_range=config.perceptual_range
+            network=VGG16 if config.perceptual == "vgg16" else VGG19,
+            depth=config.perceptual_layers,
+            scales=config.perceptual_scales,
+            pixels=config.perceptual_range,
         )
+
+        def pyramids(context: LossContext) -> tuple[perceptual.Pyramid, perceptual.Pyramid]:
+            params = context.frozen["vgg"]
+            target = _target(context)
+            return (
+                context.once("vgg/image", lambda: features(params, context.outputs["image"])),
+                context.once("vgg/target", lambda: features(params, target)),
+            )
 
         def content(context: LossContext) -> jax.Array:
-            return features.content_loss(context, "image", "target", frozen="vgg")
+            return perceptual.perceptual(*pyramids(context))
 
         def style(context: LossContext) -> jax.Array:
-            return features.style_loss(context, "image", "target", frozen="vgg")
+            return perceptual.style(*pyramids(context))
 
         terms = (
             LossTerm("perceptual", content, config.perceptual_weight),
@@ -292,7 +300,7 @@ def _judged(context: LossContext) -> tuple[Any, Any]:
 
 
 def _fool(context: LossContext) -> jax.Array:
-    return adversarial.generator_lsgan(_judged(context)[0])
+    return adversarial.lsgan_generator(_judged(context)[0])
 
 
 def _match(context: LossContext) -> jax.Array:
@@ -300,4 +308,5 @@ def _match(context: LossContext) -> jax.Array:
 
 
 def _judge(context: LossContext) -> jax.Array:
-    return adversarial.discriminator_lsgan(*_judged(context))
+    fake, real = _judged(context)
+    return adversarial.lsgan_discriminator(real, fake)

@@ -1,7 +1,8 @@
 """Rules that carry the released IP-LAP weights over (github.com/Weizhi-Zhong/IP-LAP).
 
-The released networks see BGR images, ours RGB: the layers that touch images have their colour channels
-reversed here, so that the networks themselves know nothing of it. Sketches are grey and need nothing.
+The released networks see BGR images, ours RGB: the layers that touch images have their colour
+channels reversed here, so that the networks themselves know nothing of it. Sketches are grey and
+need nothing.
 """
 
 from talkface_jax.interop.torch_rules import (
@@ -133,7 +134,8 @@ RENDER_RULES: tuple[Rule, ...] = (
     *_adain(r"translation\.adain_2", "translation/adain_2"),
     Rule(r"translation\.conv_last\.weight", ("params/translation/to_rgb/kernel",), _BGR_OUT),
 )
-"""`Renderer` -> `ReferenceWarping` at its published sizes; the frozen VGG-19 in the file is ignored."""
+"""`Renderer` -> `ReferenceWarping` at its published sizes; the frozen VGG-19 in the file is
+ignored."""
 
 
 def _discriminator_rules(scales: int) -> tuple[Rule, ...]:

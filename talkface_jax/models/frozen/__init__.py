@@ -1,0 +1,1 @@
+"""Pretrained networks whose parameters never change here."""

@@ -1,0 +1,1 @@
+"""Networks from speech to landmark motion."""

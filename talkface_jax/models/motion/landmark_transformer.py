@@ -1,7 +1,7 @@
 """IP-LAP's landmark generator: audio and pose to lip and jaw points by a transformer encoder.
 
-Source: Zhong et al., CVPR 2023 (arXiv 2305.08293), section 3.2, and the released code. The residual head
-and the dense encoders are ours, for small networks and small data.
+Source: Zhong et al., CVPR 2023 (arXiv 2305.08293), section 3.2, and the released code. The residual
+head and the dense encoders are ours, for small networks and small data.
 """
 
 import dataclasses
@@ -19,7 +19,8 @@ _xavier_normal = nn.initializers.xavier_normal()
 
 @dataclasses.dataclass(frozen=True)
 class LandmarkTransformerConfig:
-    """Sizes of the landmark generator; the defaults are the published network (13,724,394 parameters).
+    """Sizes of the landmark generator; the defaults are the published network (13,724,394
+    parameters).
 
     Attributes:
       width: token width.
@@ -30,10 +31,14 @@ class LandmarkTransformerConfig:
       mel_channels: the mel encoder's four widths before `width` ("conv" only).
       point_channels: the point encoders' seven widths before `width` ("conv" only).
       positions: position encoding of audio and pose tokens, "sinusoid" as published.
-      head: "absolute" coordinates as published, or a "residual" from the mean reference mouth, affinely
-        aligned to each frame by the pose points; its last layers start near zero, so training starts
-        from a static mouth.
+      head: "absolute" coordinates as published, or a "residual" from the mean reference mouth,
+        affinely aligned to each frame by the pose points; its last layers start near zero, so
+        training starts from a static mouth.
       residual_scale: factor of the residual.
+      pose_features: what the network sees of the frame's pose: its "points" as published, or only
+        the "affine" motion of the mean reference head (residual head only). Tracked upper-face
+        points follow the mouth a little, so a network that sees them learns to read the mouth of
+        the driving video instead of the sound.
       lips, jaw: predicted points.
     """
 
@@ -49,6 +54,7 @@ class LandmarkTransformerConfig:
     positions: Literal["sinusoid", "learned"] = "sinusoid"
     head: Literal["absolute", "residual"] = "absolute"
     residual_scale: float = 0.1
+    pose_features: Literal["points", "affine"] = "points"
     lips: int = 40
     jaw: int = 17
 
@@ -61,6 +67,7 @@ SMALL = LandmarkTransformerConfig(
     encoder="dense",
     positions="learned",
     head="residual",
+    pose_features="affine",
 )
 """0.7 M parameters; learns lips from minutes of video in minutes on a CPU."""
 
@@ -68,8 +75,8 @@ SMALL = LandmarkTransformerConfig(
 def _point_specs(
     channels: tuple[int, ...], width: int, *, first_stride: int, last_residual: int, tail: bool
 ) -> tuple[ConvSpec, ...]:
-    """1-D encoder of a point list: `first_stride` of the second stage, `last_residual` blocks in the last
-    stage; `tail`: whether the closing 1x1 block adds its input."""
+    """1-D encoder of a point list: `first_stride` of the second stage, `last_residual` blocks in
+    the last stage; `tail`: whether the closing 1x1 block adds its input."""
     specs = [ConvSpec(channels[0], (3,), (1,), 1)]
     for index, features in enumerate(channels[1:]):
         stride = first_stride if index == 0 else 2
@@ -121,6 +128,7 @@ class EncoderLayer(nn.Module):
             config.heads,
             kernel_init=nn.initializers.xavier_uniform(),
             dropout_rate=config.inner_dropout,
+            broadcast_dropout=False,
             deterministic=not train,
             name="attention",
         )(x, x, x)
@@ -168,6 +176,8 @@ class LandmarkTransformer(nn.Module):
                 apply_affine(reference_pose.mean(1), maps),
                 apply_affine(reference_content.mean(1), maps),
             )
+            if config.pose_features == "affine":
+                pose = aligned[0]
         references = jnp.concatenate([reference_pose, reference_content], 2)
         encode = self._conv_tokens if config.encoder == "conv" else self._dense_tokens
         tokens = encode(mel, pose, references, None if aligned is None else aligned[0], train)
@@ -199,9 +209,7 @@ class LandmarkTransformer(nn.Module):
 
         if aligned is not None:
             pose = jnp.concatenate([pose, 10 * (pose - aligned)], -1)
-        reference_specs = _point_specs(
-            channels, width, first_stride=2, last_residual=1, tail=False
-        )
+        reference_specs = _point_specs(channels, width, first_stride=2, last_residual=1, tail=False)
         pose_specs = _point_specs(channels, width, first_stride=1, last_residual=2, tail=True)
         return (
             encode(references, reference_specs, "reference_encoder"),
@@ -256,7 +264,11 @@ class LandmarkTransformer(nn.Module):
             else jnp.asarray(sinusoid(t, config.width))
         )
         x = jnp.concatenate(
-            [references + modality[3], audio + position + modality[2], pose + position + modality[1]],
+            [
+                references + modality[3],
+                audio + position + modality[2],
+                pose + position + modality[1],
+            ],
             1,
         )
         x = Dropout(config.dropout)(x, train=train)

@@ -1,7 +1,7 @@
 """A flow field straight from landmarks: where each pixel of the target lies in a reference.
 
-Ours, not IP-LAP's: it stands in for what the alignment network learns from hundreds of hours of video, so
-that a small network trained for minutes starts with a mouth that moves.
+Ours, not IP-LAP's: it stands in for what the alignment network learns from hundreds of hours of
+video, so that a small network trained for minutes starts with a mouth that moves.
 """
 
 import dataclasses
@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.models.geometry import PRECISION, apply_affine, fit_affine
 
-POSE_POINTS = np.r_[0:4, 21:91]
-LIP_POINTS = np.r_[91:131]
-POINTS = 131
+_SCHEME = get_scheme("iplap131")
+_POSE, _LIPS = _SCHEME.groups["pose"], _SCHEME.groups["lips"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +34,12 @@ class LandmarkFlowConfig:
     temperature: float = 0.01
 
 
+DEFAULT_KERNELS = LandmarkFlowConfig()
+
+
 @dataclasses.dataclass(frozen=True)
 class LandmarkFlow:
-    """flow (b, r, h, w, 2) in pixels, x before y; logit (b, r), 0 for the likest mouth, below 0 else."""
+    """flow (b, r, h, w, 2) in pixels, x before y; logit (b, r), at most 0, for the likest mouth."""
 
     flow: jax.Array
     logit: jax.Array
@@ -47,13 +50,13 @@ def landmark_flow(
     reference_points: jax.Array,
     *,
     size: int,
-    config: LandmarkFlowConfig = LandmarkFlowConfig(),
+    config: LandmarkFlowConfig = DEFAULT_KERNELS,
 ) -> LandmarkFlow:
     """Dense flow from the iplap131 points of the target to those of each reference.
 
     The head's motion is the affine map of the pose points; what the points move beyond it is
-    interpolated by normalised Gaussian kernels (Nadaraya-Watson). At full size this is two small matrix
-    products, because the kernels are separable in x and y.
+    interpolated by normalised Gaussian kernels (Nadaraya-Watson). At full size this is two small
+    matrix products, because the kernels are separable in x and y.
 
     Args:
       points: (b, 131, 2) target points, crop coordinates in [0, 1].
@@ -61,10 +64,10 @@ def landmark_flow(
       size: height and width of the crop in pixels.
       config: kernel sizes.
     """
-    maps = fit_affine(points[:, POSE_POINTS], reference_points[:, :, POSE_POINTS])
+    maps = fit_affine(points[:, _POSE], reference_points[:, :, _POSE])
     residual = reference_points - apply_affine(points, maps)
     centres = (jnp.arange(size, dtype=points.dtype) + 0.5) / size
-    is_lip = np.isin(np.arange(POINTS), LIP_POINTS)
+    is_lip = np.isin(np.arange(len(_SCHEME.indices)), _LIPS)
     sigma = np.where(is_lip, config.lip_sigma, config.face_sigma).astype(np.float32)
     # Kernels of equal volume: wide ones must not drown the lips.
     amplitude = (config.lip_sigma / sigma) ** 2
@@ -82,6 +85,6 @@ def landmark_flow(
     base = jnp.stack(jnp.broadcast_arrays(centres[None, :], centres[:, None]), -1)
     flat = jnp.broadcast_to(base.reshape(1, -1, 2), (points.shape[0], size * size, 2))
     head = apply_affine(flat, maps).reshape(*maps.shape[:2], size, size, 2)
-    distance = jnp.linalg.norm(residual[:, :, LIP_POINTS], axis=-1).mean(-1)
+    distance = jnp.linalg.norm(residual[:, :, _LIPS], axis=-1).mean(-1)
     logit = (distance.min(1, keepdims=True) - distance) / config.temperature
     return LandmarkFlow(flow=size * (head - base + local), logit=logit)

@@ -1,7 +1,8 @@
-"""IP-LAP's renderer: warped reference frames, a half-masked face and a sketch become a talking face.
+"""IP-LAP's renderer: warped reference frames, a half-masked face and a sketch become a talking
+face.
 
-Source: Zhong et al., CVPR 2023 (arXiv 2305.08293), section 3.3, and the released code. The landmark flow
-prior, the coarse flow and the residual output are ours, for small networks.
+Source: Zhong et al., CVPR 2023 (arXiv 2305.08293), section 3.3, and the released code. The landmark
+flow prior, the coarse flow and the residual output are ours, for small networks.
 """
 
 import dataclasses
@@ -16,12 +17,15 @@ from talkface_jax.models.blocks import (
     ConvStack,
     ModulatedBlock,
     batch_norm,
-    conv,
     double,
     mel_specs,
     pixel_shuffle,
 )
-from talkface_jax.models.render.landmark_flow import LandmarkFlowConfig, landmark_flow
+from talkface_jax.models.render.landmark_flow import (
+    DEFAULT_KERNELS,
+    LandmarkFlowConfig,
+    landmark_flow,
+)
 from talkface_jax.models.warp import Grid, sampling_grid, warp_by_grid
 
 _EPSILON = 1e-5
@@ -36,22 +40,26 @@ class ReferenceWarpingConfig:
       size: height and width of the crop, a multiple of 4.
       channels: features at full size; deep: at half size, a multiple of 4.
       kernel: outer convolutions.
+      sketch_channels: of the 3 channels of a sketch, which are equal, how many are used.
       spade_hidden: shared layer of a SPADE modulation.
       weight_hidden: hidden layer of the reference weights.
       audio_width: audio embedding; audio_hidden: shared layer of an AdaIN modulation.
       mel_channels: the mel encoder's four widths before `audio_width`.
       grid: sampling convention, see `models.warp.Grid`.
-      flow_size: size at which flow and weights are predicted; "half" leaves out the alignment network's
-        last stage and upsamples.
-      flow_prior: "landmarks" starts from `landmark_flow`, so that the network predicts a correction.
+      flow_size: size at which flow and weights are predicted; "half" leaves out the alignment
+        network's last stage and upsamples.
+      flow_prior: "landmarks" starts from `landmark_flow`, so that the network predicts a
+        correction.
       prior: kernels of the landmark flow.
-      output: "absolute" as published, or a "residual" on the given upper half and the warped lower half.
+      output: "absolute" as published, or a "residual" on the given upper half and the warped lower
+        half.
     """
 
     size: int = 128
     channels: int = 32
     deep: int = 256
     kernel: int = 7
+    sketch_channels: int = 3
     spade_hidden: int = 256
     weight_hidden: int = 32
     audio_width: int = 512
@@ -60,7 +68,7 @@ class ReferenceWarpingConfig:
     grid: Grid = "released"
     flow_size: Literal["full", "half"] = "full"
     flow_prior: Literal["none", "landmarks"] = "none"
-    prior: LandmarkFlowConfig = LandmarkFlowConfig()
+    prior: LandmarkFlowConfig = DEFAULT_KERNELS
     output: Literal["absolute", "residual"] = "absolute"
 
 
@@ -68,6 +76,7 @@ SMALL = ReferenceWarpingConfig(
     channels=8,
     deep=24,
     kernel=5,
+    sketch_channels=1,
     spade_hidden=16,
     weight_hidden=8,
     audio_width=64,
@@ -158,9 +167,7 @@ class Alignment(nn.Module):
         self.spade_2 = ModulatedBlock(config.deep, config.spade_hidden, "spade")
         if config.flow_size == "full":
             self.spade_3 = ModulatedBlock(config.deep // 4, config.spade_hidden, "spade")
-        initial = (
-            nn.initializers.lecun_normal() if config.flow_prior == "none" else _NEAR_ZERO
-        )
+        initial = nn.initializers.lecun_normal() if config.flow_prior == "none" else _NEAR_ZERO
         kernel, pad = (config.kernel, config.kernel), config.kernel // 2
         self.flow = nn.Conv(2, kernel, 1, pad, kernel_init=initial)
         self.weight_hidden = nn.Conv(config.weight_hidden, kernel, 1, pad)
@@ -168,7 +175,8 @@ class Alignment(nn.Module):
 
     def encode(self, images: jax.Array, sketches: jax.Array, *, train: bool) -> RefFeatures:
         """images (b, r, h, w, 3) and their sketches (b, r, h, w, c)."""
-        both = jnp.concatenate([images, sketches], -1)
+        used = sketches[..., : self.config.sketch_channels]
+        both = jnp.concatenate([images, used], -1)
         shallow, deep = self.stem(_fold(both), train=train)
         lead = images.shape[:2]
         return RefFeatures(
@@ -286,6 +294,9 @@ class ReferenceWarping(nn.Module):
         self.alignment = Alignment(self.config)
         self.translation = Translation(self.config)
 
+    def _target(self, sketches: jax.Array) -> jax.Array:
+        return _stack_frames(sketches[..., : self.config.sketch_channels])
+
     def encode_references(
         self, images: jax.Array, sketches: jax.Array, *, train: bool = False
     ) -> RefFeatures:
@@ -306,7 +317,7 @@ class ReferenceWarping(nn.Module):
         Points (b, 131, 2) of the centre frame and reference_points (b, r, 131, 2), in [0, 1], are
         needed where `config.flow_prior` is "landmarks".
         """
-        return self.alignment(references, _stack_frames(sketches), points, reference_points)
+        return self.alignment(references, self._target(sketches), points, reference_points)
 
     def translate(
         self,
@@ -320,10 +331,10 @@ class ReferenceWarping(nn.Module):
         """Draws the frame (b, h, w, 3) in [0, 1].
 
         masked_face: (b, h, w, 3), the target frame with its lower half zeroed; sketches:
-        (b, 5, h, w, c); mel: (b, 80, 16), the window of the centre frame. In training the batch must
-        hold at least two items, for the audio encoder's BatchNorm.
+        (b, 5, h, w, c); mel: (b, 80, 16), the window of the centre frame. In training the batch
+        must hold at least two items, for the audio encoder's BatchNorm.
         """
-        sketch = _stack_frames(sketches)
+        sketch = self._target(sketches)
         return self.translation(masked_face, sketch, aligned, mel, train=train)
 
     def __call__(
@@ -340,8 +351,6 @@ class ReferenceWarping(nn.Module):
     ) -> Rendered:
         """All three steps; arguments as there."""
         references = self.encode_references(reference_images, reference_sketches, train=train)
-        aligned = self.align(
-            references, sketches, points=points, reference_points=reference_points
-        )
+        aligned = self.align(references, sketches, points=points, reference_points=reference_points)
         image = self.translate(masked_face, sketches, aligned, mel, train=train)
         return Rendered(image=image, aligned=aligned)

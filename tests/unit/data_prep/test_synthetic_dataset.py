@@ -121,14 +121,21 @@ def test_a_folder_holds_one_set(made):
 
 
 def test_unfinished_or_damaged_sets_are_refused(tmp_path):
-    with pytest.raises(MediaError, match="metadata.json is missing"):
+    with pytest.raises(MediaError, match=r"metadata\.json is missing"):
         adapter.list_clips(tmp_path)
     (tmp_path / "metadata.json").write_text('{"clips": [{}]')
     with pytest.raises(MediaError, match="generate it again"):
         adapter.list_clips(tmp_path)
     row = dict(
-        clip="c", actor="M1", video="v.mp4", audio="a.wav", split="train", text="", emotion="sad", level=1
+        clip="c",
+        actor="M1",
+        video="v.mp4",
+        audio="a.wav",
+        split="train",
+        text="",
+        emotion="sad",
+        level=1,
     )
     (tmp_path / "metadata.json").write_text(json.dumps({"licence": "x", "clips": [row]}))
-    with pytest.raises(MediaError, match="v.mp4 is missing"):
+    with pytest.raises(MediaError, match=r"v\.mp4 is missing"):
         adapter.list_clips(tmp_path)

@@ -96,7 +96,8 @@ def test_report_without_a_scored_clip(tmp_path):
     empty = scores.summarise(
         "motion", clips=[], failures=[failure], conventions={}, run={"date": ""}
     )
-    report.write_report(empty, tmp_path / "report.html")
+    report.write_report(empty, tmp_path)
+    assert json.loads((tmp_path / "scores.json").read_text())["rows"]["model"]["failed"] == 1
     text = (tmp_path / "report.html").read_text()
     assert "No clip could be scored" in text
     assert "gone" in text

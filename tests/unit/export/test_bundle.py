@@ -89,7 +89,7 @@ def test_changed_byte_is_found(toy_bundle, name):
 
 def test_missing_file_and_foreign_directories(toy_bundle, tmp_path):
     (toy_bundle / "net.safetensors").unlink()
-    with pytest.raises(WeightsError, match="net.safetensors is missing"):
+    with pytest.raises(WeightsError, match=r"net\.safetensors is missing"):
         load.load_bundle(toy_bundle)
     with pytest.raises(WeightsError, match="not a bundle"):
         load.load_bundle(tmp_path)

@@ -1,6 +1,7 @@
 """Small media files made on the spot: grey-level frames that tell their time, sound with clicks."""
 
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -10,18 +11,18 @@ RATE = 44_100
 
 
 def _write_movie(path, *, stamps, audio_start=None, size=(64, 64), sound_seconds=3):
-    """A movie whose frame at second s has grey level 60 * s; clicks at seconds 1, 2, ... of the sound.
+    """A movie whose frame at second s has grey level 60 s; clicks at seconds 1, 2 of its sound.
 
-    `stamps` are the presentation times of the frames in milliseconds; `audio_start` is when the sound
-    begins on the same clock in seconds (None: no sound).
+    `stamps` are the presentation times of the frames in milliseconds; `audio_start` is when the
+    sound begins on the same clock in seconds (None: no sound).
     """
     tick = Fraction(1, 1000)
     with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=25, options={"crf": "8", "g": "20"})
+        video: Any = out.add_stream("libx264", rate=25, options={"crf": "8", "g": "20"})
         video.height, video.width = size
         video.pix_fmt = "yuv420p"
         video.codec_context.time_base = tick
-        audio = None
+        audio: Any = None
         if audio_start is not None:
             audio = out.add_stream("aac", rate=RATE, layout="stereo")
         for ms in stamps:
@@ -30,7 +31,7 @@ def _write_movie(path, *, stamps, audio_start=None, size=(64, 64), sound_seconds
             frame.pts, frame.time_base = ms, tick
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-        if audio is not None:
+        if audio is not None and audio_start is not None:
             for second in range(sound_seconds):
                 block = np.zeros((2, RATE), np.float32)
                 if second:

@@ -44,7 +44,7 @@ def _talking(frames=100):
 def test_overlap():
     a = np.array([0.0, 0, 10, 10])
     assert overlap(a, a) == 1
-    assert overlap(a, a + [5, 0, 5, 0]) == pytest.approx(1 / 3)
+    assert overlap(a, a + np.array([5, 0, 5, 0])) == pytest.approx(1 / 3)
     assert overlap(a, a + 20) == 0
     assert overlap(a[[0, 1, 0, 1]], a[[0, 1, 0, 1]]) == 0
 

@@ -43,8 +43,8 @@ def test_unmarked_file_is_not_detected(data_dir, tmp_path):
 def test_invisible_mark_is_faint(data_dir):
     frame = _clip(data_dir, 1)[0]
     change = mark.invisible_mark(frame).astype(int) - frame
-    assert 0 < np.abs(change).max() <= 6
-    assert np.sqrt((change**2).mean()) < 2.0
+    assert 0 < np.abs(change).max() <= 7
+    assert np.sqrt((change**2).mean()) < 2.5
 
 
 @pytest.mark.parametrize("size", [(128, 128), (256, 256), (480, 640), (1080, 1920)])

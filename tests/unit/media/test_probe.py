@@ -68,7 +68,7 @@ def test_bad_files(tmp_path, kind, words, obama):
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_lost_tail_of_a_streamable_file(tmp_path, suffix):
-    """Files whose index comes first open without complaint; what is missing shows in the packets."""
+    """Files whose index comes first open without complaint; the packets show what is missing."""
     import numpy as np
 
     whole = tmp_path / f"whole.{suffix}"

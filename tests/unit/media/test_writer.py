@@ -102,7 +102,7 @@ def test_full_disk(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "_video", Full())
-    with pytest.raises(MediaError, match="No space left on device.*free space"), writer:
+    with pytest.raises(MediaError, match=r"No space left on device.*free space"), writer:
         writer.write(_frame(0))
     assert list(tmp_path.iterdir()) == []
 

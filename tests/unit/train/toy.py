@@ -146,14 +146,17 @@ class GanTask(L1Task):
 
 
 class ToySource:
-    """Batches that depend on the seed and the position alone; the position is the state."""
+    """Batches that depend on the seed and the position alone; the position is the state.
 
-    def __init__(self, *, poison=None, delay=0.0):
-        self.poison, self.delay = poison, delay
+    The targets of batch `poison` are NaN; `on_draw(position)` is called before each draw.
+    """
+
+    def __init__(self, *, poison=None, on_draw=None):
+        self.poison, self.on_draw = poison, on_draw
         self.lineage = {"dataset": "toy", "licence": "none", "manifest": "0"}
 
     def train(self, view, *, batch_size, seed):
-        return _Batches(batch_size, seed, self.poison, self.delay)
+        return _Batches(batch_size, seed, self.poison, self.on_draw)
 
     def evaluation(self, view, *, batch_size):
         for index in range(2):
@@ -161,17 +164,17 @@ class ToySource:
 
 
 class _Batches:
-    def __init__(self, batch_size, seed, poison, delay):
-        self.batch_size, self.seed, self.poison, self.delay = batch_size, seed, poison, delay
+    def __init__(self, batch_size, seed, poison, on_draw):
+        self.batch_size, self.seed = batch_size, seed
+        self.poison, self.on_draw = poison, on_draw
         self.position = 0
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        import time
-
-        time.sleep(self.delay)
+        if self.on_draw:
+            self.on_draw(self.position)
         batch = make_batch(self.batch_size, self.seed * 7919 + self.position)
         if self.poison == self.position:
             batch["y"] = np.full_like(batch["y"], np.nan)

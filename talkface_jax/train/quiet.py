@@ -1,0 +1,44 @@
+"""Keeps the threads of Orbax and TensorStore from printing pages about a failed write.
+
+The failure itself is raised in the main thread and becomes one sentence there. What is dropped are
+the same failure's tracebacks in the logs, and the "Event loop is closed" of threads left behind.
+"""
+
+import logging
+import sys
+from typing import Any
+
+_LOGGERS = ("absl", "asyncio")
+
+
+class QuietWrites:
+    """Filters between `start` and `stop`; everything else passes through.
+
+    After a failure it is never stopped: threads that outlive their checkpoint speak late.
+    """
+
+    def __init__(self) -> None:
+        self._hook: Any = None
+
+    def start(self) -> None:
+        """Begins to filter."""
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(_is_news)
+        self._hook = sys.unraisablehook
+        sys.unraisablehook = self._unraisable
+
+    def stop(self) -> None:
+        """Filters no more."""
+        for name in _LOGGERS:
+            logging.getLogger(name).removeFilter(_is_news)
+        if sys.unraisablehook == self._unraisable:
+            sys.unraisablehook = self._hook
+
+    def _unraisable(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self._hook(unraisable)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    told = record.pathname, record.getMessage(), str(record.exc_info)
+    return not (record.exc_info and any("orbax" in text for text in told))

