@@ -61,10 +61,11 @@ class PrepareSummary:
     def __str__(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
         faceless = self.frames - self.valid_frames
+        where = f" (see {_FAILURES})" if self.failures else ""
         return (
             f"{self.out}: {self.clips} clips ({splits}) in {self.segments} segments, "
             f"{self.frames} frames of which {faceless} without a face; "
-            f"{self.failures} clips failed, {self.dropped} segments dropped"
+            f"{self.failures} clips failed{where}, {self.dropped} segments dropped"
         )
 
 
@@ -113,7 +114,7 @@ def prepare(
     for outcome in _outcomes(tasks, workers):
         outcomes.append(outcome)
         if outcome.reason:
-            _LOG.warning("clip %s failed: %s", outcome.clip, outcome.reason)
+            _LOG.info("clip %s failed: %s", outcome.clip, outcome.reason)
         if progress is not None:
             progress("prepare", len(outcomes), len(tasks))
     with _writing(target):

@@ -255,7 +255,8 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
         values(argv)
-        return values["config"].value.to_dict()
+        loaded: Any = values["config"].value
+        return loaded.to_dict()
     except OSError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ConfigError(f"{arguments[0]} cannot be loaded: {reason}; check the path") from error

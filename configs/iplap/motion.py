@@ -48,11 +48,11 @@ def _tiny() -> c.ExperimentConfig:
         data=c.DataConfig(batch_size=48),
         optim=c.OptimConfig(lr=1e-3, schedule="cosine", warmup_steps=100, clip_norm=1.0),
         train=c.TrainConfig(
-            steps=6_000,
+            steps=2_500,
             log_every=50,
-            eval_every=1_000,
-            preview_every=2_000,
-            checkpoint_every=2_000,
+            eval_every=1_250,
+            preview_every=1_250,
+            checkpoint_every=1_250,
             best_metric="lip_distance",
         ),
     )

@@ -43,7 +43,7 @@ def _tiny() -> c.ExperimentConfig:
         task=RenderConfig(
             net=SMALL,
             inference_references=6,
-            warmup_steps=150,
+            warmup_steps=60,
             perceptual="vgg16",
             perceptual_scales=1,
             perceptual_layers=2,
@@ -57,11 +57,11 @@ def _tiny() -> c.ExperimentConfig:
             "disc": c.OptimConfig(lr=4e-4, schedule="cosine", betas=(0.5, 0.999), clip_norm=1.0)
         },
         train=c.TrainConfig(
-            steps=600,
+            steps=300,
             log_every=20,
-            eval_every=300,
-            preview_every=300,
-            checkpoint_every=300,
+            eval_every=150,
+            preview_every=150,
+            checkpoint_every=150,
             best_metric="l1",
         ),
     )

@@ -10,7 +10,7 @@ The set is a function of the arguments of `generate`: every clip draws from a ge
 (seed, clip index), so neither the number of workers nor an interruption changes a frame.
 """
 
-import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ import numpy as np
 from data_prep.synthetic.identity import CAST, Person, held_out_cast, train_cast
 from data_prep.synthetic.mesh import HeadModel, load_head
 from data_prep.synthetic.sentences import held_out_sentences, train_sentences
-from talkface_jax.errors import ConfigError
+from talkface_jax.errors import ConfigError, TalkfaceError
 from talkface_jax.records import EMOTIONS, FPS
 
 logger = logging.getLogger(__name__)
@@ -264,7 +264,7 @@ def generate(
       ConfigError: no clip was asked for, or the folder holds a set made with other arguments.
     """
     if clips < 1 or workers < 1:
-        raise ConfigError(f"clips={clips} and workers={workers} must both be at least 1.")
+        raise ConfigError(f"--clips={clips} and --workers={workers} must both be at least 1.")
     tests = max(1, clips // 4) if held_out_clips is None else held_out_clips
     out = pathlib.Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
@@ -299,6 +299,11 @@ def _run(plans: list[ClipPlan], out: str, seed: int, workers: int) -> Iterator[i
         try:
             for job in concurrent.futures.as_completed(jobs):
                 yield job.result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise TalkfaceError(
+                "a worker process died, most likely for want of memory; run the same command with "
+                f"fewer than --workers={workers} (finished clips are kept)."
+            ) from error
         finally:
             for job in jobs:
                 job.cancel()

@@ -3,11 +3,12 @@
 import argparse
 import contextlib
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from talkface_jax.errors import ConfigError
+from talkface_jax.errors import ConfigError, TalkfaceError
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total)."""
@@ -49,6 +50,38 @@ def progress_bars() -> Iterator[Progress]:
             progress.update(bars[what], completed=done, total=total)
 
         yield report
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """An argparse type: whole numbers from `minimum` on."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < minimum:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number of at least {minimum}, not {text}"
+            )
+        return value
+
+    return parse
+
+
+def require_folder(path: pathlib.Path, *, flag: str) -> None:
+    """Checks, before hours of work, that a folder exists or can be made, and be written to.
+
+    Raises:
+      TalkfaceError: a file is in the way, or permission is missing.
+    """
+    found = path.absolute()
+    while not found.exists() and found != found.parent:
+        found = found.parent
+    if not found.is_dir():
+        raise TalkfaceError(f"{flag}={path} cannot be a folder: {found} is a file; choose another")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise TalkfaceError(f"{flag}={path}: you may not write to {found}; choose another folder")
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:

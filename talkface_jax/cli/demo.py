@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=pathlib.Path, default=pathlib.Path("out/demo"), help="default: out/demo"
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes of the preparation"
+        "--workers",
+        type=common.at_least(1),
+        default=os.cpu_count() or 1,
+        help="processes of the preparation (default: one per core)",
     )
 
 
@@ -72,7 +75,7 @@ def _held_out(raw: pathlib.Path, count: int) -> list[dict]:
     by_speaker: dict[str, list[dict]] = {}
     for clip in clips:
         if clip["split"] == "test":
-            by_speaker.setdefault(clip["speaker"], []).append(clip)
+            by_speaker.setdefault(clip["actor"], []).append(clip)
     turns = [
         items[turn % len(items)]
         for turn in range(count)
@@ -113,9 +116,10 @@ def run(args: argparse.Namespace) -> int:
     with walk.timed("synthesize: held-out people speak held-out sentences"):
         clips = _held_out(data / "raw", SHOWN)
         for clip in clips:
-            name = f"{clip['speaker']}_{pathlib.Path(clip['video']).stem}_{clip['emotion']}.mp4"
+            name = f"{clip['clip']}.mp4"
             truth = pairs / "truth" / name
-            truth.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (truth.parent, pairs / "pred"):
+                folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(data / "raw" / clip["video"], truth)
             _synthesize(walk, bundle, truth, data / "raw" / clip["audio"], pairs / "pred" / name)
         # The show-piece: one person's video with a sentence that another one says.

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise TalkfaceError("give --pred and --truth together, and not with --data")
     if not videos and (args.bundle is None or args.data is None):
         raise TalkfaceError("give --pred and --truth, or --bundle and --data")
+    common.require_folder(args.out, flag="--out")
     from talkface_jax import runtime
 
     runtime.enable_compilation_cache()
@@ -71,11 +72,19 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
     from talkface_jax.synthesize.run import build_chain
 
     bundle = load_bundle(args.bundle)
+    chain: Any = build_chain(bundle)
+    failures: list[Any] = []
     dataset = open_dataset(args.data, args.split)
     with common.progress_bars() as progress:
         scores = landmarks.evaluate_motion(
-            shards.motion_cases(dataset, build_chain(bundle), progress=progress),
-            notes={"bundle": bundle.manifest.weight_id, "data": f"{args.data}, {args.split}"},
+            shards.motion_cases(dataset, chain, failures=failures, progress=progress),
+            failures=failures,
+            command=args.command_line,
+            notes={
+                "bundle": bundle.manifest.weight_id,
+                "data": f"{args.data}, {args.split}",
+                "unit of the intervals": "segments of at most 125 frames",
+            },
         )
     report.write_report(scores, args.out)
     return scores
@@ -89,7 +98,13 @@ def _score_videos(args: argparse.Namespace) -> Any:
         if args.bundle is not None:
             rows = _synthesize_rows(args, pathlib.Path(scratch), progress)
         return benchmark(
-            args.pred, args.truth, args.out, rows=rows, face=args.face, progress=progress
+            args.pred,
+            args.truth,
+            args.out,
+            rows=rows,
+            face=args.face,
+            command=args.command_line,
+            progress=progress,
         )
 
 

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{getattr(args, stage)} holds a {experiment.stage} stage; give it as "
                 f"--{experiment.stage}"
             )
+    common.require_folder(args.out.parent, flag="the folder of --out")
     runtime.enable_compilation_cache()
     from talkface_jax.export import bundle
     from talkface_jax.methods import registry

@@ -1,11 +1,13 @@
 """The `talkface` command: one module per sub-command; the only place that reads flags."""
 
 import argparse
+import errno
 import importlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from talkface_jax import __version__
 from talkface_jax.errors import TalkfaceError
@@ -20,10 +22,23 @@ bundle, synthesize a talking mp4 from a face and a recording, evaluate it.
 `talkface demo` walks the whole road on data that it makes itself.
 """
 
+_MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+)
+"""A full disk or a missing permission can meet any write; elsewhere an OSError is a bug."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, where argparse would print the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the line and ends with status 2."""
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all sub-commands; importing them loads no numerical library."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="talkface",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -42,7 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(sub)
-        sub.set_defaults(run=module.run, takes_config=getattr(module, "TAKES_CONFIG", False))
+        takes_config = getattr(module, "TAKES_CONFIG", False)
+        sub.set_defaults(run=module.run, parser=sub, takes_config=takes_config)
     return parser
 
 
@@ -53,24 +69,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     overrides = [item for item in unknown if item.startswith("--config.")]
     strangers = [item for item in unknown if item not in overrides]
     if strangers or (overrides and not args.takes_config):
-        parser.error(
-            f"{args.command} does not know {' '.join(strangers or overrides)}; "
-            f"see `talkface {args.command} --help` (overrides are written --config.a.b=value)"
-        )
+        hint = " (overrides are written --config.a.b=value)" if args.takes_config else ""
+        args.parser.error(f"unknown {' '.join(strangers or overrides)}{hint}")
     args.overrides = overrides
+    args.command_line = " ".join(["talkface", *(sys.argv[1:] if argv is None else argv)])
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
         return args.run(args)
     except TalkfaceError as error:
         sys.stderr.write(f"talkface {args.command}: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write(f"talkface {args.command}: stopped\n")
-        return 130
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): leave quietly, with nothing left to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        place = error.filename or "a file"
+        sys.stderr.write(
+            f"talkface {args.command}: {place} cannot be used ({error.strerror}); free disk space, "
+            "mend its permissions or choose another folder\n"
+        )
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"talkface {args.command}: stopped\n")
+        return 130
 
 
 if __name__ == "__main__":

@@ -37,15 +37,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which face to follow where there are several: speaker, largest, or an index from "
         "the left",
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
-    parser.add_argument("--shards", type=int, help="shards of each split (default: by size)")
     parser.add_argument(
-        "--max-failures", type=int, default=0, help="how many clips may fail (default: 0)"
+        "--workers", type=common.at_least(1), default=1, help="processes (default: 1)"
+    )
+    parser.add_argument(
+        "--shards",
+        type=common.at_least(1),
+        help="shards of each split (default: by size)",
+    )
+    parser.add_argument(
+        "--max-failures",
+        type=common.at_least(0),
+        default=0,
+        help="how many clips may fail (default: 0)",
     )
     synthetic = parser.add_argument_group("synthetic")
-    synthetic.add_argument("--clips", type=int, help="how many training clips to make")
-    synthetic.add_argument("--test-clips", type=int, help="held-out clips (default: a quarter)")
-    synthetic.add_argument("--seed", type=int, default=0, help="the set is a function of it")
+    synthetic.add_argument(
+        "--clips", type=common.at_least(1), help="how many training clips to make"
+    )
+    synthetic.add_argument(
+        "--test-clips", type=common.at_least(0), help="held-out clips (default: a quarter)"
+    )
+    synthetic.add_argument(
+        "--seed", type=common.at_least(0), default=0, help="the set is a function of it"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from data_prep import datasets, prepare
 
     datasets.get_adapter(args.dataset)
+    common.require_folder(args.out, flag="--out")
     raw = args.raw
     with common.progress_bars() as progress:
         if args.dataset == "synthetic":
@@ -63,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
             from data_prep.synthetic import dataset as synthetic
 
             raw = raw or args.out / "raw"
+            common.require_folder(raw, flag="--raw")
             synthetic.generate(
                 raw,
                 clips=args.clips,

@@ -34,14 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHICH",
         help="where there are several faces: speaker, largest, or an index from the left",
     )
-    parser.add_argument("--references", type=int, help="reference frames (default: the config's)")
+    parser.add_argument(
+        "--references",
+        type=common.at_least(1),
+        help="reference frames (default: the config's)",
+    )
     parser.add_argument(
         "--mark",
         default="visible",
         choices=("visible", "invisible", "both"),
         help="how the frames are marked as generated (default: visible)",
     )
-    parser.add_argument("--batch", type=int, default=8, help="frames rendered at a time")
+    parser.add_argument(
+        "--batch", type=common.at_least(1), default=8, help="frames rendered at a time (default: 8)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -99,14 +99,14 @@ def evaluate_motion(
 
     Args:
       cases: the clips (any iterable: they are used one at a time).
-      failures: clips that the caller could not predict, to be counted.
+      failures: clips that the caller could not predict; read after the last case.
       command: the command line to state; this process's by default.
       notes: further facts to state (checkpoint, data set).
       seed: of the bootstrap.
       progress: called as progress(what, done, total).
     """
     clips: list[scores.ClipScore] = []
-    failed = list(failures)
+    failed: list[scores.Failure] = []
     total = len(cases) if isinstance(cases, Sequence) else 0
     for done, case in enumerate(cases, 1):
         try:
@@ -119,7 +119,7 @@ def evaluate_motion(
     return scores.summarise(
         "motion",
         clips=clips,
-        failures=failed,
+        failures=[*failures, *failed],
         conventions=CONVENTIONS,
         run={**provenance.describe_run(command), **(notes or {})},
         seed=seed,

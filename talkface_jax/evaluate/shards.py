@@ -86,12 +86,14 @@ def motion_cases(
     dataset: PreparedDataset,
     chain: MotionChain,
     *,
+    failures: list[scores.Failure],
     noise_clips: int = 4,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[MotionCase]:
     """One case per segment of a split.
 
-    The first `noise_clips` segments are also tracked again for the noise-floor row.
+    The first `noise_clips` segments are also tracked again for the noise-floor row. A segment that
+    the chain refuses is appended to `failures`, once for every row.
     """
     import contextlib
 
@@ -101,16 +103,22 @@ def motion_cases(
     with FaceTracker(max_faces=1) if noise_clips else contextlib.nullcontext() as tracker:
         for record in range(len(dataset)):
             segment = dataset.segment(record)
+            name = f"{segment.info.clip}+{segment.start}"
             track = track_of(segment)
-            face = chain.prepare(track)
             samples = segment.audio.astype(np.float32) / 32768.0
-            predictions = {
-                row: chain.predict_motion(track, samples=heard).landmarks[:, content]
-                for row, heard in rows_of_samples(samples).items()
-            }
+            try:
+                face = chain.prepare(track)
+                predictions = {
+                    row: chain.predict_motion(track, samples=heard).landmarks[:, content]
+                    for row, heard in rows_of_samples(samples).items()
+                }
+            except TalkfaceError as error:
+                names = (scores.GROUND_TRUTH, scores.STATIC_MOUTH, *rows_of_samples(samples))
+                failures += [scores.Failure(name, row, str(error)) for row in names]
+                continue
             again = _retracked(segment, face.geometry, tracker) if record < noise_clips else None
             yield MotionCase(
-                name=f"{segment.info.clip}+{segment.start}",
+                name=name,
                 truth=face.geometry.points,
                 valid=segment.valid,
                 predictions=predictions,

@@ -32,7 +32,7 @@ from talkface_jax.train.integrity import (
     seal,
     verify,
 )
-from talkface_jax.train.quiet import QuietWrites
+from talkface_jax.train.quiet import QuietThreads, quiet_unless_well
 from talkface_jax.train.state import leaf_names
 
 FOLDER = "checkpoints"
@@ -60,7 +60,7 @@ class Checkpoints:
         self.directory = (workdir / FOLDER).resolve()
         self._best = config.best_metric
         self._failed = False
-        self._quiet = QuietWrites()
+        self._quiet = QuietThreads()
         self._quiet.start()
         self._remove_temporary()
         with self._explain("opened"):
@@ -144,7 +144,7 @@ class Checkpoints:
         wanted = leaf_names(target)
         _compare_names(set(wanted), set(document["crc32c"]), self.path(step))
         plain = {name: _plain_shape(leaf) for name, leaf in wanted.items()}
-        with explain_damage(self.path(step)):
+        with quiet_unless_well(), explain_damage(self.path(step)):
             leaves = self._manager.restore(
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(plain))
             )["state"]
@@ -335,7 +335,7 @@ def _variable_prefixes(
 
 
 def _read_leaves(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    with explain_damage(path):
+    with quiet_unless_well(), explain_damage(path):
         # The handler itself: a Checkpointer around it would miss metadata that only steps have.
         handler = ocp.PyTreeCheckpointHandler()
         folder: Any = path / "state"

@@ -1,17 +1,19 @@
-"""Keeps the threads of Orbax and TensorStore from printing pages about a failed write.
+"""Keeps the threads of Orbax and TensorStore from printing pages about a file that failed.
 
 The failure itself is raised in the main thread and becomes one sentence there. What is dropped are
 the same failure's tracebacks in the logs, and the "Event loop is closed" of threads left behind.
 """
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 _LOGGERS = ("absl", "asyncio")
 
 
-class QuietWrites:
+class QuietThreads:
     """Filters between `start` and `stop`; everything else passes through.
 
     After a failure it is never stopped: threads that outlive their checkpoint speak late.
@@ -37,6 +39,15 @@ class QuietWrites:
     def _unraisable(self, unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
             self._hook(unraisable)
+
+
+@contextlib.contextmanager
+def quiet_unless_well() -> Iterator[None]:
+    """Filters in the block, and for good if it fails."""
+    threads = QuietThreads()
+    threads.start()
+    yield
+    threads.stop()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

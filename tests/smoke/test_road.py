@@ -55,7 +55,7 @@ def _held_out(road):
 def test_data_is_split_by_speaker(road):
     metadata = json.loads((road / "data" / "raw" / "metadata.json").read_text())["clips"]
     speakers = {
-        split: {clip["speaker"] for clip in metadata if clip["split"] == split}
+        split: {clip["actor"] for clip in metadata if clip["split"] == split}
         for split in ("train", "test")
     }
     texts = {

@@ -1,76 +1,17 @@
 """Synthesis end to end with a tiny bundle: the real clip, a portrait, and what can go wrong."""
 
-import dataclasses
-import functools
 import json
 import pathlib
 import subprocess
 import sys
 
 import av
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from talkface_jax.errors import FaceError, MediaError, TalkfaceError, WeightsError
-from talkface_jax.export import bundle
 from talkface_jax.media import audio, mark, tracker, video
-from talkface_jax.methods.iplap.chain import METHOD
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
-from talkface_jax.models.motion import landmark_transformer
-from talkface_jax.models.render import reference_warping
 from talkface_jax.synthesize import run
-
-MOTION = MotionConfig(
-    net=dataclasses.replace(landmark_transformer.SMALL, width=32, layers=1, mlp=32),
-    references=5,
-)
-RENDER = RenderConfig(
-    net=dataclasses.replace(
-        reference_warping.SMALL, channels=4, deep=8, spade_hidden=4, mel_channels=(4, 4, 8, 8)
-    ),
-    inference_references=2,
-)
-
-
-def _weights():
-    """Freshly initialised networks: a residual head near zero, so a nearly static mouth."""
-    size = RENDER.net.size
-    image, points = jnp.zeros((1, size, size, 3)), jnp.linspace(0, 1, 262).reshape(1, 131, 2)
-    motion = jax.jit(landmark_transformer.LandmarkTransformer(MOTION.net).init)(
-        jax.random.key(0),
-        jnp.zeros((1, 5, 80, 16)),
-        jnp.zeros((1, 5, 74, 2)),
-        jnp.zeros((1, 5, 74, 2)),
-        jnp.zeros((1, 5, 57, 2)),
-    )
-    net = reference_warping.ReferenceWarping(RENDER.net)
-    render = jax.jit(functools.partial(net.init, points=points, reference_points=points[:, None]))(
-        jax.random.key(1),
-        image,
-        jnp.zeros((1, 5, size, size, 3)),
-        image[:, None],
-        image[:, None],
-        jnp.zeros((1, 80, 16)),
-    )
-    return {"motion": motion, "renderer": render}
-
-
-@pytest.fixture(scope="module")
-def tiny_bundle(tmp_path_factory):
-    out = tmp_path_factory.mktemp("synthesis") / "bundle"
-    configs = {"motion": MOTION, "render": RENDER}
-    bundle.write_bundle(
-        METHOD,
-        METHOD.programs(configs),
-        variables=_weights(),
-        configs=configs,
-        lineage={},
-        out=out,
-    )
-    return out
-
 
 @pytest.fixture
 def speech(tmp_path, data_dir):

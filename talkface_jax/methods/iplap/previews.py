@@ -1,5 +1,7 @@
 """Pictures of IP-LAP's stages for TensorBoard, made on the host."""
 
+from typing import Any
+
 import numpy as np
 
 from talkface_jax.landmarks.schemes import get_scheme
@@ -17,8 +19,8 @@ def _draw(canvas: np.ndarray, points: np.ndarray, edges: np.ndarray, colour: tup
 
     fixed = np.round(points * SIZE * 16).astype(np.int32)
     for a, b in edges:
-        ends = [tuple(map(int, fixed[index])) for index in (a, b)]
-        cv2.line(canvas, *ends, colour, 1, cv2.LINE_AA, 4)
+        start, stop = (tuple(map(int, fixed[index])) for index in (a, b))
+        cv2.line(canvas, start, stop, colour, 1, cv2.LINE_AA, 4)
 
 
 def _join(pose: np.ndarray, content: np.ndarray) -> np.ndarray:
@@ -52,7 +54,7 @@ def motion(outputs: Outputs, batch: Batch) -> Previews:
 def render(outputs: Outputs, batch: Batch) -> Previews:
     """A row per item: masked input, sketch, first reference, warped references, image, target."""
 
-    def as_bytes(image: np.ndarray) -> np.ndarray:
+    def as_bytes(image: Any) -> np.ndarray:
         return np.clip(np.asarray(image) * 255.0 + 0.5, 0, 255).astype(np.uint8)
 
     middle = batch["sketch"].shape[1] // 2

@@ -54,7 +54,16 @@ class MotionTask:
     generators = ("motion",)
 
     def __init__(self, config: MotionConfig):
-        """Builds networks, view and objective from the stage's config."""
+        """Builds networks, view and objective from the stage's config.
+
+        Raises:
+          ConfigError: affine pose features, which come with the residual head, without it.
+        """
+        if config.net.pose_features == "affine" and config.net.head != "residual":
+            raise ConfigError(
+                "config.task.net: pose_features affine needs head residual; set head to residual "
+                "or pose_features to points"
+            )
         self.config = config
         self.nets: Mapping[str, nn.Module] = {"motion": LandmarkTransformer(config.net)}
         self.view = MotionView(
@@ -222,7 +231,7 @@ class RenderTask:
         }
 
     @staticmethod
-    def _inputs(batch: Batch) -> tuple[tuple[jax.Array, ...], dict[str, jax.Array]]:
+    def _inputs(batch: Batch) -> tuple[tuple[jax.Array, ...], dict[str, Any]]:
         arguments = (
             _unit(batch["masked"]),
             _unit(batch["sketch"]),

@@ -1,10 +1,12 @@
 """Checkpoints: what stays, what is refused, and what survives a write that fails."""
 
 import contextlib
+import gc
 import json
 import resource
 import shutil
 import signal
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,15 @@ from talkface_jax.train.state import create_state, leaf_names
 from talkface_jax.train.workdir import prepare_workdir
 
 KEEP_BEST = TrainConfig(best_metric="l1", keep_latest=1, keep_best=1)
+
+
+@pytest.fixture(autouse=True)
+def _sweep():
+    """Collects the event loops that Orbax's failed threads leave open, before others see them."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
