@@ -9,7 +9,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import dacite
 
@@ -182,12 +182,20 @@ def build(cls: type, values: Mapping[str, Any], *, where: str = "config") -> Any
         ) from error
     except dacite.WrongTypeError as error:
         raise ConfigError(
-            f"{where}: field {error.field_path} must be {error.field_type}, not {error.value!r}"
+            f"{where}: field {error.field_path} must be {_type_name(error.field_type)}, not "
+            f"{error.value!r}; correct it"
         ) from error
     except dacite.MissingValueError as error:
         raise ConfigError(f"{where}: field {error.field_path} is missing; add it") from error
     except dacite.DaciteError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _type_name(kind: Any) -> str:
+    """A field's type for a reader."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(repr, get_args(kind)))}"
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _lists_to_tuples(value: Any) -> Any:
@@ -229,15 +237,19 @@ def validate(config: ExperimentConfig) -> None:
     }
     for name, value in positive.items():
         if value < 1:
-            raise ConfigError(f"config: {name} must be at least 1, not {value}")
+            raise ConfigError(
+                f"config: {name} must be at least 1, not {value}; give another --config.{name}"
+            )
     for name, optim in {"optim": config.optim, **config.players}.items():
         if not optim.lr > 0:
             raise ConfigError(
-                f"config: the learning rate of {name} must be above 0, not {optim.lr}"
+                f"config: the learning rate of {name} must be above 0, not {optim.lr}; "
+                f"give another --config.{name}.lr"
             )
     if not 0 <= config.train.ema_decay < 1:
         raise ConfigError(
-            f"config: train.ema_decay must be in [0, 1), not {config.train.ema_decay}"
+            f"config: train.ema_decay must be in [0, 1), not {config.train.ema_decay}; "
+            "give another --config.train.ema_decay"
         )
 
 
@@ -247,22 +259,49 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
       ConfigError: missing file, unknown field, or a value that does not fit the field's type.
     """
+    loaded = _load_flags(arguments[:1])
+    for override in arguments[1:]:
+        _check_field(override, loaded)
+    return _load_flags(arguments) if arguments[1:] else loaded
+
+
+def _load_flags(arguments: Sequence[str]) -> dict[str, Any]:
     from absl import flags
     from ml_collections import config_flags
 
     argv = ["talkface", *arguments]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    file = arguments[0].removeprefix("--config=")
     try:
         values(argv)
         loaded: Any = values["config"].value
         return loaded.to_dict()
-    except OSError as error:
+    except FileNotFoundError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise ConfigError(f"{arguments[0]} cannot be loaded: {reason}; check the path") from error
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be loaded ({reason}); check the path") from error
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    except flags.Error as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"config {' '.join(arguments)}: {reason}") from error
+        raise ConfigError(f"{reason}; give a value of the type it has in {file}") from error
+    except Exception as error:  # a config file is a program: it may fail in any way
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{file} cannot be loaded ({type(error).__name__}: {reason}); correct the file"
+        ) from error
+
+
+def _check_field(override: str, values: Any) -> None:
+    """ml_collections names neither the section nor the known fields."""
+    name = override.partition("=")[0]
+    for part in name.removeprefix("--config.").split("."):
+        known = values if isinstance(values, Mapping) else {}
+        key = part.partition("[")[0]
+        if key not in known:
+            remedy = f"use one of: {', '.join(known)}" if known else "it has no fields"
+            raise ConfigError(f"{name}: unknown field {key}; {remedy}")
+        values = known[key]
 
 
 def load_json(path: pathlib.Path) -> dict[str, Any]:

@@ -108,7 +108,10 @@ def load_experiment(config: str, overrides: Sequence[str]) -> Any:
     for name in ("method", "stage"):
         if name not in values:
             raise ConfigError(f"{config} sets no {name}; return a full ExperimentConfig from it")
-    task_class = registry.task_class(values["method"], values["stage"])
+    try:
+        task_class = registry.task_class(values["method"], values["stage"])
+    except ConfigError as error:
+        raise ConfigError(f"{config}: {error}") from error
     return config_module.freeze(values, task_class=task_class.config_class, where=config)
 
 

@@ -17,7 +17,7 @@ training (matrix products and convolutions; a multiply-add counts as two).
 
 Activations are not in these figures: how much they take is the compiler's
 choice. --compile compiles the training step for the devices at hand and asks
-it, which takes seconds for a tiny config and minutes for a base one.
+it, which takes up to a minute for a tiny config and longer for a base one.
 """
 EPILOG = """\
 examples:

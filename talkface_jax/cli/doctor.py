@@ -25,7 +25,7 @@ examples:
   talkface doctor --quiet || echo "not ready"
 """
 DISTRIBUTION = "talkface-jax"
-SHOWN = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "mediapipe", "av")
+SHOWN = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "mediapipe", "av")
 """Packages with a line of their own; the others share one while they are well."""
 LIBRARIES: Mapping[str, str] = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
 """What mediapipe loads on Linux, and the Debian or Ubuntu package that has it."""
@@ -65,7 +65,7 @@ def check_packages() -> list[Finding]:
     checked = [item for line in wanted if (item := _check_requirement(line))]
     own = [item for item in checked if item.status != "ok" or item.name in SHOWN]
     others = len(checked) - len(own)
-    return [*found, *own, Finding("packages", "other packages", f"{others}, all of them fit")]
+    return [*found, *own, Finding("packages", "other packages", f"{others} more, all fit")]
 
 
 def _check_requirement(line: str) -> Finding | None:
@@ -110,12 +110,9 @@ def check_weights() -> list[Finding]:
     found = []
     for name, (package, relative, requirement) in WEIGHTS.items():
         spec = importlib.util.find_spec(package)
-        places = (
-            [pathlib.Path(place) for place in (spec.submodule_search_locations or [])]
-            if spec
-            else []
-        )
-        sizes = [(place / relative).stat().st_size for place in places if _is_file(place, relative)]
+        places = spec.submodule_search_locations if spec else None
+        paths = [pathlib.Path(place) / relative for place in places or ()]
+        sizes = [path.stat().st_size for path in paths if path.is_file()]
         if sizes:
             found.append(Finding("weights", name, f"{sizes[0] / 1e6:.1f} MB"))
         else:
@@ -123,13 +120,9 @@ def check_weights() -> list[Finding]:
             found.append(Finding("weights", name, f"no {relative}", "fault", remedy))
     for entry in weights.REGISTRY.values():
         if entry.source.startswith("https://"):
-            remedy = f"only for {entry.purpose}: download {entry.source}"
+            remedy = f"only for {entry.purpose}"
             found.append(Finding("weights", entry.name, "given by file", "hint", remedy))
     return found
-
-
-def _is_file(place: pathlib.Path, relative: str) -> bool:
-    return (place / relative).is_file()
 
 
 def check_machine() -> list[Finding]:
@@ -151,14 +144,17 @@ def check_machine() -> list[Finding]:
 
 
 def _devices() -> Finding:
+    import os
+
     import jax
 
     try:
         devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        remedy = "unset JAX_PLATFORMS, or install the jax plugin of your accelerator"
-        return Finding("machine", "devices", reason, "fault", remedy)
+    except (RuntimeError, AssertionError):
+        # JAX asserts where JAX_PLATFORMS names a platform without a plugin.
+        wanted = os.environ.get("JAX_PLATFORMS", "any platform")
+        remedy = "unset JAX_PLATFORMS, or install JAX for your accelerator"
+        return Finding("machine", "devices", f"none for {wanted}", "fault", remedy)
     if jax.default_backend() == "cpu" and pathlib.Path("/dev/nvidia0").exists():
         remedy = "to use the GPU: pip install 'talkface-jax[cuda]'"
         return Finding("machine", "devices", devices, "hint", remedy)

@@ -47,9 +47,13 @@ def run(args: argparse.Namespace) -> int:
     """Scores and writes the report; prints the table."""
     videos = args.pred is not None or args.truth is not None
     if videos and (args.pred is None or args.truth is None or args.data is not None):
-        raise TalkfaceError("give --pred and --truth together, and not with --data")
+        raise TalkfaceError(
+            "--pred, --truth and --data do not fit; give --pred and --truth without --data"
+        )
     if not videos and (args.bundle is None or args.data is None):
-        raise TalkfaceError("give --pred and --truth, or --bundle and --data")
+        raise TalkfaceError(
+            "nothing to score was given; give --pred and --truth, or --bundle and --data"
+        )
     common.require_folder(args.out, flag="--out")
     from talkface_jax import runtime
 

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from talkface_jax.methods import registry
     from talkface_jax.train import checkpoint
 
+    bundle.check_target(args.out)
     method = registry.get_method(experiments["motion"].method)
     variables, lineage = {}, {}
     programs = method.programs({stage: item.task for stage, item in experiments.items()})

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         if args.dataset == "synthetic":
             if args.clips is None:
                 raise TalkfaceError(
-                    "--dataset=synthetic needs --clips=N, the number of clips to make"
+                    "--dataset=synthetic needs the number of clips to make; give --clips=N"
                 )
             from data_prep.synthetic import dataset as synthetic
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 progress=progress,
             )
         elif raw is None:
-            raise TalkfaceError(f"--dataset={args.dataset} needs --raw=DIR, the raw videos")
+            raise TalkfaceError(f"--dataset={args.dataset} needs the raw videos; give --raw=DIR")
         summary = prepare.prepare(
             args.dataset,
             raw=raw,

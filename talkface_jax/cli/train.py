@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from talkface_jax import runtime
 
     config = common.load_experiment(args.config, args.overrides)
+    common.require_folder(args.workdir, flag="--workdir")
     runtime.enable_compilation_cache()
     from talkface_jax.methods import registry
     from talkface_jax.train import distributed, loop

@@ -79,7 +79,7 @@ class _Findings:
     strips: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def fail(self, clip: str, names: Sequence[str], reason: str) -> None:
-        LOG.warning("%s (%s): %s", clip, ", ".join(names), reason)
+        LOG.info("%s (%s): %s", clip, ", ".join(names), reason)
         self.failures += [scores.Failure(clip, row, reason) for row in names]
 
 
@@ -219,6 +219,16 @@ def _check_rows(
             raise TalkfaceError(f"{out} is an input; name another directory for the report")
 
 
+def _require_scores(found: _Findings, clips: int) -> None:
+    if any(clip.row == scores.MODEL for clip in found.clips):
+        return
+    first = next(failure for failure in found.failures if failure.row == scores.MODEL)
+    raise TalkfaceError(
+        f"none of {clips} clips could be scored, first {first.clip} ({first.reason.rstrip('.')}); "
+        "mend the videos or name other folders"
+    )
+
+
 def benchmark(
     pred: pathlib.Path,
     truth: pathlib.Path,
@@ -249,7 +259,8 @@ def benchmark(
 
     Raises:
       MediaError: a directory that does not exist or holds no video.
-      TalkfaceError: `out` is one of the inputs, or a row takes a reserved name.
+      TalkfaceError: `out` is one of the inputs, a row takes a reserved name, or no prediction could
+        be scored; nothing is written then.
     """
     directories = {scores.MODEL: pred, **(rows or {})}
     _check_rows(out, truth, directories)
@@ -268,6 +279,7 @@ def benchmark(
             _score_clip(clip, path, predicted[clip], setup, found)
     if progress:
         progress("score videos", len(truths), len(truths))
+    _require_scores(found, len(truths))
     run = {"prediction": str(pred), "truth": str(truth), "face": str(face or "the only one")}
     result = scores.summarise(
         "benchmark",

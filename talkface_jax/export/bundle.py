@@ -95,7 +95,7 @@ def write_bundle(
                 f"no weights of {program.player} were given; export a checkpoint of it"
             )
         exporting.check_weights(program, variables[program.player])
-    _check_target(out)
+    check_target(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -182,7 +182,12 @@ def is_bundle(path: pathlib.Path) -> bool:
         return False
 
 
-def _check_target(out: pathlib.Path) -> None:
+def check_target(out: pathlib.Path) -> None:
+    """Refuses to write where something else lies than an older bundle.
+
+    Raises:
+      WeightsError: it does.
+    """
     if not out.exists() or is_bundle(out) or (out.is_dir() and not any(out.iterdir())):
         return
     raise WeightsError(f"{out} exists and is not a bundle; choose another --out or move it away")

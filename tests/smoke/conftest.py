@@ -56,7 +56,7 @@ def refused(capfd, caplog) -> Refused:
         assert (got, len(lines), logged) == (status, 1, []), printed
         assert lines[0].startswith(f"talkface {command}: ")
         # One sentence: what is wrong, and the remedy behind a semicolon.
-        assert ";" in lines[0] and "Error" not in lines[0] and len(lines[0]) < 600
+        assert ";" in lines[0] and "Traceback" not in lines[0] and len(lines[0]) < 700
         return lines[0].removeprefix(f"talkface {command}: ")
 
     return run

@@ -119,10 +119,11 @@ def test_evaluate_scores_shards_and_mp4s(road):
     assert main(shards) == 0
     rows = json.loads((scored / "scores.json").read_text())["rows"]
     assert {"model", "ground-truth", "static-mouth", "shifted-audio", "no-audio"} <= set(rows)
-    # Three steps after a near-zero start the model is a static mouth still.
+    # After three steps the residual is still small: about a static mouth, never a lost face.
     value = {name: row["metrics"]["lip_distance"]["value"] for name, row in rows.items()}
     assert value["ground-truth"] == 0
-    assert value["model"] == pytest.approx(value["static-mouth"], rel=0.2)
+    assert 0.5 < value["static-mouth"] < 5
+    assert 0.5 < value["model"] < 3 * value["static-mouth"]
     videos = ["evaluate", f"--pred={pred}", f"--truth={truth}", f"--out={road / 'scores'}"]
     assert main(videos) == 0
     rows = json.loads((road / "scores" / "scores.json").read_text())["rows"]

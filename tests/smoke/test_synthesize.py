@@ -13,6 +13,7 @@ from talkface_jax.errors import FaceError, MediaError, TalkfaceError, WeightsErr
 from talkface_jax.media import audio, mark, tracker, video
 from talkface_jax.synthesize import run
 
+
 @pytest.fixture
 def speech(tmp_path, data_dir):
     """The real clip's first 1.3 s of sound and a bit, as a WAV file: 33 frames."""

@@ -92,7 +92,7 @@ def test_a_resized_prediction_is_nearly_perfect(result):
     assert found["lip_distance"] < 1.5 * floor["lip_distance"] < still["lip_distance"]
     assert found["lag"] == 0
     assert found["ssim_face"] > 0.9 > late["ssim_face"]
-    assert found["psnr_face"] > 28 > late["psnr_face"]
+    assert found["psnr_face"] > late["psnr_face"] + 3
 
 
 def test_ground_truth_row_is_perfect(result):

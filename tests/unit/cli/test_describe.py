@@ -1,0 +1,128 @@
+"""`talkface describe`: the published sizes, exactly, and costs that fit published measurements."""
+
+import json
+
+import pytest
+
+from talkface_jax.cli import common
+from talkface_jax.cli import describe as describe_module
+from talkface_jax.cli import main as cli
+
+
+@pytest.fixture(autouse=True)
+def in_repository(monkeypatch, repository):
+    monkeypatch.chdir(repository)
+
+
+@pytest.fixture(scope="module")
+def described(repository):
+    """`describe --json` of the two base configs, each made once."""
+
+    def read(stage):
+        config = common.load_experiment(f"{repository}/configs/iplap/{stage}.py:base", [])
+        return describe_module.describe(config)
+
+    return {stage: read(stage) for stage in ("motion", "render")}
+
+
+def test_base_configs_have_the_published_parameters(described):
+    players = {**described["motion"]["players"], **described["render"]["players"]}
+    assert {name: row["parameters"] for name, row in players.items()} == {
+        "motion": 13_724_394,
+        "renderer": 18_963_235,
+        "disc": 5_529_474,
+    }
+    assert {name: row["role"] for name, row in players.items()} == {
+        "motion": "generates",
+        "renderer": "generates",
+        "disc": "judges",
+    }
+    for row in players.values():
+        # float32; Adam keeps two moments of each parameter and a step count.
+        assert row["parameter_bytes"] == 4 * row["parameters"]
+        assert 0 <= row["optimiser_bytes"] - 2 * row["parameter_bytes"] <= 64
+
+
+def test_forward_costs_what_the_released_networks_cost(described):
+    """Measured on the released code: 1.46 GFLOP a window; 364 GFLOP a frame with 3 references.
+
+    Ours computes a SPADE layer's modulation once instead of once a reference: (2291 - 795) / 24
+    GFLOP less for each reference but the first, from the measured costs of 25.
+    """
+    motion, render = (described[stage]["forward_flops_per_sample"] for stage in described)
+    assert motion == pytest.approx(1.46e9, rel=0.02)
+    assert render == pytest.approx(364e9 - 2 * (2291e9 - 795e9) / 24, rel=0.02)
+
+
+def test_a_step_costs_about_three_forwards(described):
+    motion = described["motion"]
+    (phase,) = motion["phases"]
+    forward = motion["batch_size"] * motion["forward_flops_per_sample"]
+    assert (phase["start"], phase["stop"]) == (0, motion["steps"])
+    assert 2.5 < phase["step_flops"] / forward < 3.1
+
+
+def test_phase_without_its_frozen_weights_is_not_counted_and_says_why(described):
+    render = described["render"]
+    warmup, full = render["phases"]
+    assert warmup["stop"] == full["start"] == 12_000
+    assert warmup["terms"] == {"renderer": ["warp"]}
+    assert warmup["step_flops"] > 2 * render["batch_size"] * 100e9
+    assert full["step_flops"] is None
+    assert "VGG-19" in full["not_counted"]
+    assert render["frozen"] == {}
+
+
+def test_json_is_the_description(capsys):
+    assert cli.main(["describe", "--config=configs/iplap/motion.py:tiny", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    config = common.load_experiment("configs/iplap/motion.py:tiny", [])
+    assert printed == describe_module.describe(config)
+
+
+def test_overrides_count(capsys):
+    arguments = ["--config.data.batch_size=7", "--config.optim.name=sgd", "--json"]
+    assert cli.main(["describe", "--config=configs/iplap/motion.py:tiny", *arguments]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["batch_size"] == 7
+    # 5 windows of sound, 5 poses and contents, 15 references of pose and content, float32.
+    sample = 4 * (5 * 80 * 16 + 2 * 5 * (74 + 57) + 2 * 15 * (74 + 57))
+    assert printed["batch_bytes"] == 7 * sample
+    assert printed["players"]["motion"]["optimiser_bytes"] < 64
+
+
+def test_table_names_networks_and_compiled_memory(capsys):
+    arguments = [
+        "--config=configs/iplap/motion.py:tiny",
+        "--config.data.batch_size=2",
+        "--config.task.net.layers=1",
+    ]
+    assert cli.main(["describe", *arguments, "--compile"]) == 0
+    text = capsys.readouterr().out
+    assert "motion: position, velocity" in text
+    assert "memory" in text
+    assert "as compiled for these" in text
+
+
+def test_compiled_memory_holds_at_least_state_and_batch():
+    overrides = ["--config.data.batch_size=2", "--config.task.net.layers=1"]
+    config = common.load_experiment("configs/iplap/motion.py:tiny", overrides)
+    result = describe_module.describe(config, compiled=True)
+    row, plan = result["players"]["motion"], result["phases"][0]["compiled"]
+    assert plan["arguments"] >= row["parameter_bytes"] + row["optimiser_bytes"]
+    assert plan["temporary"] > 0
+    assert plan["total"] >= plan["arguments"] + plan["temporary"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(24.8e6, "24.80 MFLOP"), (1.5e9, "1.50 GFLOP"), (6.9e13, "69.00 TFLOP")]
+)
+def test_units_of_flops(count, text):
+    assert describe_module._flops(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(12, "12.0 B"), (3 * 2**20, "3.0 MiB"), (2**40, "1024.0 GiB")]
+)
+def test_units_of_memory(count, text):
+    assert describe_module._size(count) == text
