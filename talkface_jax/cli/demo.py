@@ -134,6 +134,9 @@ def run(args: argparse.Namespace) -> int:
         folders = [f"--pred={pairs / 'pred'}", f"--truth={pairs / 'truth'}"]
         walk.command("evaluate", *folders, f"--bundle={bundle}", f"--out={out / 'scores_video'}")
     strip = _strip(mp4, out / "talking_strip.png")
+    walk.console.print("\n[bold]Goals[/bold]")
+    for line in goals(out):
+        walk.console.print(f"  {line}", soft_wrap=True)
     _summary(walk, out, mp4, strip)
     return 0
 
@@ -143,6 +146,44 @@ def _synthesize(
 ) -> None:
     arguments = (f"--bundle={bundle}", f"--face={face}", f"--audio={audio}", f"--out={out}")
     walk.command("synthesize", *arguments)
+
+
+def goals(out: pathlib.Path) -> list[str]:
+    """One line per goal of the demo: what was reached, what was wanted, met or missed.
+
+    The first table is of predicted landmarks, the second of rendered videos, tracked again. Ratios
+    are of the lip distance and count as met only where the two rows' intervals do not overlap.
+    """
+    motion, video = (
+        json.loads((out / name / "scores.json").read_text())["rows"]
+        for name in ("scores_motion", "scores_video")
+    )
+
+    def value(rows: dict, row: str, metric: str, end: str = "value") -> float:
+        return rows[row]["metrics"][metric][end]
+
+    lines = []
+
+    def add(what: str, reached: float, wanted: str, met: bool) -> None:
+        lines.append(f"{'met   ' if met else 'MISSED'} {what}: {reached:.2f} (wanted {wanted})")
+
+    high = value(motion, "model", "lip_distance", "high")
+    for row, most in (("static-mouth", 0.70), ("shifted-audio", 0.75), ("no-audio", 0.85)):
+        ratio = value(motion, "model", "lip_distance") / value(motion, row, "lip_distance")
+        apart = high < value(motion, row, "lip_distance", "low")
+        add(f"lips, model / {row}", ratio, f"<= {most}, intervals apart", ratio <= most and apart)
+    found = value(motion, "model", "opening_correlation")
+    add("mouth-opening correlation", found, ">= 0.65", found >= 0.65)
+    found = value(motion, "shifted-audio", "opening_correlation")
+    add("the same with shifted audio", found, "<= 0.35", found <= 0.35)
+    found = value(motion, "model", "lag")
+    add("lag in frames", found, "within 1", abs(found) <= 1)
+    found = value(motion, "model", "deviation")
+    add("opening deviation, predicted / true", found, ">= 0.6", found >= 0.6)
+    for metric in ("opening_correlation", "deviation"):
+        found = value(video, "model", metric)
+        add(f"rendered mp4s, {metric.replace('_', ' ')}", found, ">= 0.5", found >= 0.5)
+    return lines
 
 
 def _strip(mp4: pathlib.Path, out: pathlib.Path) -> pathlib.Path:

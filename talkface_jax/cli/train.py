@@ -44,6 +44,10 @@ def run(args: argparse.Namespace) -> int:
     distributed.initialize_from_env()
     task = registry.build_task(config.method, config.stage, config.task)
     result = loop.train(task, config, workdir=args.workdir, progress=not args.no_progress)
+    import jax
+
+    if jax.process_index():
+        return 0
     out = common.console()
     out.print(f"{config.method}/{config.stage}: {result.step} steps done in {args.workdir}")
     for name, value in sorted(result.metrics.items()):

@@ -213,26 +213,45 @@ def test_workdir_that_cannot_be_used(data, tmp_path, workdir, kept, refused, alt
     kept()
 
 
-@pytest.mark.parametrize("pattern", ["state/d/*", "state/ocdbt.process_0/d/*", "meta/metadata"])
-@pytest.mark.parametrize("how", ["flipped", "truncated"])
-def test_damaged_checkpoint_is_found(data, workdir, refused, flip, pattern, how):
-    damaged = workdir / "checkpoints" / "1"
-    victims = [path for path in damaged.glob(pattern) if path.stat().st_size > 100]
+RUN = "import sys; from talkface_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+def _typed(*arguments, script=RUN):
+    """The one line of a command in a process of its own: threads that failed live on in it."""
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr[:3000]
+    return done.stderr
+
+
+def _damage(folder, pattern, edit):
+    victims = [path for path in folder.glob(pattern) if path.stat().st_size > 100]
     assert victims
     for path in victims:
-        content = path.read_bytes()
-        path.write_bytes(flip(content) if how == "flipped" else content[: len(content) // 2])
-    words = f"{damaged} is damaged"
-    line = refused(*_train(workdir, data))
-    assert words in line and "; delete that folder and run again" in line
-    # The damaged one stays for the user to look at.
+        path.write_bytes(edit(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "how"),
+    [("state/ocdbt.process_0/d/*", "flipped"), ("state/d/*", "truncated"), ("meta/*", "flipped")],
+)
+def test_damaged_checkpoint_is_found(data, workdir, flip, pattern, how):
+    damaged = workdir / "checkpoints" / "1"
+    _damage(damaged, pattern, flip if how == "flipped" else lambda data: data[: len(data) // 2])
+    line = _typed(*_train(workdir, data))
+    assert f"{damaged} is damaged" in line and "; delete that folder and run again" in line
+    # It stays for the user to look at.
     assert [path.name for path in damaged.parent.iterdir()] == ["1"]
-    out = workdir.parent / "bundle"
-    (workdir.parent / "render").mkdir()
-    shutil.copy(_render_config(workdir), workdir.parent / "render" / "config.json")
-    stages = (f"--motion={workdir}", f"--render={workdir.parent / 'render'}")
-    assert words in refused("export", *stages, f"--out={out}")
-    assert not out.exists()
+
+
+def test_export_of_a_damaged_checkpoint(workdir, tmp_path, refused, flip):
+    _damage(workdir / "checkpoints" / "1", "meta/metadata", flip)
+    (tmp_path / "render").mkdir()
+    shutil.copy(_render_config(workdir), tmp_path / "render" / "config.json")
+    stages = (f"--motion={workdir}", f"--render={tmp_path / 'render'}")
+    line = refused("export", *stages, f"--out={tmp_path / 'bundle'}")
+    assert f"{workdir / 'checkpoints' / '1'} is damaged" in line
+    assert not (tmp_path / "bundle").exists()
 
 
 def _render_config(workdir):
@@ -324,11 +343,8 @@ sys.exit(main(sys.argv[1:]))
 def test_disk_that_fills_during_a_checkpoint(data, full, contents):
     workdir, _ = full
     before = contents(workdir / "checkpoints")
-    # A process of its own: threads of a failed write live on in it.
-    command = [sys.executable, "-c", UNCHECKED, *_train(workdir, data)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr[:3000]
-    assert "No space left on device" in done.stderr
-    _check_full(done.stderr, workdir)
+    line = _typed(*_train(workdir, data), script=UNCHECKED)
+    assert "No space left on device" in line
+    _check_full(line, workdir)
     assert contents(workdir / "checkpoints") == before
     assert [path.name for path in (workdir / "checkpoints").iterdir()] == ["1"]

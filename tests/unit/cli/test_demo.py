@@ -1,0 +1,57 @@
+"""The demo's own judgement: every goal can be missed."""
+
+import json
+
+import pytest
+
+from talkface_jax.cli import demo
+
+GOOD = {
+    ("scores_motion", "model", "lip_distance"): (1.0, 0.9, 1.1),
+    ("scores_motion", "static-mouth", "lip_distance"): (2.0, 1.8, 2.2),
+    ("scores_motion", "shifted-audio", "lip_distance"): (2.0, 1.8, 2.2),
+    ("scores_motion", "no-audio", "lip_distance"): (2.0, 1.8, 2.2),
+    ("scores_motion", "model", "opening_correlation"): (0.8, 0.7, 0.9),
+    ("scores_motion", "shifted-audio", "opening_correlation"): (0.1, 0.0, 0.2),
+    ("scores_motion", "model", "lag"): (0.0, 0.0, 0.0),
+    ("scores_motion", "model", "deviation"): (0.8, 0.7, 0.9),
+    ("scores_video", "model", "opening_correlation"): (0.8, 0.7, 0.9),
+    ("scores_video", "model", "deviation"): (0.8, 0.7, 0.9),
+}
+
+
+def _goals(folder, changes):
+    tables = {"scores_motion": {}, "scores_video": {}}
+    for (table, row, metric), (value, low, high) in {**GOOD, **changes}.items():
+        metrics = tables[table].setdefault(row, {"metrics": {}})["metrics"]
+        metrics[metric] = {"value": value, "low": low, "high": high}
+    for table, rows in tables.items():
+        (folder / table).mkdir()
+        (folder / table / "scores.json").write_text(json.dumps({"rows": rows}))
+    return demo.goals(folder)
+
+
+def test_all_goals_met(tmp_path):
+    lines = _goals(tmp_path, {})
+    assert len(lines) == 9
+    assert all(line.startswith("met ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("key", "bad", "number"),
+    [
+        (("scores_motion", "static-mouth", "lip_distance"), (1.2, 1.15, 1.3), 0),
+        (("scores_motion", "static-mouth", "lip_distance"), (2.0, 1.0, 3.0), 0),
+        (("scores_motion", "shifted-audio", "lip_distance"), (1.3, 1.2, 1.4), 1),
+        (("scores_motion", "no-audio", "lip_distance"), (1.15, 1.11, 1.2), 2),
+        (("scores_motion", "model", "opening_correlation"), (0.6, 0.5, 0.7), 3),
+        (("scores_motion", "shifted-audio", "opening_correlation"), (0.5, 0.4, 0.6), 4),
+        (("scores_motion", "model", "lag"), (-2.0, -2.0, -1.0), 5),
+        (("scores_motion", "model", "deviation"), (0.3, 0.2, 0.4), 6),
+        (("scores_video", "model", "opening_correlation"), (0.4, 0.3, 0.5), 7),
+        (("scores_video", "model", "deviation"), (0.4, 0.3, 0.5), 8),
+    ],
+)
+def test_each_goal_can_be_missed(tmp_path, key, bad, number):
+    missed = [index for index, line in enumerate(_goals(tmp_path, {key: bad})) if "MISSED" in line]
+    assert missed == [number]
