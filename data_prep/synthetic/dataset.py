@@ -267,7 +267,12 @@ def generate(
         raise ConfigError(f"--clips={clips} and --workers={workers} must both be at least 1.")
     tests = max(1, clips // 4) if held_out_clips is None else held_out_clips
     out = pathlib.Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TalkfaceError(
+            f"{out} cannot be made ({error.strerror}); choose another folder."
+        ) from error
     request = {"version": VERSION, "clips": clips, "held_out_clips": tests, "seed": seed}
     _check_request(out, request)
     plans = plan_clips(clips=clips, held_out_clips=tests, seed=seed)

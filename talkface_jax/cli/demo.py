@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """Walks the road; prints where the results lie and the table."""
     import shutil
 
+    common.require_folder(args.out, flag="--out")
     out, walk = args.out, Walk()
     data, bundle = out / "data", out / "bundle"
     with walk.timed("prepare: make, track and shard talking heads"):

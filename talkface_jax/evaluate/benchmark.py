@@ -249,8 +249,7 @@ def benchmark(
       out: directory of the report; made if need be.
       rows: further predicted directories by row name, e.g. "no-audio" or "shifted-audio" (which is
         made from the prediction's own track where no directory is given).
-      face: which face of several: "speaker" (by the truth's sound), "largest", or an index from the
-        left.
+      face: of several: "speaker" (by the truth's sound), "largest", or an index from the left.
       progress: called as progress(what, clips done, clips).
       command: command line to state; this process's by default.
       notes: further facts to state, by topic.
@@ -259,8 +258,7 @@ def benchmark(
 
     Raises:
       MediaError: a directory that does not exist or holds no video.
-      TalkfaceError: `out` is one of the inputs, a row takes a reserved name, or no prediction could
-        be scored; nothing is written then.
+      TalkfaceError: `out` is an input, a row's name is reserved, or no prediction can be scored.
     """
     directories = {scores.MODEL: pred, **(rows or {})}
     _check_rows(out, truth, directories)

@@ -37,9 +37,7 @@ def read_audio(
     name = os.fspath(path)
     with probing.open_container(path) as container:
         if not container.streams.audio:
-            raise MediaError(
-                f"{name} has no audio track; give a file with sound."
-            )
+            raise MediaError(f"{name} has no audio track; give a file with sound.")
         zero = (container.start_time or 0) / 1e6 + start
         canvas = _decode(container, container.streams.audio[0], rate, zero=zero)
     if canvas.heard == 0:

@@ -86,4 +86,4 @@ def reason(error: BaseException) -> str:
     code = re.search(r"os_error_code='(\d+)'", text)
     if code:
         return os.strerror(int(code[1]))
-    return text if len(text) <= 200 else f"{text[:200]} …"
+    return text if len(text) <= 200 else "its bytes do not decode"

@@ -79,7 +79,7 @@ def train(
       ConfigError: devices, batch size and data do not fit each other.
     """
     programs = Programs(task, config, sharding.make_mesh(config.mesh))
-    source = PreparedSource(config.data) if source is None else source
+    source = _prepared(config) if source is None else source
     prepare_workdir(workdir, config)
     first = jax.process_index() == 0
     with (
@@ -114,6 +114,12 @@ def train(
                 evaluated=dict(info.get("metrics", {})),
             )
             return run.to_the_end(state, step)
+
+
+def _prepared(config: ExperimentConfig) -> PreparedSource:
+    train = config.train
+    evaluates = bool(train.eval_every or train.preview_every or train.best_metric)
+    return PreparedSource(config.data, evaluates=evaluates)
 
 
 def _start(

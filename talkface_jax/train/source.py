@@ -60,7 +60,9 @@ class PreparedSource:
       RecordError: the directory is missing or damaged, or has no such split.
     """
 
-    def __init__(self, config: DataConfig):
+    def __init__(self, config: DataConfig, *, evaluates: bool = True):
+        """Opens the splits; with `evaluates` that of the evaluation too, so that a missing one is
+        refused before training and not at the first evaluation."""
         from talkface_jax.data import pipeline
 
         if not config.directory:
@@ -71,7 +73,7 @@ class PreparedSource:
         self._config = config
         self._pipeline = pipeline
         self._train = self._open(config.train_split)
-        self._eval: Any = None
+        self._eval: Any = self._open(config.eval_split) if evaluates else None
 
     def _open(self, split: str) -> Any:
         return self._pipeline.open_dataset(

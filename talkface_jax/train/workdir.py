@@ -1,5 +1,6 @@
 """The working directory of a run and the config it belongs to."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -68,7 +69,8 @@ def _write(path: pathlib.Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a file stands where the folder should be
+            temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"{path} cannot be written ({error.strerror}); use a --workdir on a disk with room "
             "that you may write"

@@ -136,6 +136,10 @@ def test_training_without_its_data(tmp_path, refused, tiny_prepared):
         other = ("--config.data.train_split=none",) if directory == tiny_prepared else ()
         line = refused(*_train(tmp_path / "motion", directory, *other))
         assert words in line, line
+    # The split of the evaluation is looked at before the first step, not at the first evaluation.
+    other = ("--config.data.eval_split=nobody", "--config.train.best_metric=lip_distance")
+    line = refused(*_train(tmp_path / "motion", tiny_prepared, *other))
+    assert "no split 'nobody'; use one of" in line, line
     assert not (tmp_path / "motion").exists()
 
 

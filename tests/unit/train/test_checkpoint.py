@@ -179,6 +179,8 @@ def file_size_limit(size):
         signal.signal(signal.SIGXFSZ, handler)
 
 
+# Orbax leaves coroutines of the failed write behind; they are collected here, not in another test.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_failing_asynchronous_write_leaves_no_trace(state, target, tmp_path):
     with Checkpoints(tmp_path, TrainConfig()) as checkpoints:
         save(checkpoints, state, 1)
@@ -191,6 +193,7 @@ def test_failing_asynchronous_write_leaves_no_trace(state, target, tmp_path):
     with Checkpoints(tmp_path, TrainConfig()) as checkpoints:
         assert checkpoints.latest_step == 1
         checkpoints.restore(target, step=1)
+    gc.collect()
 
 
 def test_leftovers_of_a_killed_write_are_ignored_and_removed(state, tmp_path):
