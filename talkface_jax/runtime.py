@@ -9,6 +9,8 @@ import pathlib
 from talkface_jax.errors import TalkfaceError
 
 CACHE_VARIABLE = "TALKFACE_CACHE"
+_M_MMAP_THRESHOLD = -3
+_MMAP_THRESHOLD = 1 << 22
 
 
 def cache_dir(*parts: str) -> pathlib.Path:
@@ -64,3 +66,22 @@ def enable_compilation_cache(directory: pathlib.Path | None = None) -> pathlib.P
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return directory
+
+
+def keep_heap_flat() -> bool:
+    """Makes the C library give every freed array above 4 MiB back to the system at once.
+
+    glibc raises that limit by itself, up to 32 MiB, as large arrays are freed; a long run of frames
+    then lives in heaps that fragment, and its peak memory creeps up by the hour. For long streaming
+    work (synthesis), called once by the process that owns it.
+
+    Returns:
+      False where the C library has no such setting (not glibc).
+    """
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD))

@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from talkface_jax import runtime
 
     runtime.enable_compilation_cache()
+    runtime.keep_heap_flat()
     from talkface_jax.synthesize import run as engine
 
     request = engine.SynthesisRequest(
