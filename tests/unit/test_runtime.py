@@ -1,5 +1,9 @@
 """Cache folders: where they are, and what happens where they cannot be."""
 
+import platform
+import subprocess
+import sys
+
 import jax
 import pytest
 
@@ -40,3 +44,11 @@ def test_compiled_programs_are_kept(tmp_path, monkeypatch, compilation_config):
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "compilation")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "told"))
     assert runtime.enable_compilation_cache() == tmp_path / "told"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_the_c_library_takes_the_fixed_limit():
+    """That it keeps memory flat is measured by the slow test of synthesis."""
+    program = "from talkface_jax import runtime; print(runtime.keep_heap_flat())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
