@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.export
 import numpy as np
+from flax import traverse_util
 
 from talkface_jax.errors import WeightsError
 from talkface_jax.task import Program
@@ -42,25 +43,12 @@ class Exported:
 
 def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Nested variables as one dict, paths joined by "/"."""
-    flat: dict[str, Any] = {}
-    for key, value in variables.items():
-        if isinstance(value, Mapping):
-            flat.update({f"{key}/{path}": leaf for path, leaf in flatten(value).items()})
-        else:
-            flat[key] = value
-    return flat
+    return traverse_util.flatten_dict(dict(variables), sep="/")
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `flatten`; names without "/" stay leaves."""
-    nested: dict[str, Any] = {}
-    for path, value in flat.items():
-        *parents, leaf = path.split("/")
-        node = nested
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = value
-    return nested
+    return traverse_util.unflatten_dict(dict(flat), sep="/")
 
 
 def export_program(program: Program) -> Exported:

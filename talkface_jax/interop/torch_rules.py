@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from flax import traverse_util
 
 from talkface_jax.errors import WeightsError
 
@@ -105,28 +106,14 @@ def _targets(rules: Sequence[Rule], key: str) -> tuple[Rule, tuple[str, ...]]:
     raise WeightsError(f"the weights hold {key}, which this network does not have; check the file")
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Nested dicts as one dict with slash-separated paths."""
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            found |= flatten(value, f"{path}/")
-        else:
-            found[path] = value
-    return found
+    return traverse_util.flatten_dict(dict(tree), sep="/")
 
 
 def unflatten(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Inverse of `flatten`."""
-    tree: dict[str, Any] = {}
-    for path, value in arrays.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return tree
+    return traverse_util.unflatten_dict(dict(arrays), sep="/")
 
 
 def from_torch(
