@@ -68,6 +68,10 @@ class Checkpoints:
                 self.directory,
                 options=ocp.CheckpointManagerOptions(
                     preservation_policy=_preservation(config),
+                    # The policy decides; this makes Orbax read the metrics of what lies there
+                    # already, without which a resumed run would delete the best of the run before.
+                    best_fn=(lambda metrics: metrics[config.best_metric]) if self._best else None,
+                    best_mode=config.best_mode,
                     enable_async_checkpointing=True,
                 ),
             )

@@ -88,6 +88,13 @@ def test_keeps_the_latest_and_the_best(state, tmp_path):
     assert checkpoint_steps(tmp_path / "checkpoints") == [2, 4]
 
 
+def test_a_resumed_run_keeps_the_best_of_the_run_before(state, tmp_path):
+    for step, value in [(1, 0.1), (2, 0.5), (3, 0.4)]:
+        with Checkpoints(tmp_path, KEEP_BEST) as checkpoints:
+            save(checkpoints, state, step, l1=value)
+    assert checkpoint_steps(tmp_path / "checkpoints") == [1, 3]
+
+
 def test_params_are_loaded_from_the_best_without_optimiser_state(state, tmp_path):
     config = ExperimentConfig("toy", "gan", toy.ToyConfig(), train=KEEP_BEST)
     prepare_workdir(tmp_path, config)
