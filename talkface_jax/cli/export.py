@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
             )
     common.require_folder(args.out.parent, flag="the folder of --out")
     runtime.enable_compilation_cache()
+    from talkface_jax.config import to_dict
     from talkface_jax.export import bundle
     from talkface_jax.methods import registry
     from talkface_jax.train import checkpoint
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         players = sorted({item.player for item in programs if item.stage == stage})
         loaded, info = checkpoint.load_params(getattr(args, stage), players)
         variables.update(loaded)
-        lineage[stage] = {**info, "config": common_config(experiment)}
+        lineage[stage] = {**info, "config": to_dict(experiment)}
     written = bundle.write_bundle(
         method,
         programs,
@@ -71,10 +72,3 @@ def run(args: argparse.Namespace) -> int:
     for path in sorted(args.out.iterdir()):
         out.print(f"  {path.name:<28} {path.stat().st_size:>12,} bytes")
     return 0
-
-
-def common_config(experiment) -> dict:
-    """The experiment as plain values, for the lineage."""
-    from talkface_jax.config import to_dict
-
-    return to_dict(experiment)

@@ -105,15 +105,15 @@ def motion_cases(
             segment = dataset.segment(record)
             name = f"{segment.info.clip}+{segment.start}"
             track = track_of(segment)
-            samples = segment.audio.astype(np.float32) / 32768.0
+            heard = rows_of_samples(segment.audio.astype(np.float32) / 32768.0)
             try:
                 face = chain.prepare(track)
                 predictions = {
-                    row: chain.predict_motion(track, samples=heard).landmarks[:, content]
-                    for row, heard in rows_of_samples(samples).items()
+                    row: chain.predict_motion(track, samples=samples).landmarks[:, content]
+                    for row, samples in heard.items()
                 }
             except TalkfaceError as error:
-                names = (scores.GROUND_TRUTH, scores.STATIC_MOUTH, *rows_of_samples(samples))
+                names = (scores.GROUND_TRUTH, scores.STATIC_MOUTH, *heard)
                 failures += [scores.Failure(name, row, str(error)) for row in names]
                 continue
             again = _retracked(segment, face.geometry, tracker) if record < noise_clips else None
