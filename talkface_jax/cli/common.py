@@ -84,11 +84,11 @@ def require_folder(path: pathlib.Path, *, flag: str) -> None:
         raise TalkfaceError(f"{flag}={path}: you may not write to {found}; choose another folder")
 
 
-def add_config_argument(parser: argparse.ArgumentParser) -> None:
+def add_config_argument(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """`--config`, with its overrides."""
     parser.add_argument(
         "--config",
-        required=True,
+        required=required,
         metavar="FILE[:ARG]",
         help="config file and its argument, e.g. configs/iplap/motion.py:tiny; any field is "
         "overridden by --config.a.b=value",

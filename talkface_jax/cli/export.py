@@ -2,6 +2,8 @@
 
 import argparse
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from talkface_jax.cli import common
 from talkface_jax.errors import ConfigError
@@ -29,46 +31,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=pathlib.Path, help="bundle directory")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Exports; prints what lies in the bundle."""
-    from talkface_jax import runtime
+def _load_stages(workdirs: Mapping[str, pathlib.Path]) -> dict[str, Any]:
+    """The experiments of working directories by stage.
 
-    experiments = {
-        stage: common.load_workdir_experiment(workdir)
-        for stage, workdir in (("motion", args.motion), ("render", args.render))
-    }
+    Raises:
+      ConfigError: a directory without a config, of another stage, or of another method than the
+        first.
+    """
+    experiments = {stage: common.load_workdir_experiment(path) for stage, path in workdirs.items()}
+    method = next(iter(experiments.values())).method
     for stage, experiment in experiments.items():
         if experiment.stage != stage:
             raise ConfigError(
-                f"{getattr(args, stage)} holds a {experiment.stage} stage; give it as "
+                f"{workdirs[stage]} holds a {experiment.stage} stage; give it as "
                 f"--{experiment.stage}"
             )
-    common.require_folder(args.out.parent, flag="the folder of --out")
-    runtime.enable_compilation_cache()
+        if experiment.method != method:
+            raise ConfigError(
+                f"{workdirs[stage]} is of method {experiment.method}, but the stages before it are "
+                f"of {method}; give stages of one method"
+            )
+    return experiments
+
+
+def export_stages(workdirs: Mapping[str, pathlib.Path], out: pathlib.Path) -> Any:
+    """Writes the bundle of working directories by stage; returns its manifest.
+
+    Raises:
+      TalkfaceError: a directory that is not of its stage or holds no such network, weights that do
+        not fit their config, or an `out` that cannot be written.
+    """
     from talkface_jax.config import to_dict
     from talkface_jax.export import bundle
     from talkface_jax.methods import registry
     from talkface_jax.train import checkpoint
 
-    bundle.check_target(args.out)
+    experiments = _load_stages(workdirs)
+    bundle.check_target(out)
     method = registry.get_method(experiments["motion"].method)
     variables, lineage = {}, {}
     programs = method.programs({stage: item.task for stage, item in experiments.items()})
     for stage, experiment in experiments.items():
         players = sorted({item.player for item in programs if item.stage == stage})
-        loaded, info = checkpoint.load_params(getattr(args, stage), players)
+        loaded, info = checkpoint.load_params(workdirs[stage], players)
         variables.update(loaded)
         lineage[stage] = {**info, "config": to_dict(experiment)}
-    written = bundle.write_bundle(
+    return bundle.write_bundle(
         method,
         programs,
         variables=variables,
         configs={stage: item.task for stage, item in experiments.items()},
         lineage=lineage,
-        out=args.out,
+        out=out,
     )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exports; prints what lies in the bundle."""
+    from talkface_jax import runtime
+
+    common.require_folder(args.out.parent, flag="the folder of --out")
+    runtime.enable_compilation_cache()
+    written = export_stages({"motion": args.motion, "render": args.render}, args.out)
     out = common.console()
-    out.print(f"bundle {args.out}: method {method.name}, weights {written.weight_id}")
+    out.print(f"bundle {args.out}: method {written.method}, weights {written.weight_id}")
     for path in sorted(args.out.iterdir()):
         out.print(f"  {path.name:<28} {path.stat().st_size:>12,} bytes")
     return 0

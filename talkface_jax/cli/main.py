@@ -12,7 +12,18 @@ from typing import NoReturn
 from talkface_jax import __version__
 from talkface_jax.errors import TalkfaceError
 
-COMMANDS = ("prepare", "train", "export", "synthesize", "evaluate", "describe", "doctor", "demo")
+COMMANDS = (
+    "prepare",
+    "train",
+    "convert",
+    "export",
+    "synthesize",
+    "evaluate",
+    "parity",
+    "describe",
+    "doctor",
+    "demo",
+)
 
 DESCRIPTION = """\
 Talking-face generation from speech, through facial landmarks, in JAX/Flax.

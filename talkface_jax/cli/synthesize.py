@@ -1,9 +1,12 @@
 """`talkface synthesize`: a face and a recording become a talking mp4."""
 
 import argparse
+import contextlib
 import pathlib
+import tempfile
+from collections.abc import Iterator
 
-from talkface_jax.cli import common
+from talkface_jax.cli import common, export
 
 HELP = "a face and a recording -> a talking mp4"
 DESCRIPTION = """\
@@ -11,19 +14,31 @@ Makes the face speak the recording. A video gives head pose and references; a
 single image works too, its pose held. Audio longer than the video plays it
 forwards and backwards. Frames without a face pass through untouched.
 
+The networks come from a bundle, or straight from the working directories of
+both stages (of `talkface train` or `talkface convert`), which are exported to
+a bundle that is thrown away afterwards.
+
 The result carries a visible mark and says in its metadata that it is
 generated, by which weights and from which files.
 """
 EPILOG = """\
-example:
+examples:
   talkface synthesize --bundle=out/bundle --face=speaker.mp4 \\
     --audio=sentence.wav --out=out/talking.mp4
+  talkface synthesize --motion=out/motion --render=out/render \\
+    --face=speaker.mp4 --audio=sentence.wav --out=out/talking.mp4
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--bundle", required=True, type=pathlib.Path, help="from talkface export")
+    parser.add_argument("--bundle", type=pathlib.Path, help="from talkface export")
+    parser.add_argument(
+        "--motion", type=pathlib.Path, help="instead: working directory of the motion stage"
+    )
+    parser.add_argument(
+        "--render", type=pathlib.Path, help="with --motion: that of the render stage"
+    )
     parser.add_argument("--face", required=True, type=pathlib.Path, help="a video or an image")
     parser.add_argument(
         "--audio", required=True, type=pathlib.Path, help="a recording (any format)"
@@ -50,25 +65,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@contextlib.contextmanager
+def _bundle(args: argparse.Namespace) -> Iterator[pathlib.Path]:
+    """The bundle that was given, or one of the working directories that lasts for the block."""
+    if args.bundle:
+        yield args.bundle
+        return
+    with tempfile.TemporaryDirectory(prefix="talkface-") as folder:
+        bundle = pathlib.Path(folder) / "bundle"
+        export.export_stages({"motion": args.motion, "render": args.render}, bundle)
+        yield bundle
+
+
 def run(args: argparse.Namespace) -> int:
     """Synthesizes; prints the path and what was passed through."""
+    stages = (args.motion, args.render)
+    if bool(args.bundle) == any(stages) or any(stages) != all(stages):
+        args.parser.error("give either --bundle=DIR, or both --motion=DIR and --render=DIR")
     from talkface_jax import runtime
 
     runtime.enable_compilation_cache()
     runtime.keep_heap_flat()
     from talkface_jax.synthesize import run as engine
 
-    request = engine.SynthesisRequest(
-        bundle=args.bundle,
-        face=args.face,
-        audio=args.audio,
-        out=args.out,
-        face_choice=args.face_choice,
-        references=args.references,
-        mark=args.mark,
-        batch=args.batch,
-    )
-    with common.progress_bars() as progress:
+    with _bundle(args) as bundle, common.progress_bars() as progress:
+        request = engine.SynthesisRequest(
+            bundle=bundle,
+            face=args.face,
+            audio=args.audio,
+            out=args.out,
+            face_choice=args.face_choice,
+            references=args.references,
+            mark=args.mark,
+            batch=args.batch,
+        )
         report = engine.synthesize(request, progress=progress)
     common.console().print(str(report), soft_wrap=True)
     return 0

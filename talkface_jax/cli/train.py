@@ -1,6 +1,7 @@
 """`talkface train`: one stage, on any number of devices."""
 
 import argparse
+import dataclasses
 import pathlib
 
 from talkface_jax.cli import common
@@ -12,12 +13,17 @@ Trains one stage of a method on a prepared data set, sharded over all devices.
 Writes checkpoints, metrics.jsonl and TensorBoard events to the working
 directory. Run the same command again and it continues where it stopped, with
 the same batches and the same random numbers.
+
+With --init-from a run starts from the players that another run trained, or
+that `talkface convert` read, instead of fresh ones; optimisers start fresh.
 """
 EPILOG = """\
 example:
   talkface train --config=configs/iplap/motion.py:tiny --workdir=out/motion \\
     --config.data.directory=out/data --config.train.steps=2000
   tensorboard --logdir out/motion
+  talkface train --config=configs/iplap/motion.py:base --workdir=out/tuned \\
+    --config.data.directory=out/data --init-from=out/converted
 """
 TAKES_CONFIG = True
 
@@ -28,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workdir", required=True, type=pathlib.Path, help="directory for checkpoints and logs"
     )
+    parser.add_argument(
+        "--init-from",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="start from the players in DIR, a working directory of talkface train or convert; "
+        "may be given several times",
+    )
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
@@ -36,6 +50,10 @@ def run(args: argparse.Namespace) -> int:
     from talkface_jax import runtime
 
     config = common.load_experiment(args.config, args.overrides)
+    if args.init_from:
+        places = (*config.train.init_from, *args.init_from)
+        train = dataclasses.replace(config.train, init_from=places)
+        config = dataclasses.replace(config, train=train)
     common.require_folder(args.workdir, flag="--workdir")
     runtime.enable_compilation_cache()
     from talkface_jax.methods import registry

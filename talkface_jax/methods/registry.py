@@ -1,14 +1,19 @@
-"""Which stages and methods exist: two explicit dicts.
+"""Which stages and methods exist, and what belongs to them: explicit dicts.
 
 Values are "module:attribute", imported when asked for, so that inference never imports training
 code.
 """
 
 import importlib
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.task import Method, Task
+
+if TYPE_CHECKING:
+    from talkface_jax.interop.cases import Suite
+    from talkface_jax.interop.torch_rules import TorchNetwork
 
 TASKS: dict[tuple[str, str], str] = {
     ("iplap", "motion"): "talkface_jax.methods.iplap.tasks:MotionTask",
@@ -16,6 +21,12 @@ TASKS: dict[tuple[str, str], str] = {
 }
 METHODS: dict[str, str] = {
     "iplap": "talkface_jax.methods.iplap.chain:METHOD",
+}
+WEIGHTS: dict[str, str] = {
+    "iplap": "talkface_jax.methods.iplap.torch_map:NETWORKS",
+}
+PARITY: dict[str, str] = {
+    "iplap": "talkface_jax.methods.iplap.parity:CHECKS",
 }
 
 
@@ -50,3 +61,27 @@ def get_method(name: str) -> Method:
     if name not in METHODS:
         raise ConfigError(f"there is no method {name!r}; known methods: {', '.join(METHODS)}")
     return _resolve(METHODS[name])
+
+
+def torch_networks(method: str) -> Mapping[str, "TorchNetwork"]:
+    """The public PyTorch networks whose weights the method takes, by their `--stage` in `convert`.
+
+    Raises:
+      ConfigError: no such method, or none with public weights.
+    """
+    if method not in WEIGHTS:
+        known = ", ".join(WEIGHTS)
+        raise ConfigError(f"there are no PyTorch weights of method {method!r}; known: {known}")
+    return _resolve(WEIGHTS[method])
+
+
+def parity_suite(method: str) -> "Suite":
+    """What the method's networks and the official code must agree on, by file of a parity case.
+
+    Raises:
+      ConfigError: no such method, or none with parity cases.
+    """
+    if method not in PARITY:
+        known = ", ".join(PARITY)
+        raise ConfigError(f"there is no parity suite of method {method!r}; known: {known}")
+    return _resolve(PARITY[method])

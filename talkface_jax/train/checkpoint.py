@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
@@ -33,9 +32,11 @@ from talkface_jax.train.integrity import (
     verify,
 )
 from talkface_jax.train.quiet import QuietThreads, quiet_unless_well
-from talkface_jax.train.state import leaf_names
+from talkface_jax.train.state import leaf_names, plain_leaves, plain_shape, typed
 
 FOLDER = "checkpoints"
+DATA = "data"
+"""Key of the data position in a checkpoint's info: what makes a resume possible."""
 _SPARE_BYTES = 2**20
 _TEMPORARY = ".orbax-checkpoint-tmp"
 
@@ -109,11 +110,33 @@ class Checkpoints:
         Raises:
           CheckpointError: this write or the one before it failed; earlier checkpoints are intact.
         """
-        step = int(state.step)
+        self._write(int(state.step), plain_leaves(state), info, metrics)
+
+    def save_variables(self, variables: Mapping[str, Variables], info: Mapping[str, Any]) -> None:
+        """Writes the variables of some players alone, as step 0, and waits until they are on disk.
+
+        `load_params` reads that; no run can be resumed from it.
+
+        Raises:
+          CheckpointError: the write failed.
+        """
+        nets = {
+            player: {"params": item["params"], "stats": item.get("batch_stats", {})}
+            for player, item in variables.items()
+        }
+        self._write(0, leaf_names({"nets": nets}), info, None)
+        self.wait()
+
+    def _write(
+        self,
+        step: int,
+        leaves: Mapping[str, Any],
+        info: Mapping[str, Any],
+        metrics: Mapping[str, float] | None,
+    ) -> None:
         self.wait()
         if step in checkpoint_steps(self.directory):
             return
-        leaves = _plain_leaves(state)
         document = {
             "info": {**info, "step": step, "metrics": dict(metrics or {})},
             "crc32c": {name: checksum(leaf) for name, leaf in leaves.items()},
@@ -124,7 +147,8 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(seal(document))
+                    state=ocp.args.StandardSave(dict(leaves)),
+                    meta=ocp.args.JsonSave(seal(document)),
                 ),
                 metrics=judged,
             )
@@ -147,13 +171,13 @@ class Checkpoints:
         document = read_document(self.path(step))
         wanted = leaf_names(target)
         _compare_names(set(wanted), set(document["crc32c"]), self.path(step))
-        plain = {name: _plain_shape(leaf) for name, leaf in wanted.items()}
+        plain = {name: plain_shape(leaf) for name, leaf in wanted.items()}
         with quiet_unless_well(), explain_damage(self.path(step)):
             leaves = self._manager.restore(
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(plain))
             )["state"]
         verify(leaves, document["crc32c"], self.path(step))
-        restored = [_typed(leaves[name], leaf) for name, leaf in wanted.items()]
+        restored = [typed(leaves[name], leaf) for name, leaf in wanted.items()]
         state = jax.tree.unflatten(jax.tree.structure(target), restored)
         return Restored(state=state, info=document["info"])
 
@@ -268,13 +292,13 @@ def choose_step(workdir: pathlib.Path, config: TrainConfig) -> int:
 
 
 def load_params(
-    workdir: pathlib.Path, players: Sequence[str], *, step: int | None = None
+    workdir: pathlib.Path, players: Sequence[str] | None = None, *, step: int | None = None
 ) -> tuple[dict[str, Variables], dict[str, Any]]:
     """The variables of some players, on the host, without the optimisers' state.
 
     Args:
       workdir: a directory that training wrote.
-      players: names of players.
+      players: names of players; None for all that the checkpoint holds.
       step: which checkpoint; by default the best by the run's `best_metric`, or else the latest.
 
     Returns:
@@ -292,7 +316,15 @@ def load_params(
         raise CheckpointError(f"{path} does not exist; checkpoints there: {known}")
     document = read_document(path)
     names = sorted(document["crc32c"])
-    prefixes, averaged = _variable_prefixes(names, players, path)
+    stored = sorted({name.split(".")[1] for name in names if name.startswith("nets.")})
+    players = stored if players is None else players
+    for player in players:
+        if player not in stored:
+            raise CheckpointError(
+                f"{path} has no player {player!r}, it has: {', '.join(stored)}; give a directory "
+                "that holds it"
+            )
+    prefixes, averaged = _variable_prefixes(names, players)
     wanted = [name for name in names if any(name.startswith(item) for item in prefixes)]
     leaves = _read_leaves(path, wanted)
     verify(leaves, document["crc32c"], path)
@@ -320,15 +352,12 @@ def _stored_train_config(workdir: pathlib.Path) -> TrainConfig:
 
 
 def _variable_prefixes(
-    names: Sequence[str], players: Sequence[str], path: pathlib.Path
+    names: Sequence[str], players: Sequence[str]
 ) -> tuple[dict[str, tuple[str, str]], list[str]]:
     """Name prefix -> (player, collection), and the players whose averages are taken."""
-    stored = sorted({name.split(".")[1] for name in names if name.startswith("nets.")})
     prefixes: dict[str, tuple[str, str]] = {}
     averaged = []
     for player in players:
-        if player not in stored:
-            raise CheckpointError(f"{path} has no player {player!r}; it has: {', '.join(stored)}")
         params = f"nets.{player}.params."
         if any(name.startswith(f"ema.{player}.") for name in names):
             params = f"ema.{player}."
@@ -352,29 +381,6 @@ def _read_leaves(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarr
                 partial_restore=True,
             ),
         )
-
-
-def _plain_leaves(state: TrainState) -> dict[str, jax.Array]:
-    """Arrays by name; typed random keys as their data."""
-    return {
-        name: jax.random.key_data(leaf) if _is_key(leaf) else leaf
-        for name, leaf in leaf_names(state).items()
-    }
-
-
-def _plain_shape(leaf: Any) -> Any:
-    if not _is_key(leaf):
-        return leaf
-    data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
-    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=leaf.sharding)
-
-
-def _typed(leaf: jax.Array, like: Any) -> jax.Array:
-    return jax.random.wrap_key_data(leaf) if _is_key(like) else leaf
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _compare_names(wanted: set[str], stored: set[str], path: pathlib.Path) -> None:

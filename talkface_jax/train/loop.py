@@ -6,7 +6,8 @@ checkpoint) the last step's metrics are read too: a state whose loss or gradient
 never saved.
 
 Order of a start: the working directory must belong to the config; the newest checkpoint, if there
-is one, gives the state and the data position; logs are cut back to its step.
+is one, gives the state and the data position; else the state is fresh, but for the players that
+`train.init_from` gives; logs are cut back to its step.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import logging
 import math
 import pathlib
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,8 +30,9 @@ from talkface_jax.config import ExperimentConfig
 from talkface_jax.errors import ConfigError, TalkfaceError
 from talkface_jax.task import Task, TrainState
 from talkface_jax.train import optim, sharding
-from talkface_jax.train.checkpoint import Checkpoints
+from talkface_jax.train.checkpoint import DATA, FOLDER, Checkpoints, checkpoint_steps
 from talkface_jax.train.evaluation import evaluate
+from talkface_jax.train.initial import Initial, load_initial, require_resumable, start_state
 from talkface_jax.train.programs import Programs
 from talkface_jax.train.signals import StopRequest
 from talkface_jax.train.source import PreparedSource, Source, TrainBatches
@@ -37,6 +40,8 @@ from talkface_jax.train.state import evaluation_variables
 from talkface_jax.train.telemetry import ProgressBar, Speedometer, Telemetry
 from talkface_jax.train.workdir import prepare_workdir
 
+INIT_FROM = "init_from"
+"""Key of a checkpoint's lineage: where the parameters of the first step came from."""
 logger = logging.getLogger(__name__)
 
 
@@ -73,14 +78,14 @@ def train(
       progress: whether to show a progress bar.
 
     Raises:
-      CheckpointError: the directory belongs to another config, or a checkpoint cannot be written
-        or read.
+      CheckpointError: a directory that belongs to another config or holds converted weights, an
+        `init_from` that does not fit, or a checkpoint that cannot be written or read.
       TalkfaceError: a loss that is not finite, or a stop by SIGINT or SIGTERM (after saving).
       ConfigError: devices, batch size and data do not fit each other.
     """
     programs = Programs(task, config, sharding.make_mesh(config.mesh))
     source = _prepared(config) if source is None else source
-    prepare_workdir(workdir, config)
+    initial = _claim(workdir, task, config, programs)
     first = jax.process_index() == 0
     with (
         contextlib.closing(
@@ -88,7 +93,7 @@ def train(
         ) as batches,
         Checkpoints(workdir, config.train) as checkpoints,
     ):
-        state, info = _start(programs, checkpoints, batches)
+        state, info = _start(programs, checkpoints, batches, initial)
         step = int(state.step)
         with (
             Telemetry(workdir, resume_step=step, enabled=first) as telemetry,
@@ -110,6 +115,7 @@ def train(
                 telemetry=telemetry,
                 bar=bar,
                 stop=stop,
+                initial=info.get("lineage", {}).get(INIT_FROM, list(initial.lineage)),
                 losses=dict(info.get("losses", {})),
                 evaluated=dict(info.get("metrics", {})),
             )
@@ -122,15 +128,28 @@ def _prepared(config: ExperimentConfig) -> PreparedSource:
     return PreparedSource(config.data, evaluates=evaluates)
 
 
+def _claim(
+    workdir: pathlib.Path, task: Task, config: ExperimentConfig, programs: Programs
+) -> Initial:
+    """Makes the directory this run's; gives what it starts from if it has no checkpoint yet."""
+    require_resumable(workdir)
+    initial = Initial()
+    if not checkpoint_steps(workdir / FOLDER):
+        # Before the directory has a config: after a mistake another config can have it.
+        initial = load_initial(task, config.train.init_from, programs.state_shapes)
+    prepare_workdir(workdir, config)
+    return initial
+
+
 def _start(
-    programs: Programs, checkpoints: Checkpoints, batches: TrainBatches
+    programs: Programs, checkpoints: Checkpoints, batches: TrainBatches, initial: Initial
 ) -> tuple[TrainState, dict[str, Any]]:
     """The state to go on from, with the data position set."""
     latest = checkpoints.latest_step
     if latest is None:
-        return programs.init(), {}
+        return start_state(programs, initial), {}
     restored = checkpoints.restore(programs.target, step=latest)
-    batches.set_state(restored.info["data"])
+    batches.set_state(restored.info[DATA])
     logger.info("resuming from %s", checkpoints.path(latest))
     return restored.state, restored.info
 
@@ -139,8 +158,9 @@ def _start(
 class _Run:
     """The loop's moving parts.
 
-    `late` holds the metrics of the last dispatched step, still unread; `losses` and `evaluated` the
-    last values that were read.
+    `initial` is the lineage of the parameters that the run started from; `late` holds the metrics
+    of the last dispatched step, still unread; `losses` and `evaluated` the last values that were
+    read.
     """
 
     task: Task
@@ -152,6 +172,7 @@ class _Run:
     telemetry: Telemetry
     bar: ProgressBar
     stop: StopRequest
+    initial: Sequence[Mapping[str, Any]]
     losses: dict[str, float]
     evaluated: dict[str, float]
     late: tuple[int, dict[str, jax.Array]] | None = None
@@ -297,14 +318,15 @@ class _Run:
     def _info(self) -> dict[str, Any]:
         """What is stored beside the state: all of it plain JSON."""
         text = config_module.dumps(self.config)
+        origin = {INIT_FROM: list(self.initial)} if self.initial else {}
         packages = ("talkface-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
         return {
             "method": self.task.method,
             "stage": self.task.stage,
-            "data": self.batches.get_state(),
+            DATA: self.batches.get_state(),
             "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
             "versions": {name: importlib.metadata.version(name) for name in packages},
-            "lineage": self.source.lineage,
+            "lineage": {**self.source.lineage, **origin},
             "losses": self.losses,
         }
 

@@ -67,3 +67,28 @@ def _entry(key: Any) -> str:
         if hasattr(key, attribute):
             return str(getattr(key, attribute))
     raise TypeError(f"a state holds a node of an unknown kind: {key!r}")
+
+
+def plain_leaves(state: TrainState) -> dict[str, jax.Array]:
+    """A state's arrays by name; typed random keys as their data."""
+    return {
+        name: jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        for name, leaf in leaf_names(state).items()
+    }
+
+
+def plain_shape(leaf: Any) -> Any:
+    """Shape and place of a leaf as `plain_leaves` gives it."""
+    if not _is_key(leaf):
+        return leaf
+    data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
+    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=leaf.sharding)
+
+
+def typed(leaf: jax.Array, like: Any) -> jax.Array:
+    """Inverse of `plain_leaves` for one array; `like` is the leaf as the state has it."""
+    return jax.random.wrap_key_data(leaf) if _is_key(like) else leaf
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

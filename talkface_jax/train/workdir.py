@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+from typing import Any
 
 import jax
 
@@ -40,7 +41,7 @@ def prepare_workdir(workdir: pathlib.Path, config: ExperimentConfig) -> None:
     text = config_module.dumps(config)
     if path.exists():
         try:
-            stored = config_module.load_json(path)
+            stored = _stored(path, config)
         except ConfigError as error:
             raise CheckpointError(f"{error}") from error
         changed = config_module.differences(stored, json.loads(text))
@@ -56,6 +57,16 @@ def prepare_workdir(workdir: pathlib.Path, config: ExperimentConfig) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices("workdir is prepared")
+
+
+def _stored(path: pathlib.Path, config: ExperimentConfig) -> dict[str, Any]:
+    """The config that lies there; fields that are newer than it have their defaults."""
+    values = config_module.load_json(path)
+    try:
+        frozen = config_module.freeze(values, task_class=type(config.task), where=str(path))
+    except ConfigError:
+        return values  # of another stage, or with fields that this version lacks: differs anyhow
+    return json.loads(config_module.dumps(frozen))
 
 
 def _write(path: pathlib.Path, text: str) -> None:

@@ -105,7 +105,7 @@ def test_params_are_loaded_from_the_best_without_optimiser_state(state, tmp_path
     assert (info["step"], info["averaged"]) == (1, [])
     assert info["checkpoint"] == str(tmp_path / "checkpoints" / "1")
     jax.tree.map(np.testing.assert_array_equal, variables["net"], dict(state.nets["net"].variables))
-    with pytest.raises(CheckpointError, match="no player 'motion'; it has: disc, net"):
+    with pytest.raises(CheckpointError, match="no player 'motion', it has: disc, net; give"):
         load_params(tmp_path, ("motion",))
     with pytest.raises(CheckpointError, match="checkpoints there: 1, 2"):
         load_params(tmp_path, ("net",), step=9)
@@ -228,4 +228,26 @@ def test_workdir_belongs_to_one_config(tmp_path):
         prepare_workdir(tmp_path, other)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="not valid JSON"):
+        prepare_workdir(tmp_path, config)
+
+
+def test_a_field_that_is_newer_than_the_run_changes_nothing(tmp_path):
+    config = ExperimentConfig("toy", "gan", toy.ToyConfig(width=9))
+    prepare_workdir(tmp_path, config)
+    path = tmp_path / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["train"]["init_from"]
+    path.write_text(json.dumps(stored))
+    prepare_workdir(tmp_path, config)
+    assert json.loads(path.read_text())["train"]["init_from"] == []
+    # With another value than the default it would be another run.
+    path.write_text(json.dumps(stored))
+    started = ExperimentConfig(
+        "toy", "gan", toy.ToyConfig(width=9), train=TrainConfig(init_from=("weights",))
+    )
+    with pytest.raises(CheckpointError, match=r"differs in train\.init_from\)"):
+        prepare_workdir(tmp_path, started)
+    # A field that this version lacks is named.
+    path.write_text(json.dumps({**stored, "wings": 2}))
+    with pytest.raises(CheckpointError, match=r"differs in .*wings\)"):
         prepare_workdir(tmp_path, config)
