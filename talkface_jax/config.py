@@ -74,7 +74,14 @@ class TrainConfig:
       keep_latest, keep_best: how many checkpoints stay.
       best_metric: online metric by which "best" is judged; empty to keep only the latest.
       best_mode: whether a smaller or a larger value is better.
+      compute: number format of the networks' arithmetic; parameters, optimiser and losses stay
+        float32.
+      remat: what the backward pass recomputes instead of keeping: "none", all but convolutions and
+        matrix products ("products"), or "everything".
+      accumulate: parts of a batch that are computed one after the other.
       ema_decay: decay of averaged parameters of the generating players; 0 for none.
+      init_from: working directories (of training or of `talkface convert`) whose players replace
+        the fresh parameters and batch statistics before the first step.
     """
 
     steps: int = 1000
@@ -87,6 +94,10 @@ class TrainConfig:
     best_metric: str = ""
     best_mode: Literal["min", "max"] = "min"
     ema_decay: float = 0.0
+    compute: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "products", "everything"] = "none"
+    accumulate: int = 1
+    init_from: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +245,7 @@ def validate(config: ExperimentConfig) -> None:
         "data.threads": config.data.threads,
         "mesh.fsdp": config.mesh.fsdp,
         "train.keep_latest": config.train.keep_latest,
+        "train.accumulate": config.train.accumulate,
     }
     for name, value in positive.items():
         if value < 1:

@@ -44,6 +44,7 @@ def _tiny() -> c.ExperimentConfig:
             net=SMALL,
             inference_references=6,
             warmup_steps=60,
+            warp_loss="l1",
             perceptual="vgg16",
             perceptual_scales=1,
             perceptual_layers=2,

@@ -61,7 +61,8 @@ def gram(features: jax.Array) -> jax.Array:
     """(b, h, w, c) -> (b, c, c): inner products of the channels, divided by h·w·c."""
     b, h, w, c = features.shape
     flat = features.reshape(b, h * w, c)
-    return jnp.einsum("bpc,bpd->bcd", flat, flat) / (h * w * c)
+    wide = jnp.promote_types(flat.dtype, jnp.float32)
+    return jnp.einsum("bpc,bpd->bcd", flat, flat, preferred_element_type=wide) / (h * w * c)
 
 
 def style(prediction: Pyramid, target: Pyramid) -> jax.Array:

@@ -63,5 +63,6 @@ def ramp(weight: float, *, start: int, stop: int) -> Schedule:
 
 
 def per_item_mean(x: jax.Array) -> jax.Array:
-    """(b, …) -> (b,)."""
-    return jnp.mean(x.reshape(x.shape[0], -1), -1)
+    """(b, …) -> (b,), summed in float32 at least."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.mean(wide.reshape(x.shape[0], -1), -1)

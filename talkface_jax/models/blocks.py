@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from talkface_jax.models.linear_convs import Affine, ConvWeights, chained_conv
+
 EPSILON = 1e-5
 BATCH_MOMENTUM = 0.9
 
@@ -24,12 +26,28 @@ _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
+def like_params(module: nn.Module, x: jax.Array) -> jax.Array:
+    """x in the number format of a bound module's parameters.
+
+    A network computes in the format of its parameters: who casts them to bfloat16 gets bfloat16
+    arithmetic. Statistics of normalisations, positions and results stay float32.
+    """
+    leaves = jax.tree.leaves(module.variables.get("params", {}))
+    return x.astype(leaves[0].dtype) if leaves else x
+
+
+def widen(x: jax.Array) -> jax.Array:
+    """x in float32 at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def instance_norm(x: jax.Array) -> jax.Array:
     """Normalises every channel of every image of (b, h, w, c) to mean 0 and variance 1."""
-    mean = jnp.mean(x, axis=(1, 2), keepdims=True)
-    centred = x - mean
+    wide = widen(x)
+    mean = jnp.mean(wide, axis=(1, 2), keepdims=True)
+    centred = wide - mean
     variance = jnp.mean(jnp.square(centred), axis=(1, 2), keepdims=True)
-    return centred * jax.lax.rsqrt(variance + EPSILON)
+    return (centred * jax.lax.rsqrt(variance + EPSILON)).astype(x.dtype)
 
 
 def batch_norm(*, train: bool, name: str | None = None) -> nn.BatchNorm:
@@ -186,7 +204,10 @@ def modulate(x: jax.Array, modulation: Modulation) -> jax.Array:
 
 
 class SpadeModulation(nn.Module):
-    """Scale and offset maps from a condition map (SPADE; Park et al., CVPR 2019)."""
+    """Scale and offset maps from a condition map (SPADE; Park et al., CVPR 2019).
+
+    As in the released IP-LAP there is no activation between the two convolutions.
+    """
 
     features: int
     hidden: int
@@ -194,9 +215,12 @@ class SpadeModulation(nn.Module):
     @nn.compact
     def __call__(self, condition: jax.Array) -> Modulation:
         """(b, h, w, any) -> two maps (b, h, w, features)."""
-        shared = conv(self.hidden, size=3, name="shared")(condition)
-        scale = conv(self.features, size=3, name="scale")(shared)
-        return scale, conv(self.features, size=3, name="offset")(shared)
+        shared = ConvWeights(self.hidden, name="shared")(condition.shape[-1])
+        scale = ConvWeights(self.features, name="scale")(self.hidden)
+        offset = ConvWeights(self.features, name="offset")(self.hidden)
+        both = Affine(*(jnp.concatenate(pair, -1) for pair in zip(scale, offset, strict=True)))
+        maps = chained_conv(condition, shared, both)
+        return maps[..., : self.features], maps[..., self.features :]
 
 
 class AdaInModulation(nn.Module):

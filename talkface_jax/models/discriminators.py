@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.models.blocks import instance_norm
+from talkface_jax.models.blocks import instance_norm, like_params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class MultiscaleDiscriminator(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array) -> list[list[jax.Array]]:
         """(b, h, w, 3) in [0, 1] -> per scale, full size first, the features of its layers."""
-        image = jnp.asarray(image)
+        image = like_params(self, jnp.asarray(image))
         found = []
         for scale in range(self.config.scales):
             found.append(PatchDiscriminator(self.config, name=f"scale_{scale}")(image))

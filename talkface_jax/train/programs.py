@@ -13,6 +13,7 @@ from talkface_jax.config import ExperimentConfig
 from talkface_jax.errors import ConfigError
 from talkface_jax.task import Objective, PyTree, Task, TrainState
 from talkface_jax.train import optim, sharding
+from talkface_jax.train.gradients import Policy
 from talkface_jax.train.state import create_state
 from talkface_jax.train.step import Step, make_eval_step, make_forward, make_train_step
 
@@ -41,6 +42,9 @@ class Programs:
         self._transforms: dict[str, optax.GradientTransformation] = optim.make_transforms(
             task, config
         )
+        train = config.train
+        self._policy = Policy(compute=train.compute, remat=train.remat, accumulate=train.accumulate)
+        sharding.check_parts(config.data.batch_size, mesh, parts=train.accumulate)
         self._batch = sharding.batch_sharding(mesh)
         self._replicated = sharding.replicated(mesh)
         self._steps: dict[tuple[int, ...], Step] = {}
@@ -100,7 +104,11 @@ class Programs:
 
     def _compile(self, active: tuple[Objective, ...]) -> Step:
         step = make_train_step(
-            self._task, self._transforms, active, ema_decay=self._config.train.ema_decay
+            self._task,
+            self._transforms,
+            active,
+            ema_decay=self._config.train.ema_decay,
+            policy=self._policy,
         )
         return jax.jit(
             step,

@@ -97,6 +97,20 @@ def local_batch_size(global_size: int, mesh: Mesh) -> int:
     return global_size // jax.process_count()
 
 
+def check_parts(global_size: int, mesh: Mesh, *, parts: int) -> None:
+    """Checks that every part of an accumulated batch fills all devices evenly.
+
+    Raises:
+      ConfigError: it does not.
+    """
+    unit = parts * mesh.devices.size
+    if global_size % unit:
+        raise ConfigError(
+            f"config: data.batch_size {global_size} is not a multiple of train.accumulate x devices"
+            f" = {unit}; use {max(unit, global_size // unit * unit)} or another train.accumulate"
+        )
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """Host arrays, the same in every process, whole on every device."""
     place = replicated(mesh)

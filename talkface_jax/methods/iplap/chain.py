@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from talkface_jax.errors import ConfigError
-from talkface_jax.features import mel
 from talkface_jax.landmarks.boxes import CropGeometry, crop_geometry, from_box
 from talkface_jax.methods.iplap import programs
 from talkface_jax.methods.iplap import references as reference_frames
 from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
-from talkface_jax.records import SAMPLES_PER_FRAME, FaceTrack, Motion
+from talkface_jax.methods.iplap.speech import SpeechFeatures
+from talkface_jax.records import FaceTrack, Motion
 from talkface_jax.task import Program
 
 if TYPE_CHECKING:
@@ -27,36 +27,10 @@ if TYPE_CHECKING:
 Call = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """Runs a program of the bundle by name."""
 
-_MOTION_BATCH = 64
-# Rows of the spectrogram that a border of a piece of sound can touch: 400 samples, and one more.
-_MEL_MARGIN = 3
+# With the two frames that windows reach to either side: 64 frames, a size that is not padded.
+_MOTION_BATCH = 60
 _LOWER_OVAL = np.arange(2, 23)
 """Positions of the face oval from ear to ear below the eyes (mesh 234 by the chin to 454)."""
-
-
-class SpeechFeatures:
-    """Log-mel windows of a recording, computed piece by piece; those of the whole, up to rounding.
-
-    Args:
-      samples: mono 16 kHz in [-1, 1]; sample 0 sounds with frame 0.
-    """
-
-    def __init__(self, samples: Float32[np.ndarray, " s"]) -> None:
-        self._samples = samples
-
-    def __len__(self) -> int:
-        """Frames that the sound lasts, the last one begun."""
-        return -(-len(self._samples) // SAMPLES_PER_FRAME)
-
-    def windows(self, frames: Int[np.ndarray, " t"]) -> Float32[np.ndarray, "t 80 16"]:
-        """The window of each frame; see `features.mel.mel_windows`."""
-        rows = mel.first_rows(frames)
-        first = max(0, int(rows.min()) - _MEL_MARGIN)
-        last = int(rows.max()) + mel.WINDOW_ROWS + _MEL_MARGIN
-        piece = self._samples[first * mel.HOP : last * mel.HOP]
-        if not len(piece):
-            piece = np.zeros(1, np.float32)
-        return mel.mel_windows(mel.log_mel(piece), frames, first=first)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +42,14 @@ class Face:
       valid: as in the track.
       nearest: for every source frame the nearest one with a face.
       order: indices of the landmark references.
+      references: their tokens, (r, width).
     """
 
     geometry: CropGeometry
     valid: Bool[np.ndarray, " t"]
     nearest: Int[np.ndarray, " t"]
     order: Int[np.ndarray, " r"]
+    references: Any
 
 
 class IplapSession:
@@ -218,7 +194,11 @@ class IplapChain:
         order = reference_frames.spread(
             reference_frames.openness(geometry), valid=track.valid, count=config.references
         )
-        return Face(geometry, track.valid, nearest, order)
+        pose, content = reference_frames.split(geometry.points[order])
+        tokens = self.call(programs.MOTION_REFERENCES, {"ref_pose": pose, "ref_content": content})[
+            "references"
+        ]
+        return Face(geometry, track.valid, nearest, order, tokens)
 
     def start(
         self,
@@ -291,17 +271,25 @@ class IplapChain:
         frames = outputs[:, None] + np.arange(-half, half + 1)
         frames = np.clip(frames, 0, len(sources) - 1)
         unique, inverse = np.unique(frames, return_inverse=True)
-        windows = speech.windows(unique)[inverse.reshape(frames.shape)]
+        window = inverse.reshape(frames.shape)
         pose, content = reference_frames.split(face.geometry.points)
-        target = pose[face.nearest[sources[frames]]]
+        poses = pose[face.nearest[sources[unique]]]
+        points = {"ref_pose": pose[face.order], "ref_content": content[face.order]}
+        known = {
+            "mel": speech.windows(unique),
+            "pose": poses,
+            "ref_pose": points["ref_pose"],
+        }
+        tokens = self.call(programs.MOTION_FRAMES, known)
         inputs = {
-            "mel": windows,
-            "pose": target,
-            "ref_pose": pose[face.order],
-            "ref_content": content[face.order],
+            **points,
+            "references": face.references,
+            "audio_tokens": np.asarray(tokens["audio_tokens"])[window],
+            "pose_tokens": np.asarray(tokens["pose_tokens"])[window],
+            "pose": poses[window],
         }
         predicted = self.call(programs.MOTION, inputs)["content"]
-        return reference_frames.join(target[:, half], np.asarray(predicted))
+        return reference_frames.join(poses[window[:, half]], np.asarray(predicted))
 
     def sketch(
         self, points: Float32[np.ndarray, "131 2"], box: Float32[np.ndarray, " 4"]
@@ -344,6 +332,8 @@ class IplapMethod:
         motion, render = configs["motion"], configs["render"]
         _check(motion, render)
         return (
+            programs.motion_references_program(motion),
+            programs.motion_frames_program(motion),
             programs.motion_program(motion),
             programs.references_program(render),
             programs.render_program(render),

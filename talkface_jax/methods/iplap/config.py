@@ -43,6 +43,8 @@ class RenderConfig:
       warmup_steps: steps on the warping loss alone (released code: 25 epochs).
       warp_weight, perceptual_weight, style_weight, adversarial_weight, matching_weight: loss
         weights.
+      warp_loss: how warped references are compared with the target: by perceptual features, as
+        released, or by pixels.
       l1_weight: weight of an L1 term on the image; 0 as published.
       perceptual: which frozen network gives perceptual features; "vgg19" as published needs its
         file.
@@ -61,6 +63,7 @@ class RenderConfig:
     smooth: float = 12.0
     warmup_steps: int = 0
     warp_weight: float = 2.5
+    warp_loss: Literal["perceptual", "l1"] = "perceptual"
     perceptual_weight: float = 4.0
     style_weight: float = 1000.0
     adversarial_weight: float = 0.25

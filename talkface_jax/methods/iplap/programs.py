@@ -1,20 +1,22 @@
 """IP-LAP's networks as they are exported: pure functions of weights and NumPy-friendly inputs.
 
-Images enter as bytes; what depends on a clip's references alone is a program of its own, so that
-it runs once a clip.
+Images enter as bytes. What depends on a clip's references alone runs once a clip, and what depends
+on a single frame once a frame, however many windows share it: each is a program of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
-from talkface_jax.models.motion.landmark_transformer import LandmarkTransformer
-from talkface_jax.models.render.reference_warping import ReferenceWarping, RefFeatures
+from talkface_jax.models.motion.landmark_transformer import FrameTokens, LandmarkTransformer
+from talkface_jax.models.render.reference_warping import Aligned, ReferenceWarping, RefFeatures
 from talkface_jax.task import Program, Variables
 
+MOTION_REFERENCES = "motion_references"
+MOTION_FRAMES = "motion_frames"
 MOTION = "motion"
 REFERENCES = "references"
 RENDER = "render"
@@ -24,52 +26,106 @@ WINDOW = 5
 Arrays = Mapping[str, jax.Array]
 
 
-def motion_program(config: MotionConfig) -> Program:
-    """Windows of five frames -> content points of the middle frame."""
+def motion_references_program(config: MotionConfig) -> Program:
+    """Landmark references -> their tokens, once a clip."""
     net = LandmarkTransformer(config.net)
-    references = config.references
 
     def function(variables: Variables, inputs: Arrays) -> Arrays:
-        batch = inputs["mel"].shape[0]
+        tokens = net.apply(
+            variables,
+            inputs["ref_pose"][None],
+            inputs["ref_content"][None],
+            method="encode_references",
+        )
+        return {"references": tokens[0]}  # type: ignore[index]
+
+    return _motion(config, MOTION_REFERENCES, function, _reference_points(config))
+
+
+def motion_frames_program(config: MotionConfig) -> Program:
+    """Sound and pose of single frames -> their tokens; neighbouring windows share them."""
+    net = LandmarkTransformer(config.net)
+
+    def function(variables: Variables, inputs: Arrays) -> Arrays:
+        tokens = net.apply(
+            variables,
+            inputs["mel"][None],
+            inputs["pose"][None],
+            inputs["ref_pose"][None],
+            method="encode_frames",
+        )
+        assert isinstance(tokens, FrameTokens)
+        return {"audio_tokens": tokens.audio[0], "pose_tokens": tokens.pose[0]}
+
+    inputs = {
+        "mel": (("b", 80, 16), jnp.float32),
+        "pose": (("b", 74, 2), jnp.float32),
+        "ref_pose": _reference_points(config)["ref_pose"],
+    }
+    return _motion(config, MOTION_FRAMES, function, inputs)
+
+
+def motion_program(config: MotionConfig) -> Program:
+    """Tokens of windows of five frames -> content points of the middle frame."""
+    net, width = LandmarkTransformer(config.net), config.net.width
+
+    def function(variables: Variables, inputs: Arrays) -> Arrays:
+        batch = inputs["pose"].shape[0]
 
         def shared(points: jax.Array) -> jax.Array:
             return jnp.broadcast_to(points[None], (batch, *points.shape))
 
         content = net.apply(
             variables,
-            inputs["mel"],
+            shared(inputs["references"]),
+            FrameTokens(audio=inputs["audio_tokens"], pose=inputs["pose_tokens"]),
             inputs["pose"],
             shared(inputs["ref_pose"]),
             shared(inputs["ref_content"]),
+            method="predict",
         )
         return {"content": content[:, WINDOW // 2]}  # type: ignore[index]
 
+    inputs = {
+        "audio_tokens": (("b", WINDOW, width), jnp.float32),
+        "pose_tokens": (("b", WINDOW, width), jnp.float32),
+        "pose": (("b", WINDOW, 74, 2), jnp.float32),
+        "references": ((config.references, width), jnp.float32),
+        **_reference_points(config),
+    }
+    return _motion(config, MOTION, function, inputs)
+
+
+def _reference_points(config: MotionConfig) -> dict[str, Any]:
+    return {
+        "ref_pose": ((config.references, 74, 2), jnp.float32),
+        "ref_content": ((config.references, 57, 2), jnp.float32),
+    }
+
+
+def _motion(
+    config: MotionConfig,
+    name: str,
+    function: Callable[[Variables, Arrays], Arrays],
+    inputs: Mapping[str, Any],
+) -> Program:
+    """A program of the landmark generator; each takes the whole network's variables."""
+    shapes = ((WINDOW, 80, 16), (WINDOW, 74, 2), (config.references, 74, 2))
+    shapes = (*shapes, (config.references, 57, 2))
+
     def variables() -> Any:
         return jax.eval_shape(
-            net.init,
+            LandmarkTransformer(config.net).init,
             jax.random.key(0),
-            *(
-                jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-                for shape in (
-                    (WINDOW, 80, 16),
-                    (WINDOW, 74, 2),
-                    (references, 74, 2),
-                    (references, 57, 2),
-                )
-            ),
+            *(jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in shapes),
         )
 
     return Program(
-        name=MOTION,
+        name=name,
         stage="motion",
         player="motion",
         function=function,
-        inputs={
-            "mel": (("b", WINDOW, 80, 16), jnp.float32),
-            "pose": (("b", WINDOW, 74, 2), jnp.float32),
-            "ref_pose": ((references, 74, 2), jnp.float32),
-            "ref_content": ((references, 57, 2), jnp.float32),
-        },
+        inputs=inputs,
         variables=variables,
     )
 
@@ -116,26 +172,27 @@ def render_program(config: RenderConfig) -> Program:
         )
 
         # Frame by frame: with 25 references one frame fills a device, and a batch would need 25
-        # times its features at once.
-        def one(frame: Arrays) -> jax.Array:
-            sketches = _unit(frame["sketches"])[None]
-            face = _unit(frame["face"])[None]
-            aligned = net.apply(
+        # times its features at once. The second half has no references: it takes all frames.
+        def align(frame: Arrays) -> Aligned:
+            moved = net.apply(
                 variables,
                 features,
-                sketches,
+                _unit(frame["sketches"])[None],
                 points=frame["points"][None],
                 reference_points=inputs["ref_points"][None],
                 method="align",
             )
-            masked = face.at[:, half:].set(0.0)
-            image = net.apply(
-                variables, masked, sketches, aligned, frame["mel"][None], method="translate"
-            )
-            return image[0]  # type: ignore[index]
+            assert isinstance(moved, Aligned)
+            # Flow and weight are large, and nothing that follows looks at them.
+            empty = jnp.zeros((0,))
+            kept = {key: getattr(moved, key)[0] for key in ("image", "shallow", "deep")}
+            return Aligned(**kept, flow=empty, weight=empty)
 
-        frames = {key: inputs[key] for key in ("face", "sketches", "mel", "points")}
-        return {"image": jax.lax.map(one, frames)}
+        aligned = jax.lax.map(align, {key: inputs[key] for key in ("sketches", "points")})
+        masked = _unit(inputs["face"]).at[:, half:].set(0.0)
+        sketches = _unit(inputs["sketches"])
+        image = net.apply(variables, masked, sketches, aligned, inputs["mel"], method="translate")
+        return {"image": image}  # type: ignore[dict-item]
 
     return Program(
         name=RENDER,

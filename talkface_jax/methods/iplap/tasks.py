@@ -4,7 +4,7 @@ Players: "motion"; "renderer" and "disc". The discriminator's update is the corr
 gradients are its own objective's only (the released code adds leftovers of the generator's).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -151,10 +151,11 @@ class RenderTask:
         Raises:
           ConfigError: perceptual weights without a perceptual network.
         """
-        if config.perceptual == "none" and (config.perceptual_weight or config.style_weight):
+        weighted = bool(config.perceptual_weight or config.style_weight)
+        if config.perceptual == "none" and (weighted or config.warp_loss == "perceptual"):
             raise ConfigError(
-                "config.task: perceptual is none but perceptual_weight or style_weight is not 0; "
-                "set both to 0.0 or name a network"
+                "config.task: perceptual is none but perceptual_weight or style_weight is not 0, "
+                "or warp_loss is perceptual; set both to 0.0 and warp_loss to l1, or name a network"
             )
         self.config = config
         disc = MultiscaleDiscriminatorConfig(channels=config.disc_channels)
@@ -173,7 +174,8 @@ class RenderTask:
     def objectives(self) -> tuple[Objective, ...]:
         """Warping alone, then everything; nothing of the second phase is computed in the first."""
         config = self.config
-        warp = LossTerm("warp", _warp, config.warp_weight)
+        features = self._features()
+        warp = LossTerm("warp", self._warp_term(features), config.warp_weight)
         l1 = (LossTerm("l1", _l1, config.l1_weight),) if config.l1_weight else ()
         adversarial_terms = (
             LossTerm("adversarial", _fool, config.adversarial_weight),
@@ -181,7 +183,7 @@ class RenderTask:
         )
         full = Objective(
             "renderer",
-            (warp, *l1, *self._perceptual_terms(), *adversarial_terms),
+            (warp, *l1, *self._perceptual_terms(features), *adversarial_terms),
             start=config.warmup_steps,
         )
         judge = Objective("disc", (LossTerm("lsgan", _judge),), start=config.warmup_steps)
@@ -189,24 +191,39 @@ class RenderTask:
             return (full, judge)
         return (Objective("renderer", (warp, *l1), stop=config.warmup_steps), full, judge)
 
-    def _perceptual_terms(self) -> tuple[LossTerm, ...]:
+    def _features(self) -> perceptual.PerceptualFeatures | None:
         config = self.config
         if config.perceptual == "none":
-            return ()
-        features = perceptual.PerceptualFeatures(
+            return None
+        return perceptual.PerceptualFeatures(
             network=VGG16 if config.perceptual == "vgg16" else VGG19,
             depth=config.perceptual_layers,
             scales=config.perceptual_scales,
             pixels=config.perceptual_range,
         )
 
-        def pyramids(context: LossContext) -> tuple[perceptual.Pyramid, perceptual.Pyramid]:
-            params = context.frozen["vgg"]
-            target = _target(context)
-            return (
-                context.once("vgg/image", lambda: features(params, context.outputs["image"])),
-                context.once("vgg/target", lambda: features(params, target)),
+    def _warp_term(
+        self, features: perceptual.PerceptualFeatures | None
+    ) -> Callable[[LossContext], jax.Array]:
+        if self.config.warp_loss == "l1" or features is None:
+            return _warp_l1
+
+        def warp(context: LossContext) -> jax.Array:
+            return perceptual.perceptual(
+                _pyramid(features, context, "warped"), _target_pyramid(features, context)
             )
+
+        return warp
+
+    def _perceptual_terms(
+        self, features: perceptual.PerceptualFeatures | None
+    ) -> tuple[LossTerm, ...]:
+        config = self.config
+        if features is None:
+            return ()
+
+        def pyramids(context: LossContext) -> tuple[perceptual.Pyramid, perceptual.Pyramid]:
+            return _pyramid(features, context, "image"), _target_pyramid(features, context)
 
         def content(context: LossContext) -> jax.Array:
             return perceptual.perceptual(*pyramids(context))
@@ -293,7 +310,22 @@ def _target(context: LossContext) -> jax.Array:
     return context.once("target", lambda: _unit(context.batch["face"]))
 
 
-def _warp(context: LossContext) -> jax.Array:
+def _pyramid(
+    features: perceptual.PerceptualFeatures, context: LossContext, name: str
+) -> perceptual.Pyramid:
+    """Features of an output, once for all terms."""
+    return context.once(
+        f"vgg/{name}", lambda: features(context.frozen["vgg"], context.outputs[name])
+    )
+
+
+def _target_pyramid(
+    features: perceptual.PerceptualFeatures, context: LossContext
+) -> perceptual.Pyramid:
+    return context.once("vgg/target", lambda: features(context.frozen["vgg"], _target(context)))
+
+
+def _warp_l1(context: LossContext) -> jax.Array:
     return pixel.l1(context.outputs["warped"], _target(context))
 
 

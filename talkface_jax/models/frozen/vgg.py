@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.interop.weights import VGG_STAGES
+from talkface_jax.models.blocks import like_params
 
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
@@ -52,6 +53,7 @@ class Vgg(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
         """(b, h, w, 3), normalised -> the activations by name."""
+        x = like_params(self, x)
         found: dict[str, jax.Array] = {}
         for stage, (count, features) in enumerate(
             zip(self.config.stages, self.config.channels, strict=True), 1

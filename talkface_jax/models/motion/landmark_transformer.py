@@ -8,10 +8,19 @@ import dataclasses
 from typing import Literal
 
 import flax.linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.models.blocks import EPSILON, ConvSpec, ConvStack, Dropout, mel_specs, sinusoid
+from talkface_jax.models.blocks import (
+    EPSILON,
+    ConvSpec,
+    ConvStack,
+    Dropout,
+    like_params,
+    mel_specs,
+    sinusoid,
+)
 from talkface_jax.models.geometry import apply_affine, fit_affine
 
 _xavier_normal = nn.initializers.xavier_normal()
@@ -40,6 +49,7 @@ class LandmarkTransformerConfig:
         points follow the mouth a little, so a network that sees them learns to read the mouth of
         the driving video instead of the sound.
       lips, jaw: predicted points.
+      window: frames of a window; "learned" positions have as many rows.
     """
 
     width: int = 512
@@ -57,6 +67,7 @@ class LandmarkTransformerConfig:
     pose_features: Literal["points", "affine"] = "points"
     lips: int = 40
     jaw: int = 17
+    window: int = 5
 
 
 SMALL = LandmarkTransformerConfig(
@@ -129,6 +140,7 @@ class EncoderLayer(nn.Module):
             kernel_init=nn.initializers.xavier_uniform(),
             dropout_rate=config.inner_dropout,
             broadcast_dropout=False,
+            force_fp32_for_softmax=True,
             deterministic=not train,
             name="attention",
         )(x, x, x)
@@ -141,12 +153,58 @@ class EncoderLayer(nn.Module):
         return nn.LayerNorm(EPSILON, name="norm_2")(x)
 
 
+@flax.struct.dataclass
+class FrameTokens:
+    """What the network knows of a frame by itself, whichever window it stands in.
+
+    audio and pose: (…, width), before position and modality are added.
+    """
+
+    audio: jax.Array
+    pose: jax.Array
+
+
 class LandmarkTransformer(nn.Module):
-    """Mel windows, pose points and reference landmarks to lip and jaw points."""
+    """Mel windows, pose points and reference landmarks to lip and jaw points.
+
+    The whole is `__call__`. At inference its three steps run apart, for neighbouring windows share
+    frames and all windows share the references: `encode_references` once a clip, `encode_frames`
+    once a frame, `predict` once a window.
+    """
 
     config: LandmarkTransformerConfig = LandmarkTransformerConfig()
 
-    @nn.compact
+    def setup(self) -> None:
+        """Encoders, the transformer and both heads."""
+        config = self.config
+        channels, width = config.point_channels, config.width
+        if config.encoder == "conv":
+            specs = _point_specs(channels, width, first_stride=2, last_residual=1, tail=False)
+            self.reference_encoder = ConvStack(specs)
+            self.mel_encoder = ConvStack(mel_specs(config.mel_channels, width, activation="tanh"))
+            specs = _point_specs(channels, width, first_stride=1, last_residual=2, tail=True)
+            self.pose_encoder = ConvStack(specs)
+        else:
+            self.reference_encoder = DensePointEncoder(width)
+            self.mel_encoder = DenseMelEncoder(width, config.dropout)
+            self.pose_encoder = DensePointEncoder(width)
+        # One normalisation for the three kinds of token: what tells them apart is the modality row.
+        self.token_norm = nn.LayerNorm(EPSILON)
+        learned = config.positions == "learned"
+        # Row 0 is padding in the released code; it is kept so that weights carry over.
+        self.modality = self.param(
+            "modality", nn.initializers.normal(0.5 if learned else 1.0), (4, width)
+        )
+        if learned:
+            shape = (config.window, width)
+            self.positions = self.param("positions", nn.initializers.normal(0.5), shape)
+        self.token_dropout = Dropout(config.dropout)
+        for index in range(config.layers):
+            setattr(self, f"layer_{index}", EncoderLayer(config))
+        initial = _xavier_normal if config.head == "absolute" else nn.initializers.normal(0.01)
+        self.lips = nn.Dense(2 * config.lips, kernel_init=initial)
+        self.jaw = nn.Dense(2 * config.jaw, kernel_init=initial)
+
     def __call__(
         self,
         mel: jax.Array,
@@ -168,110 +226,98 @@ class LandmarkTransformer(nn.Module):
         Returns:
           (b, t, 57, 2) content points in crop coordinates.
         """
-        config = self.config
-        aligned = None
-        if config.head == "residual":
-            maps = fit_affine(reference_pose.mean(1), pose)
-            aligned = (
-                apply_affine(reference_pose.mean(1), maps),
-                apply_affine(reference_content.mean(1), maps),
-            )
-            if config.pose_features == "affine":
-                pose = aligned[0]
-        references = jnp.concatenate([reference_pose, reference_content], 2)
-        encode = self._conv_tokens if config.encoder == "conv" else self._dense_tokens
-        tokens = encode(mel, pose, references, None if aligned is None else aligned[0], train)
-        # One normalisation for the three kinds of token: what tells them apart is the modality row.
-        normalise = nn.LayerNorm(EPSILON, name="token_norm")
-        r, t = references.shape[1], pose.shape[1]
-        x = self._fuse(*(normalise(token) for token in tokens), train=train)
-        initial = _xavier_normal if aligned is None else nn.initializers.normal(0.01)
-        lips = nn.Dense(2 * config.lips, kernel_init=initial, name="lips")(x[:, r : r + t])
-        jaw = nn.Dense(2 * config.jaw, kernel_init=initial, name="jaw")(x[:, r + t :])
-        points = jnp.concatenate([jaw, lips], -1).reshape(*pose.shape[:2], -1, 2)
-        return points if aligned is None else aligned[1] + config.residual_scale * points
-
-    def _conv_tokens(
-        self,
-        mel: jax.Array,
-        pose: jax.Array,
-        references: jax.Array,
-        aligned: jax.Array | None,
-        train: bool,
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        config = self.config
-        channels, width = config.point_channels, config.width
-        specs = mel_specs(config.mel_channels, width, activation="tanh")
-
-        def encode(x: jax.Array, specs: tuple[ConvSpec, ...], name: str) -> jax.Array:
-            flat = x.reshape(-1, *x.shape[2:])
-            return ConvStack(specs, name=name)(flat, train=train).reshape(*x.shape[:2], width)
-
-        if aligned is not None:
-            pose = jnp.concatenate([pose, 10 * (pose - aligned)], -1)
-        reference_specs = _point_specs(channels, width, first_stride=2, last_residual=1, tail=False)
-        pose_specs = _point_specs(channels, width, first_stride=1, last_residual=2, tail=True)
-        return (
-            encode(references, reference_specs, "reference_encoder"),
-            encode(mel[..., None], specs, "mel_encoder"),
-            encode(pose, pose_specs, "pose_encoder"),
+        references = self.encode_references(reference_pose, reference_content, train=train)
+        frames = self.encode_frames(mel, pose, reference_pose, train=train)
+        return self.predict(
+            references, frames, pose, reference_pose, reference_content, train=train
         )
 
-    def _dense_tokens(
-        self,
-        mel: jax.Array,
-        pose: jax.Array,
-        references: jax.Array,
-        aligned: jax.Array | None,
-        train: bool,
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        width = self.config.width
-
-        def flat(x: jax.Array) -> jax.Array:
-            return x.reshape(*x.shape[:2], -1)
-
-        # The factors bring coordinates and their small deviations to about unit size.
-        mean = references.mean(1, keepdims=True)
-        reference_features = jnp.concatenate(
-            [4 * flat(references - 0.5), 20 * flat(references - mean)], -1
-        )
-        pose_features = 4 * flat(pose - 0.5)
-        if aligned is not None:
-            pose_features = jnp.concatenate([pose_features, 40 * flat(pose - aligned)], -1)
-        windows = mel.reshape(-1, *mel.shape[2:])
-        audio = DenseMelEncoder(width, self.config.dropout, name="mel_encoder")(
-            windows, train=train
-        )
-        return (
-            DensePointEncoder(width, name="reference_encoder")(reference_features),
-            audio.reshape(*mel.shape[:2], width),
-            DensePointEncoder(width, name="pose_encoder")(pose_features),
-        )
-
-    def _fuse(
-        self, references: jax.Array, audio: jax.Array, pose: jax.Array, *, train: bool
+    def encode_references(
+        self, reference_pose: jax.Array, reference_content: jax.Array, *, train: bool = False
     ) -> jax.Array:
+        """(b, r, 74, 2) and (b, r, 57, 2) -> tokens (b, r, width)."""
+        points = jnp.concatenate([reference_pose, reference_content], 2)
+        if self.config.encoder == "conv":
+            points = like_params(self, points)
+            return self.token_norm(_each(self.reference_encoder, points, train=train))
+        # The factors bring coordinates and their small deviations to about unit size.
+        mean = points.mean(1, keepdims=True)
+        features = jnp.concatenate([4 * _flat(points - 0.5), 20 * _flat(points - mean)], -1)
+        return self.token_norm(self.reference_encoder(like_params(self, features)))
+
+    def encode_frames(
+        self, mel: jax.Array, pose: jax.Array, reference_pose: jax.Array, *, train: bool = False
+    ) -> FrameTokens:
+        """(b, t, 80, 16) and (b, t, 74, 2), with the references' pose (b, r, 74, 2), which only the
+        residual head needs -> tokens (b, t, width)."""
+        heard = like_params(self, self._mel_input(mel))
+        audio = self.token_norm(_each(self.mel_encoder, heard, train=train))
+        aligned = None
+        if self.config.head == "residual":
+            head = reference_pose.mean(1)
+            aligned = apply_affine(head, fit_affine(head, pose))
+            if self.config.pose_features == "affine":
+                pose = aligned
+        if self.config.encoder == "conv":
+            if aligned is not None:
+                pose = jnp.concatenate([pose, 10 * (pose - aligned)], -1)
+            return FrameTokens(audio, self.token_norm(_each(self.pose_encoder, pose, train=train)))
+        features = 4 * _flat(pose - 0.5)
+        if aligned is not None:
+            features = jnp.concatenate([features, 40 * _flat(pose - aligned)], -1)
+        seen = self.pose_encoder(like_params(self, features))
+        return FrameTokens(audio, self.token_norm(seen))
+
+    def _mel_input(self, mel: jax.Array) -> jax.Array:
+        return mel[..., None] if self.config.encoder == "conv" else mel
+
+    def predict(
+        self,
+        references: jax.Array,
+        frames: FrameTokens,
+        pose: jax.Array,
+        reference_pose: jax.Array,
+        reference_content: jax.Array,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """Content points (b, t, 57, 2) from the tokens; pose and references as in `__call__` are
+        what a residual head starts from."""
+        r, t = references.shape[1], pose.shape[1]
+        x = self._fuse(references, frames, train=train)
+        lips, jaw = self.lips(x[:, r : r + t]), self.jaw(x[:, r + t :])
+        points = jnp.concatenate([jaw, lips], -1).reshape(*pose.shape[:2], -1, 2)
+        points = points.astype(pose.dtype)
+        if self.config.head == "absolute":
+            return points
+        maps = fit_affine(reference_pose.mean(1), pose)
+        base = apply_affine(reference_content.mean(1), maps)
+        return base + self.config.residual_scale * points
+
+    def _fuse(self, references: jax.Array, frames: FrameTokens, *, train: bool) -> jax.Array:
         """Adds position and modality to the tokens and lets them attend to each other."""
-        config, t = self.config, pose.shape[1]
+        config, t, modality = self.config, frames.pose.shape[1], self.modality
         learned = config.positions == "learned"
-        # Row 0 is padding in the released code; it is kept so that weights carry over.
-        modality = self.param(
-            "modality", nn.initializers.normal(0.5 if learned else 1.0), (4, config.width)
-        )
-        position = (
-            self.param("positions", nn.initializers.normal(0.5), (t, config.width))
-            if learned
-            else jnp.asarray(sinusoid(t, config.width))
-        )
+        position = self.positions if learned else like_params(self, sinusoid(t, config.width))
         x = jnp.concatenate(
             [
                 references + modality[3],
-                audio + position + modality[2],
-                pose + position + modality[1],
+                frames.audio + position + modality[2],
+                frames.pose + position + modality[1],
             ],
             1,
         )
-        x = Dropout(config.dropout)(x, train=train)
+        x = self.token_dropout(x, train=train)
         for index in range(config.layers):
-            x = EncoderLayer(config, name=f"layer_{index}")(x, train=train)
+            x = getattr(self, f"layer_{index}")(x, train=train)
         return x
+
+
+def _each(encoder: nn.Module, x: jax.Array, *, train: bool) -> jax.Array:
+    """(b, t, …) -> (b, t, width) by an encoder of single items."""
+    found = encoder(x.reshape(-1, *x.shape[2:]), train=train)  # type: ignore[operator]
+    return found.reshape(*x.shape[:2], found.shape[-1])
+
+
+def _flat(x: jax.Array) -> jax.Array:
+    return x.reshape(*x.shape[:2], -1)

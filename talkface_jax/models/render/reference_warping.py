@@ -18,8 +18,10 @@ from talkface_jax.models.blocks import (
     ModulatedBlock,
     batch_norm,
     double,
+    like_params,
     mel_specs,
     pixel_shuffle,
+    widen,
 )
 from talkface_jax.models.render.landmark_flow import (
     DEFAULT_KERNELS,
@@ -176,7 +178,7 @@ class Alignment(nn.Module):
     def encode(self, images: jax.Array, sketches: jax.Array, *, train: bool) -> RefFeatures:
         """images (b, r, h, w, 3) and their sketches (b, r, h, w, c)."""
         used = sketches[..., : self.config.sketch_channels]
-        both = jnp.concatenate([images, used], -1)
+        both = like_params(self, jnp.concatenate([images, used], -1))
         shallow, deep = self.stem(_fold(both), train=train)
         lead = images.shape[:2]
         return RefFeatures(
@@ -187,6 +189,7 @@ class Alignment(nn.Module):
 
     def predict(self, references: RefFeatures, sketch: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Flow (b*r, h, w, 2) in pixels and weight logit (b*r, h, w, 1), without any prior."""
+        sketch = like_params(self, sketch)
         half = sketch[:, ::2, ::2]
         x = _fold(references.deep)
         x = self.spade_1.body(x, self.spade_1.modulation(half))
@@ -195,6 +198,8 @@ class Alignment(nn.Module):
             x = pixel_shuffle(x)
             x = self.spade_3.body(x, self.spade_3.modulation(sketch))
         flow, logit = self.flow(x), self.weight(nn.relu(self.weight_hidden(x)))
+        # Eight bits of mantissa are not enough for positions.
+        flow, logit = widen(flow), widen(logit)
         return (flow, logit) if self.config.flow_size == "full" else (double(flow), double(logit))
 
     def __call__(
@@ -219,7 +224,7 @@ class Alignment(nn.Module):
 
         def average(x: jax.Array, weight: jax.Array, total: jax.Array) -> jax.Array:
             moved = warp_by_grid(_fold(x), positions) * weight
-            return moved.reshape(*lead, *moved.shape[1:]).sum(1) / total
+            return (moved.reshape(*lead, *moved.shape[1:]).sum(1) / total).astype(x.dtype)
 
         return Aligned(
             image=average(references.images, weight, total),
@@ -269,12 +274,13 @@ class Translation(nn.Module):
         train: bool,
     ) -> jax.Array:
         """(b, h, w, 3) in [0, 1]."""
-        audio = self.audio_encoder(mel[..., None], train=train)
-        _, x = self.stem(jnp.concatenate([masked_face, sketch], -1), train=train)
+        audio = self.audio_encoder(like_params(self, mel[..., None]), train=train)
+        given = like_params(self, jnp.concatenate([masked_face, sketch], -1))
+        _, x = self.stem(given, train=train)
         x = self.adain_1(self.spade_1(x, aligned.deep), audio)
         x = pixel_shuffle(x)
         x = self.adain_2(self.spade_2(x, aligned.shallow), audio)
-        x = self.to_rgb(nn.leaky_relu(self.spade_3(x, aligned.image), 0.01))
+        x = widen(self.to_rgb(nn.leaky_relu(self.spade_3(x, aligned.image), 0.01)))
         if self.config.output == "residual":
             half = masked_face.shape[1] // 2
             base = jnp.concatenate([masked_face[:, :half], aligned.image[:, half:]], 1)

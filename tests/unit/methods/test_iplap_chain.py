@@ -44,8 +44,13 @@ class Programs:
 
     def __call__(self, name, inputs):
         self.calls.append((name, inputs))
+        if name == programs.MOTION_REFERENCES:
+            return {"references": inputs["ref_pose"].mean((1, 2))[:, None]}
+        if name == programs.MOTION_FRAMES:
+            tokens = {"audio_tokens": inputs["mel"].mean((1, 2))[:, None]}
+            return {**tokens, "pose_tokens": inputs["pose"].mean((1, 2))[:, None]}
         if name == programs.MOTION:
-            value = inputs["mel"][:, 2].mean((1, 2))
+            value = inputs["audio_tokens"][:, 2, 0]
             return {"content": np.broadcast_to(value[:, None, None], (len(value), 57, 2))}
         if name == programs.REFERENCES:
             count = len(inputs["images"])
@@ -90,7 +95,11 @@ def test_windows_end_softly_at_both_ends():
     fed = call.of(programs.MOTION)[0]
     expected = [[0, 0, 0, 1, 2], [0, 0, 1, 2, 3], [0, 1, 2, 3, 4]]
     np.testing.assert_array_equal(fed["pose"][:3], pose[expected])
-    np.testing.assert_allclose(fed["mel"][:3], windows[expected], atol=1e-5)
+    heard, seen = windows.mean((1, 2)), pose.mean((1, 2))
+    np.testing.assert_allclose(fed["audio_tokens"][:3, :, 0], heard[expected], atol=1e-5)
+    np.testing.assert_allclose(fed["pose_tokens"][:3, :, 0], seen[expected], atol=1e-5)
+    # Every frame went through its encoders once.
+    assert [len(inputs["mel"]) for inputs in call.of(programs.MOTION_FRAMES)] == [8]
     np.testing.assert_array_equal(fed["pose"][7], pose[[5, 6, 7, 7, 7]])
     # The prediction stands in the content points, the track's own pose in the others.
     np.testing.assert_allclose(
@@ -136,7 +145,7 @@ def test_any_batch_gives_the_same_patches():
             {k: np.concatenate([r[k] for r in renders]) for k in ("sketches", "mel", "points")}
         )
         # A window is asked of the motion network once.
-        assert sum(len(inputs["mel"]) for inputs in call.of(programs.MOTION)) == 20
+        assert sum(len(inputs["pose"]) for inputs in call.of(programs.MOTION)) == 20
         assert len(call.of(programs.REFERENCES)) == 1
     for made in results:
         assert [patch is None for patch in made] == [bool(s == 3) for s in sources]

@@ -10,6 +10,7 @@ import pytest
 from talkface_jax.export import programs as exporting
 from talkface_jax.methods.iplap import programs
 from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.models.motion import landmark_transformer
 from talkface_jax.models.motion.landmark_transformer import (
     LandmarkTransformer,
     LandmarkTransformerConfig,
@@ -23,6 +24,7 @@ PUBLISHED_MOTION = LandmarkTransformerConfig(
 PUBLISHED_RENDER = ReferenceWarpingConfig(
     size=32, channels=4, deep=8, spade_hidden=4, weight_hidden=2, mel_channels=(2, 2, 4, 4)
 )
+OURS_MOTION = dataclasses.replace(landmark_transformer.SMALL, width=16, layers=1, mlp=16)
 OURS_RENDER = dataclasses.replace(
     reference_warping.SMALL,
     size=32,
@@ -45,21 +47,28 @@ def _run(program, variables, inputs):
     return exported.call(exporting.flatten(variables), inputs)
 
 
-def test_motion_program_is_the_middle_of_the_window():
+@pytest.mark.parametrize("net", [PUBLISHED_MOTION, OURS_MOTION], ids=["published", "ours"])
+def test_motion_programs_are_the_middle_of_the_whole_network(net):
     batch = 3
-    config = MotionConfig(net=PUBLISHED_MOTION, references=4)
+    config = MotionConfig(net=net, references=4)
     program = programs.motion_program(config)
     variables = _filled(program.variables())
     rng = np.random.default_rng(batch)
-    inputs = {
-        "mel": rng.uniform(-4, 4, (batch, 5, 80, 16)).astype(np.float32),
-        "pose": rng.random((batch, 5, 74, 2), np.float32),
+    mel = rng.uniform(-4, 4, (batch + 4, 80, 16)).astype(np.float32)
+    pose = rng.random((batch + 4, 74, 2), np.float32)
+    points = {
         "ref_pose": rng.random((4, 74, 2), np.float32),
         "ref_content": rng.random((4, 57, 2), np.float32),
     }
-    references = [np.repeat(inputs[key][None], batch, 0) for key in ("ref_pose", "ref_content")]
-    net = LandmarkTransformer(config.net)
-    expected = jax.jit(net.apply)(variables, inputs["mel"], inputs["pose"], *references)[:, 2]
+    window = np.arange(batch)[:, None] + np.arange(5)
+    repeated = [np.repeat(points[key][None], batch, 0) for key in ("ref_pose", "ref_content")]
+    apply = jax.jit(LandmarkTransformer(config.net).apply)
+    expected = apply(variables, mel[window], pose[window], *repeated)[:, 2]
+    frames = {"mel": mel, "pose": pose, "ref_pose": points["ref_pose"]}
+    tokens = _run(programs.motion_frames_program(config), variables, frames)
+    references = _run(programs.motion_references_program(config), variables, points)
+    known = {key: np.asarray(value)[window] for key, value in tokens.items()}
+    inputs = {**points, **references, **known, "pose": pose[window]}
     got = _run(program, variables, inputs)["content"]
     assert got.shape == (batch, 57, 2) and np.std(expected) > 0
     np.testing.assert_allclose(got, expected, atol=1e-5)
