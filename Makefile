@@ -35,7 +35,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 
 bench: $(STAMP)
-	$(BIN)/python -m pytest -m bench tests/bench -s
+	$(BIN)/python -m pytest -m bench tests/bench -s $(if $(TORCH_ROOT),--torch-root=$(TORCH_ROOT))
 
 # Needs uv; the lock holds no registry address.
 lock:

@@ -1,6 +1,7 @@
 """What the measurements share: the board that prints them, and inputs made for them."""
 
 import importlib.util
+import os
 import pathlib
 import sys
 
@@ -11,6 +12,46 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 # Test files are imported by path, so a helper beside them is found only if its folder is named.
 sys.path.insert(0, str(HERE))
+
+
+def pytest_addoption(parser):
+    """`--torch-root`: the official IP-LAP code to time beside ours."""
+    parser.addoption(
+        "--torch-root",
+        metavar="PATH",
+        type=pathlib.Path,
+        help="a checkout of github.com/Weizhi-Zhong/IP_LAP, timed in the same run",
+    )
+
+
+@pytest.fixture(scope="session")
+def officials(request):
+    """The official networks by what they are called in the table; empty without `--torch-root`.
+
+    On a GPU eager and compiled, in TF32 and bfloat16; on a CPU eager float32.
+    """
+    root = request.config.getoption("--torch-root", default=None)
+    if root is None:
+        return {}
+    if importlib.util.find_spec("torch") is None:
+        pytest.exit("--torch-root needs torch beside this package: pip install torch", 2)
+    import official
+    import torch
+
+    torch.set_num_threads(os.cpu_count())
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+    if device == "cpu":
+        return {"float32": {"official, eager": official.Official(root, device=device)}}
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    return {
+        compute: {
+            f"official, {'torch.compile' if compiled else 'eager'}": official.Official(
+                root, device=device, compiled=compiled, half=compute == "bfloat16"
+            )
+            for compiled in (False, True)
+        }
+        for compute in ("float32", "bfloat16")
+    }
 
 
 @pytest.fixture(scope="session")

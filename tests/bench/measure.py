@@ -29,7 +29,9 @@ class Row:
     """One measured quantity over `repeats` timings.
 
     `first_call_s` is the first call of a jitted function, so mostly compilation; it is in no other
-    figure. `rate_gflops` is what the median amounts to, where the work is known.
+    figure. `rate_gflops` is what the median amounts to, where the work is known, and `mfu` its
+    share of the device's peak, where that is known. `ratio` is the median of time over the official
+    code's time, measured in turns.
     """
 
     name: str
@@ -41,6 +43,22 @@ class Row:
     detail: str = ""
     first_call_s: float | None = None
     rate_gflops: float | None = None
+    mfu: float | None = None
+    ratio: float | None = None
+
+
+# Dense peaks of one chip in TFLOP/s from the makers' data sheets: bfloat16, and what float32
+# products run in by default (TF32 on NVIDIA, one bfloat16 pass on TPU).
+PEAKS = {
+    "NVIDIA H200": {"bfloat16": 989.4, "float32": 494.7},
+    "NVIDIA H100 80GB HBM3": {"bfloat16": 989.4, "float32": 494.7},
+    "NVIDIA A100-SXM4-80GB": {"bfloat16": 312.0, "float32": 156.0},
+    "NVIDIA A100-SXM4-40GB": {"bfloat16": 312.0, "float32": 156.0},
+    "TPU v4": {"bfloat16": 275.0, "float32": 275.0},
+    "TPU v5 lite": {"bfloat16": 197.0, "float32": 197.0},
+    "TPU v5p": {"bfloat16": 459.0, "float32": 459.0},
+    "TPU v6 lite": {"bfloat16": 918.0, "float32": 918.0},
+}
 
 
 class Board:
@@ -59,12 +77,40 @@ class Board:
         items: int = 1,
         repeats: int = 5,
         flops: float | None = None,
+        compute: str = "float32",
         **about: Any,
     ) -> None:
         """Milliseconds for each of the `items` that one `run()` handles."""
         times = [1e3 * seconds / items for seconds in _time(run, repeats)]
-        rate = None if flops is None else flops / statistics.median(times) / 1e6
-        self._add(name, "ms", times, rate_gflops=rate, **about)
+        self._add(name, "ms", times, **_rates(flops, times, compute), **about)
+
+    def beside(
+        self,
+        name: str,
+        ours: Callable[[], Any],
+        theirs: Callable[[], Any],
+        *,
+        items: int = 1,
+        their_items: int = 1,
+        repeats: int = 5,
+        flops: float | None = None,
+        official: str = "official",
+        compute: str = "float32",
+        **about: Any,
+    ) -> None:
+        """Both in turns: milliseconds per item of each, and the median of the ratios."""
+        theirs()  # the first call allocates, tunes or compiles
+        pairs = [
+            (_time(ours, 1)[0] / items, _time(theirs, 1)[0] / their_items) for _ in range(repeats)
+        ]
+        times, others = ([1e3 * pair[side] for pair in pairs] for side in (0, 1))
+        ratio = statistics.median(a / b for a, b in pairs)
+        self._add(name, "ms", times, ratio=ratio, **_rates(flops, times, compute), **about)
+        self._add(name, "ms", others, detail=official)
+
+    def value(self, name: str, unit: str, value: float, **about: Any) -> None:
+        """One number that is not repeated."""
+        self._add(name, unit, [value], **about)
 
     def per_second(
         self, name: str, run: Callable[[], Any], *, items: int, repeats: int = 5, **about: Any
@@ -99,15 +145,18 @@ class Board:
         temporary.write_text(json.dumps(summary, indent=2) + "\n")
         os.replace(temporary, path)
         table = Table("what", "detail", title="talkface bench")
-        for name in ("median", "min", "max", "n", "first call", "GFLOP/s"):
+        for name in ("median", "min", "max", "n", "first call", "GFLOP/s", "MFU", "ratio"):
             table.add_column(name, justify="right", no_wrap=True)
         for row in self.rows:
             first = "" if row.first_call_s is None else f"{row.first_call_s:.1f} s"
             rate = "" if row.rate_gflops is None else f"{row.rate_gflops:.1f}"
+            share = "" if row.mfu is None else f"{row.mfu:.1%}"
+            ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
             numbers = (_short(row.low), _short(row.high), str(row.repeats), first, rate)
+            numbers = (*numbers, share, ratio)
             middle = f"{_short(row.median)} {row.unit}"
             table.add_row(row.name, row.detail, middle, *numbers)
-        machine, out = summary["hardware"], Console(width=120, highlight=False)
+        machine, out = summary["hardware"], Console(width=140, highlight=False)
         out.print(table)
         out.print(
             f"{machine['cpu']}, {machine['cores']} cores, {machine['devices']}; load average "
@@ -115,6 +164,17 @@ class Board:
             f"{summary['seconds']:.0f} s in all; written to {path}",
             soft_wrap=True,
         )
+
+
+def _rates(
+    flops: float | None, times: list[float], compute: str = "float32"
+) -> dict[str, float | None]:
+    """GFLOP/s of the median time in ms, and its share of the device's peak."""
+    if flops is None:
+        return {}
+    rate = flops / statistics.median(times) / 1e6
+    peak = PEAKS.get(jax.devices()[0].device_kind, {}).get(compute)
+    return {"rate_gflops": rate, "mfu": None if peak is None else rate / peak / 1e3}
 
 
 def _time(run: Callable[[], Any], repeats: int) -> list[float]:

@@ -1,38 +1,57 @@
-"""Loads parity cases: inputs and outputs of public PyTorch code, and its weights by `fill`."""
+"""Runs parity cases (inputs and outputs of public PyTorch code) and alters copies of them."""
 
 import json
 import pathlib
+import shutil
 
-import fill
 import numpy as np
 
+from talkface_jax.interop.cases import Case, run_suite
+from talkface_jax.methods import registry
+
 HERE = pathlib.Path(__file__).parent
+FOLDER = HERE / "iplap"
 
 
-def load(folder: str, name: str) -> dict[str, np.ndarray]:
-    """All arrays of one case."""
-    with np.load(HERE / folder / f"{name}.npz") as case:
-        return dict(case)
+def run(folder, *files):
+    """{tensor: check} of some files of an IP-LAP case."""
+    suite = registry.parity_suite("iplap")
+    report = run_suite(Case(folder), {name: suite[name] for name in files})
+    assert not report.absent
+    found = {check.tensor: check for check in report.checks}
+    assert len(found) == len(report.checks)
+    return found
 
 
-def manifest(folder: str) -> dict:
-    """Keys and shapes of the folder's networks, and the note."""
-    return json.loads((HERE / folder / "manifest.json").read_text())
+def over(checks):
+    """The tensors that are over their tolerance."""
+    return {name for name, check in checks.items() if not check.ok}
 
 
-def state_dict(folder: str, network: str) -> dict[str, np.ndarray]:
-    """The PyTorch weights that the case was made with."""
-    found = manifest(folder)
-    note = found["_note"]
-    scales = note["scales"].get(network, note["scales"])
-    return fill.state_dict(found[network], note["seed"], scales)
+def copy(folder, *files):
+    """Copies the manifest and the named files of the IP-LAP case into `folder`."""
+    for name in ("manifest.json", *files):
+        shutil.copy(FOLDER / name, folder / name)
+    return folder
 
 
-def last(x: np.ndarray) -> np.ndarray:
-    """Channels before height and width -> channels last."""
-    return np.moveaxis(x, -3, -1)
+def change(path, **changes):
+    """Applies functions to arrays of an .npz file, or to values of a JSON file, by name."""
+    if path.suffix == ".json":
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps(values | {k: f(values[k]) for k, f in changes.items()}))
+        return
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **(arrays | {key: function(arrays[key]) for key, function in changes.items()}))
 
 
-def rgb(x: np.ndarray) -> np.ndarray:
-    """BGR images, channels before height and width -> RGB, channels last."""
-    return last(x)[..., ::-1]
+def first(step):
+    """A change that adds `step` to the first number of an array, and to that alone."""
+
+    def add(array):
+        array = array.copy()
+        array.flat[0] += step
+        return array
+
+    return add

@@ -1,79 +1,93 @@
 """Warp, renderer and discriminator against the official code."""
 
 import cases
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from talkface_jax.interop.cases import Case
 from talkface_jax.interop.torch_rules import from_torch, to_torch
-from talkface_jax.methods.iplap.torch_map import DISCRIMINATOR_RULES, RENDER_RULES
-from talkface_jax.models.discriminators import MultiscaleDiscriminator
-from talkface_jax.models.render.reference_warping import ReferenceWarping
-from talkface_jax.models.warp import warp
+from talkface_jax.methods import registry
+from talkface_jax.methods.iplap.config import RenderConfig
+
+WARP = {"out128", "out64", "out128_zero_flow"}
+RENDERER = {"flow", "wrapped_ref", "generated_face"}
+DISCRIMINATOR = {
+    f"scale{scale}_{name}"
+    for scale in range(2)
+    for name in ("out", *(f"layer{layer}_mean_std" for layer in range(5)))
+}
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "flow_scale"),
-    [("src128", "out128", 1), ("src64", "out64", 1), ("src128", "out128_zero_flow", 0)],
+    ("file", "tensors", "tolerance"),
+    [
+        ("warp.npz", WARP, 1e-5),
+        ("renderer.npz", RENDERER, 1e-3),
+        ("discriminator.npz", DISCRIMINATOR, 1e-3),
+    ],
 )
-def test_warp(source, target, flow_scale):
-    case = cases.load("iplap", "warp")
-    flow = jnp.asarray(flow_scale * cases.last(case["flow"]))
-    out = warp(jnp.asarray(cases.last(case[source])), flow, grid="released")
-    np.testing.assert_allclose(out, cases.last(case[target]), atol=1e-5)
+def test_outputs(file, tensors, tolerance):
+    found = cases.run(cases.FOLDER, file)
+    assert set(found) == tensors
+    for check in found.values():
+        assert check.tolerance == tolerance and check.unit == ""
+        assert check.error <= tolerance, check
 
 
-@pytest.fixture(scope="module")
-def renderer():
-    case = cases.load("iplap", "renderer")
-    # The released network zeroes the lower half itself.
-    face = cases.rgb(case["face_frame_img"])[:, 0].copy()
-    face[:, 64:] = 0
-    inputs = tuple(
-        jnp.asarray(x)
-        for x in (
-            face,
-            cases.last(case["target_sketches"]),
-            cases.rgb(case["ref_N_frame_img"]),
-            cases.last(case["ref_N_frame_sketch"]),
-            case["audio_mels"][:, 0, 0],
-        )
+@pytest.mark.parametrize(
+    ("file", "tensors", "step"),
+    [
+        *(("warp.npz", {name}, 2e-5) for name in sorted(WARP)),
+        ("renderer.npz", {"flow", "generated_face"}, 2e-3),
+        ("discriminator.npz", {"scale0_out", "scale1_layer3_mean_std"}, 2e-3),
+    ],
+)
+def test_outputs_that_differ_are_named(tmp_path, file, tensors, step):
+    folder = cases.copy(tmp_path, file)
+    cases.change(folder / file, **dict.fromkeys(tensors, cases.first(step)))
+    assert cases.over(cases.run(folder, file)) == tensors
+
+
+@pytest.mark.parametrize(
+    ("file", "array", "tensors"),
+    [
+        ("renderer.npz", "face_frame_img", {"generated_face"}),
+        ("discriminator.npz", "image", {"scale0_out", "scale1_out"}),
+    ],
+)
+def test_order_of_colours_is_noticed(tmp_path, file, array, tensors):
+    folder = cases.copy(tmp_path, file)
+    cases.change(folder / file, **{array: lambda image: image[..., ::-1, :, :].copy()})
+    found = cases.over(cases.run(folder, file))
+    assert {name for name in found if not name.endswith("_mean_std")} == tensors
+
+
+@pytest.mark.parametrize(
+    ("network", "key", "tensors"),
+    [
+        ("renderer", "flow_module.conv_4.weight", RENDERER),
+        # The official code counts its scales from the smallest input.
+        ("discriminator", "scale1_layer4.0.weight", {"scale0_out", "scale0_layer4_mean_std"}),
+    ],
+)
+def test_one_other_weight_is_noticed(tmp_path, network, key, tensors):
+    file = f"{network}.npz"
+    folder = cases.copy(tmp_path, file)
+    tensor = Case(folder).state_dict(network)[key]
+    cases.change(
+        folder / "manifest.json",
+        _note=lambda note: note | {"scales": note["scales"] | {key: 1.1 * float(tensor.std())}},
     )
-    net = ReferenceWarping()
-    template = jax.eval_shape(lambda inputs: net.init(jax.random.key(0), *inputs), inputs)
-    variables = from_torch(cases.state_dict("iplap", "renderer"), RENDER_RULES, template)
-    return case, variables, jax.jit(net.apply)(variables, *inputs)
+    assert cases.over(cases.run(folder, file)) == tensors
 
 
-def test_renderer(renderer):
-    case, _, out = renderer
-    np.testing.assert_allclose(out.aligned.flow, cases.last(case["flow"]), atol=1e-3)
-    np.testing.assert_allclose(out.aligned.image, cases.rgb(case["wrapped_ref"]), atol=1e-3)
-    np.testing.assert_allclose(out.image, cases.rgb(case["generated_face"]), atol=1e-3)
-
-
-def test_renderer_weights_survive_the_round_trip(renderer):
-    tensors = cases.state_dict("iplap", "renderer")
-    back = to_torch(renderer[1], RENDER_RULES, list(tensors))
-    assert set(tensors) - set(back) == {key for key in tensors if "num_batches" in key}
-    for key, tensor in back.items():
-        np.testing.assert_array_equal(tensor, tensors[key], err_msg=key)
-
-
-def test_discriminator():
-    case = cases.load("iplap", "discriminator")
-    net, image = MultiscaleDiscriminator(), jnp.asarray(cases.rgb(case["image"]))
-    template = jax.eval_shape(net.init, jax.random.key(0), image)
-    tensors = cases.state_dict("iplap", "discriminator")
-    out = jax.jit(net.apply)(from_torch(tensors, DISCRIMINATOR_RULES, template), image)
-    for scale, features in enumerate(out):
-        expected = cases.last(case[f"scale{scale}_out"])
-        np.testing.assert_allclose(features[-1], expected, atol=1e-3)
-        for index, layer in enumerate(features):
-            layer = np.asarray(layer)
-            np.testing.assert_allclose(
-                [layer.mean(), layer.std(ddof=1)],
-                case[f"scale{scale}_layer{index}_mean_std"],
-                atol=1e-3,
-            )
+@pytest.mark.parametrize(
+    ("stage", "network"), [("render", "renderer"), ("discriminator", "discriminator")]
+)
+def test_weights_survive_the_round_trip(stage, network):
+    found, config = registry.torch_networks("iplap")[stage], RenderConfig()
+    tensors, rules = Case(cases.FOLDER).state_dict(network), found.rules(config)
+    back = to_torch(from_torch(tensors, rules, found.template(config)), rules)
+    assert set(back) == set(tensors)
+    for key, tensor in tensors.items():
+        np.testing.assert_array_equal(back[key], tensor, err_msg=key)
