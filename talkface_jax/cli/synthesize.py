@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Iterator
@@ -88,17 +89,19 @@ def run(args: argparse.Namespace) -> int:
     runtime.keep_heap_flat()
     from talkface_jax.synthesize import run as engine
 
+    request = engine.SynthesisRequest(
+        bundle=args.bundle or pathlib.Path(),
+        face=args.face,
+        audio=args.audio,
+        out=args.out,
+        face_choice=args.face_choice,
+        references=args.references,
+        mark=args.mark,
+        batch=args.batch,
+    )
+    # Before an export that takes seconds.
+    engine.check_request(request)
     with _bundle(args) as bundle, common.progress_bars() as progress:
-        request = engine.SynthesisRequest(
-            bundle=bundle,
-            face=args.face,
-            audio=args.audio,
-            out=args.out,
-            face_choice=args.face_choice,
-            references=args.references,
-            mark=args.mark,
-            batch=args.batch,
-        )
-        report = engine.synthesize(request, progress=progress)
+        report = engine.synthesize(dataclasses.replace(request, bundle=bundle), progress=progress)
     common.console().print(str(report), soft_wrap=True)
     return 0

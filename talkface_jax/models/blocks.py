@@ -192,14 +192,13 @@ Modulation = tuple[jax.Array, jax.Array]
 
 
 def modulate(x: jax.Array, modulation: Modulation) -> jax.Array:
-    """x·(1 + scale) + offset on the instance-normalised x (b, h, w, c).
+    """x·(1 + scale) + offset on the already normalised x (b, h, w, c).
 
     The modulation has the batch of x, or one that divides it: then each of its rows serves the
     consecutive rows of x that share it (references of one target).
     """
     scale, offset = modulation
-    y = instance_norm(x)
-    grouped = y.reshape(scale.shape[0], -1, *y.shape[1:])
+    grouped = x.reshape(scale.shape[0], -1, *x.shape[1:])
     return (grouped * (1.0 + scale[:, None]) + offset[:, None]).reshape(x.shape)
 
 
@@ -262,8 +261,14 @@ class ModulatedBlock(nn.Module):
 
     def body(self, x: jax.Array, modulation: tuple[Modulation, Modulation]) -> jax.Array:
         """(b, h, w, features) -> the same shape."""
+        return self.body_of_normalised(instance_norm(x), modulation)
+
+    def body_of_normalised(
+        self, x: jax.Array, modulation: tuple[Modulation, Modulation]
+    ) -> jax.Array:
+        """The body on a map that `instance_norm` has gone over."""
         x = self.conv_1(nn.leaky_relu(modulate(x, modulation[0]), 0.2))
-        return self.conv_2(nn.leaky_relu(modulate(x, modulation[1]), 0.2))
+        return self.conv_2(nn.leaky_relu(modulate(instance_norm(x), modulation[1]), 0.2))
 
     def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
         """Body with the modulation of one condition per row of x."""

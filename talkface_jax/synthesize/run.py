@@ -103,7 +103,7 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
         altered bundle, or an output that cannot be written. Nothing is left at `request.out` then.
     """
     begin = time.monotonic()
-    _check(request)
+    check_request(request)
     samples = sound.read_audio(request.audio)
     length = -(-len(samples) // SAMPLES_PER_FRAME)
     with video.open_visual(request.face) as source:
@@ -159,8 +159,13 @@ def build_chain(bundle: load.Bundle) -> Chain:
     return method.chain(configs, bundle.call)
 
 
-def _check(request: SynthesisRequest) -> None:
-    """What can be known before any work."""
+def check_request(request: SynthesisRequest) -> None:
+    """What can be known before any work, the bundle apart.
+
+    Raises:
+      TalkfaceError: an output that cannot be written or would overwrite an input, or an unknown
+        mark.
+    """
     out = request.out
     if out.suffix.lower() != ".mp4":
         raise MediaError(f"--out={out} must end in .mp4; rename it")

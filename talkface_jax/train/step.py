@@ -136,10 +136,10 @@ def _run_at_once(
 
 
 def _run_on_averages(
-    setting: _Setting, objective: Objective, averages: Any, net: Net
+    setting: _Setting, objective: Objective, averages: Any, stats: PyTree, net: Net
 ) -> tuple[Net, Metrics]:
     total, terms, gradient = averages
-    return _apply(setting, objective, net, ((total, (terms, net.stats)), gradient))
+    return _apply(setting, objective, net, ((total, (terms, stats)), gradient))
 
 
 def _update_in_parts(
@@ -171,11 +171,13 @@ def _update_in_parts(
 
     stats = {player: net.stats for player, net in before.items()}
     stats, results = jax.lax.scan(gradients, stats, (jnp.arange(parts), _split(batch, parts)))
-    nets, metrics = _with_stats(before, stats), {}
+    # A judge keeps its statistics in the steps that skip it; a generator has run all the same.
+    generated = {player: stats[player] for player in setting.task.generators}
+    nets, metrics = _with_stats(before, generated), {}
     for objective in setting.active:
         player = objective.player
         averages = jax.tree.map(lambda leaf: leaf.mean(0), results[player])
-        run = functools.partial(_run_on_averages, setting, objective, averages)
+        run = functools.partial(_run_on_averages, setting, objective, averages, stats[player])
         nets[player], logged = _when_due(objective, step, run, nets[player])
         metrics |= logged
     return nets, metrics

@@ -146,6 +146,7 @@ def references_program(config: RenderConfig) -> Program:
             "images": features.images[0],
             "shallow": features.shallow[0],
             "deep": features.deep[0],
+            "normalised": features.normalised[0],
         }
 
     image = (("r", size, size, 3), jnp.uint8)
@@ -169,6 +170,7 @@ def render_program(config: RenderConfig) -> Program:
             images=inputs["images"][None],
             shallow=inputs["shallow"][None],
             deep=inputs["deep"][None],
+            normalised=inputs["normalised"][None],
         )
 
         # Frame by frame: with 25 references one frame fills a device, and a batch would need 25
@@ -208,6 +210,7 @@ def render_program(config: RenderConfig) -> Program:
             "images": (("r", size, size, 3), jnp.float32),
             "shallow": (("r", size, size, channels), jnp.float32),
             "deep": (("r", half, half, deep), jnp.float32),
+            "normalised": (("r", half, half, deep), jnp.float32),
         },
         variables=lambda: _render_variables(config),
     )

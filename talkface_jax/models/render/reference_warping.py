@@ -18,6 +18,7 @@ from talkface_jax.models.blocks import (
     ModulatedBlock,
     batch_norm,
     double,
+    instance_norm,
     like_params,
     mel_specs,
     pixel_shuffle,
@@ -96,12 +97,14 @@ SMALL = ReferenceWarpingConfig(
 class RefFeatures:
     """What depends on the references alone; constant over a clip.
 
-    images (b, r, h, w, 3); shallow (b, r, h, w, channels); deep (b, r, h/2, w/2, deep).
+    images (b, r, h, w, 3); shallow (b, r, h, w, channels); deep (b, r, h/2, w/2, deep), and
+    normalised, the same after the alignment network's first instance norm.
     """
 
     images: jax.Array
     shallow: jax.Array
     deep: jax.Array
+    normalised: jax.Array
 
 
 @flax.struct.dataclass
@@ -185,14 +188,15 @@ class Alignment(nn.Module):
             images=images,
             shallow=shallow.reshape(*lead, *shallow.shape[1:]),
             deep=deep.reshape(*lead, *deep.shape[1:]),
+            normalised=instance_norm(deep).reshape(*lead, *deep.shape[1:]),
         )
 
     def predict(self, references: RefFeatures, sketch: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Flow (b*r, h, w, 2) in pixels and weight logit (b*r, h, w, 1), without any prior."""
         sketch = like_params(self, sketch)
         half = sketch[:, ::2, ::2]
-        x = _fold(references.deep)
-        x = self.spade_1.body(x, self.spade_1.modulation(half))
+        x = _fold(references.normalised)
+        x = self.spade_1.body_of_normalised(x, self.spade_1.modulation(half))
         x = self.spade_2.body(x, self.spade_2.modulation(half))
         if self.config.flow_size == "full":
             x = pixel_shuffle(x)
