@@ -72,8 +72,10 @@ def pixel_shuffle(x: jax.Array) -> jax.Array:
 
 def halve(x: jax.Array) -> jax.Array:
     """Bilinear resize of (b, h, w, c) to half the size, pixel centres aligned: 2x2 means."""
-    b, h, w, c = x.shape
-    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+    # Summed in PyTorch's order, so that sampling positions round as the released code's do.
+    upper, lower = x[:, ::2], x[:, 1::2]
+    pairs = (upper[:, :, ::2], upper[:, :, 1::2], lower[:, :, ::2], lower[:, :, 1::2])
+    return (pairs[0] + pairs[1] + pairs[2] + pairs[3]) / 4
 
 
 def double(x: jax.Array) -> jax.Array:

@@ -53,7 +53,9 @@ def sampling_grid(flow: jax.Array, *, grid: Grid) -> jax.Array:
         rows, columns = ((2 * np.arange(n) + 1) / n - 1 for n in (h, w))
         scale = (w, h)
     base = np.stack(np.broadcast_arrays(columns[None, :], rows[:, None]), -1)
-    return jnp.asarray(base, flow.dtype) + 2 * (flow / jnp.asarray(scale, flow.dtype))
+    # As an array of flow's shape: XLA would turn a constant divisor into its rounded reciprocal.
+    divisor = jnp.broadcast_to(jnp.asarray(scale, flow.dtype), flow.shape)
+    return jnp.asarray(base, flow.dtype) + 2 * (flow / divisor)
 
 
 def warp_by_grid(image: jax.Array, positions: jax.Array) -> jax.Array:

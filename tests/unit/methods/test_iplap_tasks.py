@@ -20,7 +20,7 @@ from talkface_jax.models.motion import landmark_transformer
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformerConfig
 from talkface_jax.models.render.reference_warping import ReferenceWarpingConfig
 from talkface_jax.task import LossContext
-from talkface_jax.train.gradients import Policy, run_forward
+from talkface_jax.train.gradients import PLAIN, Policy, run_forward
 from talkface_jax.train.state import create_state
 from talkface_jax.train.step import make_eval_step, make_train_step
 
@@ -93,7 +93,7 @@ class Stage:
     state: object
     frozen: dict
 
-    def step(self, policy=Policy()):
+    def step(self, policy=PLAIN):
         return make_train_step(self.task, self.transforms, self.task.objectives, policy=policy)
 
     def arguments(self):
@@ -237,7 +237,7 @@ def test_perceptual_warp_loss_without_a_network_is_refused():
         RENDER, perceptual="none", perceptual_weight=0.0, style_weight=0.0, warp_loss="l1"
     )
     assert RenderTask(none).frozen() == {}
-    with pytest.raises(ConfigError, match="warp_loss is perceptual; set .* warp_loss to l1"):
+    with pytest.raises(ConfigError, match=r"warp_loss is perceptual; set .* warp_loss to l1"):
         RenderTask(dataclasses.replace(none, warp_loss="perceptual"))
 
 
