@@ -65,6 +65,16 @@ def test_toy_gan_on_eight_devices(toy_one, tmp_path, fsdp):
     ) == {"net", "disc"}
 
 
+def test_accumulated_parts_hold_rows_of_every_device(tmp_path):
+    """The same parts of the batch on one device and on eight: BatchNorm sees equal rows."""
+    work(["parts", 1, tmp_path / "one.npz"])
+    work(["parts", 4, tmp_path / "eight.npz"], devices=8)
+    one, eight = (results(tmp_path / f"{name}.npz") for name in ("one", "eight"))
+    assert (int(one.pop("devices")), int(eight.pop("devices"))) == (1, 8)
+    assert int(one.pop("split")) == 0 and int(eight.pop("split")) > 0
+    assert assert_equal_runs(one, eight) == {"net", "disc"}
+
+
 def test_iplap_gan_stage_on_eight_devices(tmp_path):
     """In float64, where rounding cannot hide a wrong reduction nor pass for one.
 

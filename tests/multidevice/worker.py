@@ -2,7 +2,8 @@
 
     worker.py STAGE FSDP OUT [CHECKPOINT_DIR]
 
-STAGE is toy or iplap. Initial values and the batch are the same NumPy numbers everywhere.
+STAGE is toy, parts (the toy with its batch accumulated in two parts) or iplap. Initial values and
+the batch are the same NumPy numbers everywhere.
 """
 
 import pathlib
@@ -28,7 +29,11 @@ RNG_SEED = 7
 
 
 def toy_stage():
-    return toy.GanTask(toy.ToyConfig(width=16)), toy.make_batch(BATCH, 0)
+    return toy.GanTask(toy.ToyConfig(width=16)), toy.make_batch(BATCH, 0), 1
+
+
+def parts_stage():
+    return toy.GanTask(toy.ToyConfig(width=16)), toy.make_batch(2 * BATCH, 0), 2
 
 
 def iplap_stage():
@@ -68,7 +73,11 @@ def iplap_stage():
             # by next to nothing, and rounding shows.
             low, high = (-4, 4) if name == "mel" else (0, 1)
             batch[name] = rng.uniform(low, high, leaf.shape).astype(leaf.dtype)
-    return task, batch
+    return task, batch, 1
+
+
+STAGES = {"toy": toy_stage, "parts": parts_stage, "iplap": iplap_stage}
+"""Task, batch and the parts that the batch is computed in."""
 
 
 def fill(shapes):
@@ -106,14 +115,14 @@ def gradients(state):
 
 def main(stage, fsdp, out, checkpoints=None):
     initialize_from_env()
-    task, batch = toy_stage() if stage == "toy" else iplap_stage()
+    task, batch, parts = STAGES[stage]()
     config = ExperimentConfig(
         method=task.method,
         stage=task.stage,
         task=task.config,
-        data=DataConfig(batch_size=BATCH),
+        data=DataConfig(batch_size=BATCH * parts),
         mesh=MeshConfig(fsdp=int(fsdp), min_shard_size=2),
-        train=TrainConfig(steps=1),
+        train=TrainConfig(steps=1, accumulate=parts),
     )
     mesh = sharding.make_mesh(config.mesh)
     programs = Programs(task, config, mesh)

@@ -5,7 +5,7 @@ head and the dense encoders are ours, for small networks and small data.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import flax.struct
@@ -126,6 +126,11 @@ class DensePointEncoder(nn.Module):
         return nn.Dense(self.width, name="out")(nn.relu(nn.Dense(2 * self.width, name="hidden")(x)))
 
 
+def _weigh_values(equation: str, weights: jax.Array, values: jax.Array) -> jax.Array:
+    """Attention's second product, in the number format of the values; its softmax is float32."""
+    return jnp.einsum(equation, weights.astype(values.dtype), values)
+
+
 class EncoderLayer(nn.Module):
     """Post-norm transformer encoder layer, ReLU feed-forward (torch.nn.TransformerEncoderLayer)."""
 
@@ -141,6 +146,8 @@ class EncoderLayer(nn.Module):
             dropout_rate=config.inner_dropout,
             broadcast_dropout=False,
             force_fp32_for_softmax=True,
+            qk_attn_weights_einsum_cls=lambda: jnp.einsum,
+            attn_weights_value_einsum_cls=lambda: _weigh_values,
             deterministic=not train,
             name="attention",
         )(x, x, x)
@@ -243,7 +250,7 @@ class LandmarkTransformer(nn.Module):
         # The factors bring coordinates and their small deviations to about unit size.
         mean = points.mean(1, keepdims=True)
         features = jnp.concatenate([4 * _flat(points - 0.5), 20 * _flat(points - mean)], -1)
-        return self.token_norm(self.reference_encoder(like_params(self, features)))
+        return self.token_norm(_apply(self.reference_encoder, like_params(self, features)))
 
     def encode_frames(
         self, mel: jax.Array, pose: jax.Array, reference_pose: jax.Array, *, train: bool = False
@@ -261,11 +268,12 @@ class LandmarkTransformer(nn.Module):
         if self.config.encoder == "conv":
             if aligned is not None:
                 pose = jnp.concatenate([pose, 10 * (pose - aligned)], -1)
+            pose = like_params(self, pose)
             return FrameTokens(audio, self.token_norm(_each(self.pose_encoder, pose, train=train)))
         features = 4 * _flat(pose - 0.5)
         if aligned is not None:
             features = jnp.concatenate([features, 40 * _flat(pose - aligned)], -1)
-        seen = self.pose_encoder(like_params(self, features))
+        seen = _apply(self.pose_encoder, like_params(self, features))
         return FrameTokens(audio, self.token_norm(seen))
 
     def _mel_input(self, mel: jax.Array) -> jax.Array:
@@ -298,7 +306,9 @@ class LandmarkTransformer(nn.Module):
         """Adds position and modality to the tokens and lets them attend to each other."""
         config, t, modality = self.config, frames.pose.shape[1], self.modality
         learned = config.positions == "learned"
-        position = self.positions if learned else like_params(self, sinusoid(t, config.width))
+        position = (
+            self.positions if learned else like_params(self, jnp.asarray(sinusoid(t, config.width)))
+        )
         x = jnp.concatenate(
             [
                 references + modality[3],
@@ -313,9 +323,14 @@ class LandmarkTransformer(nn.Module):
         return x
 
 
+def _apply(encoder: Any, x: jax.Array, **options: Any) -> jax.Array:
+    """An encoder whose class depends on the config."""
+    return encoder(x, **options)
+
+
 def _each(encoder: nn.Module, x: jax.Array, *, train: bool) -> jax.Array:
     """(b, t, …) -> (b, t, width) by an encoder of single items."""
-    found = encoder(x.reshape(-1, *x.shape[2:]), train=train)  # type: ignore[operator]
+    found = _apply(encoder, x.reshape(-1, *x.shape[2:]), train=train)
     return found.reshape(*x.shape[:2], found.shape[-1])
 
 

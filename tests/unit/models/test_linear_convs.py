@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from talkface_jax.models.blocks import SpadeModulation
+from talkface_jax.models.blocks import ModulatedBlock, SpadeModulation
 from talkface_jax.models.counts import count_flops
 from talkface_jax.models.linear_convs import Affine, chained_conv, is_cheaper_merged, merge
 
@@ -141,3 +141,29 @@ def test_spade_modulation_is_three_convs_with_their_parameters_and_init(hidden):
     moved = jax.tree.map(lambda a: a + 0.3 * rng.normal(size=a.shape).astype(np.float32), fresh)
     got, right = (jax.jit(net.apply)(moved, condition) for net in (ours, plain))
     np.testing.assert_allclose(got, right, atol=1e-5)
+
+
+def test_block_in_bfloat16_is_near_the_one_in_float32():
+    rng = np.random.default_rng(4)
+    x, condition = (jnp.asarray(rng.normal(size=(2, 6, 7, c)), jnp.float32) for c in (4, 2))
+    net = ModulatedBlock(4, 40, "spade")
+    filled = jax.jit(net.init)(jax.random.key(0), x, condition)["params"]
+
+    @jax.jit
+    def slopes(params):
+        def loss(params):
+            dtype = params["conv_1"]["bias"].dtype
+            y = net.apply({"params": params}, x.astype(dtype), condition)
+            return jnp.square(y.astype(jnp.float32) - 1).mean(), y
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    exact, wide = slopes(filled)
+    rounded, narrow = slopes(jax.tree.map(lambda a: a.astype(jnp.bfloat16), filled))
+    assert (wide.dtype, narrow.dtype) == (jnp.float32, jnp.bfloat16)
+    assert 0 < jnp.abs(wide - narrow).max() < 0.05 * jnp.abs(wide).max()
+    a, b = (
+        np.concatenate([np.ravel(leaf).astype(np.float32) for leaf in jax.tree.leaves(tree)])
+        for tree in (exact, rounded)
+    )
+    assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.999

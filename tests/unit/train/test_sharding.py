@@ -4,11 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
 from jax.sharding import PartitionSpec as P
 
-from talkface_jax.config import MeshConfig
+from talkface_jax.config import DataConfig, ExperimentConfig, MeshConfig, TrainConfig
 from talkface_jax.errors import ConfigError
-from talkface_jax.train.sharding import array_spec, local_batch_size, make_mesh, state_shardings
+from talkface_jax.train.programs import Programs
+from talkface_jax.train.sharding import (
+    array_spec,
+    check_parts,
+    local_batch_size,
+    make_mesh,
+    state_shardings,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +62,31 @@ def test_indivisible_batch_is_refused_with_a_size_that_works():
         local_batch_size(19, Mesh())
     with pytest.raises(ConfigError, match="use 8"):
         local_batch_size(3, Mesh())
+
+
+def test_parts_that_do_not_fill_the_devices_are_refused_with_a_size_that_works():
+    class Mesh:
+        devices = np.zeros(4)
+
+    for size, parts in ((24, 1), (24, 2), (24, 3), (8, 2)):
+        check_parts(size, Mesh(), parts=parts)
+    message = r"data\.batch_size 20 is not a multiple of train\.accumulate x devices = 8; use 16 or"
+    with pytest.raises(ConfigError, match=message):
+        check_parts(20, Mesh(), parts=2)
+    with pytest.raises(ConfigError, match=r"use 12 or another train\.accumulate"):
+        check_parts(4, Mesh(), parts=3)
+
+
+def test_run_checks_its_parts():
+    config = ExperimentConfig(
+        method="toy",
+        stage="gan",
+        task=toy.ToyConfig(),
+        data=DataConfig(batch_size=8),
+        train=TrainConfig(accumulate=3),
+    )
+    mesh = make_mesh(MeshConfig(), devices=jax.devices()[:1])
+    with pytest.raises(
+        ConfigError, match=r"batch_size 8 .* train\.accumulate x devices = 3; use 6"
+    ):
+        Programs(toy.GanTask(), config, mesh)
