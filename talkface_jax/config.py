@@ -74,7 +74,7 @@ class TrainConfig:
       keep_latest, keep_best: how many checkpoints stay.
       best_metric: online metric by which "best" is judged; empty to keep only the latest.
       best_mode: whether a smaller or a larger value is better.
-      compute: number format of the networks' arithmetic; parameters, optimiser and losses stay
+      compute: number format of the networks' arithmetic; parameters and optimiser state stay
         float32.
       remat: what the backward pass recomputes instead of keeping: "none", all but convolutions and
         matrix products ("products"), or "everything".

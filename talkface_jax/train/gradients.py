@@ -30,8 +30,9 @@ class Policy:
     """How a step is computed; none of it changes what is computed but for rounding.
 
     Attributes:
-      compute: number format of the networks' arithmetic. Parameters, optimiser state, batch
-        statistics and losses stay float32 (mixed precision; Micikevicius et al., ICLR 2018).
+      compute: number format of the networks' arithmetic. Parameters, optimiser state and
+        batch statistics stay float32, and losses are averaged there (mixed precision; Micikevicius
+        et al., ICLR 2018).
       remat: what the backward pass of the generating path recomputes instead of keeping: nothing,
         all but convolutions and matrix products ("products" are kept), or "everything".
       accumulate: parts of a batch that are computed one after the other, their gradients averaged.
