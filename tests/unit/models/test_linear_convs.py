@@ -140,7 +140,7 @@ def test_spade_modulation_is_three_convs_with_their_parameters_and_init(hidden):
     rng = np.random.default_rng(2)
     moved = jax.tree.map(lambda a: a + 0.3 * rng.normal(size=a.shape).astype(np.float32), fresh)
     got, right = (jax.jit(net.apply)(moved, condition) for net in (ours, plain))
-    np.testing.assert_allclose(got, right, atol=1e-5)
+    np.testing.assert_allclose(got, right, rtol=1e-5, atol=1e-5)
 
 
 def test_block_in_bfloat16_is_near_the_one_in_float32():
