@@ -46,7 +46,9 @@ def test_bundle_that_does_not_fit(bundle, words):
 def test_bundle_without_a_program():
     bundle = _bundle()
     del bundle.manifest.programs["render"]
-    with pytest.raises(WeightsError, match="needs motion, motion_frames, motion_references, references, render"):
+    with pytest.raises(
+        WeightsError, match="needs motion, motion_frames, motion_references, references, render"
+    ):
         run.build_chain(bundle)
 
 
