@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= out/demo
 METHOD ?= iplap
+# Files of tests at a time; what a file's tests share is made once.
+TEST_JOBS ?= 2
 STAMP := $(VENV)/.installed
 
 .PHONY: demo test test-slow lint bench lock clean install
@@ -23,7 +25,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/talkface doctor --quiet
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
