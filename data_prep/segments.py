@@ -3,10 +3,10 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from talkface_jax.landmarks import boxes
 from talkface_jax.media.audio import to_int16
@@ -53,8 +53,13 @@ def usable_spans(valid: np.ndarray) -> list[tuple[int, int]]:
     ]
 
 
-def cut(clip: TrackedClip) -> Iterator[Segment]:
-    """The clip's usable segments in order; crops are 256x256 and landmarks relative to them."""
+def cut(
+    clip: TrackedClip, *, on_crop: Callable[[int, np.ndarray], None] | None = None
+) -> Iterator[Segment]:
+    """The clip's usable segments in order; crops are 256x256 and landmarks relative to them.
+
+    `on_crop` is shown every crop with its frame's index, which saves decoding a frame once more.
+    """
     sound = to_int16(clip.audio)
     track = clip.track
     points = boxes.to_box(track.landmarks, track.box)
@@ -64,7 +69,7 @@ def cut(clip: TrackedClip) -> Iterator[Segment]:
         yield Segment(
             info=clip.info,
             start=start,
-            frames=tuple(_crops(clip, start, end)),
+            frames=tuple(_encoded(clip, start, end, on_crop)),
             audio=sound[first:last],
             landmarks=points[start:end],
             head=track.head[start:end],
@@ -80,7 +85,16 @@ def cut(clip: TrackedClip) -> Iterator[Segment]:
         )
 
 
-def _crops(clip: TrackedClip, start: int, end: int) -> Iterator[bytes]:
+def crop(clip: TrackedClip, t: int) -> UInt8[np.ndarray, "256 256 3"]:
+    """The face crop of one frame."""
+    return crop_resize(clip.video[t], clip.track.box[t], (RECORD_SIZE, RECORD_SIZE))
+
+
+def _encoded(
+    clip: TrackedClip, start: int, end: int, on_crop: Callable[[int, np.ndarray], None] | None
+) -> Iterator[bytes]:
     for t in range(start, end):
-        crop = crop_resize(clip.video[t], clip.track.box[t], (RECORD_SIZE, RECORD_SIZE))
-        yield encode_jpeg(crop)
+        image = crop(clip, t)
+        if on_crop is not None:
+            on_crop(t, image)
+        yield encode_jpeg(image)

@@ -1,160 +1,158 @@
-"""Prepares one clip in a process of a pool: decode, track, cut, encode, store as a part file."""
+"""Prepares one clip: decode, track, check, cut, encode, store as a part file with an outcome."""
 
+import contextlib
 import dataclasses
-import functools
-import hashlib
-import json
+import errno
 import logging
-import multiprocessing.util
 import pathlib
+from collections.abc import Callable, Iterator
 
-from data_prep import segments
+import numpy as np
+
+from data_prep import job as jobs
+from data_prep import places, quality, segments, tree
+from data_prep.job import ClipOutcome, ClipTask, Job
 from talkface_jax.data import manifest, schema, store
-from talkface_jax.errors import FaceError, MediaError, TalkfaceError
+from talkface_jax.errors import FaceError, MediaError, RecordError, TalkfaceError
 from talkface_jax.media.audio import audio_rate, read_clip_audio
 from talkface_jax.media.tracker import FaceTracker, track_video
 from talkface_jax.media.video import open_video
 from talkface_jax.records import ClipInfo
 
 _LOG = logging.getLogger(__name__)
-# Part of every part file's key: raise it when the same input gives other records.
-_VERSION = 1
+# Length and two checksums around every record.
+_FRAMING = 16
+# What is wrong with the machine, whatever the clip.
+_MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class ClipTask:
-    """One clip to prepare: `raw` is the data set's root, `parts` the folder of part files."""
+class _Made:
+    """A part file: bytes of each record, frames, segments left out, what the gates measured."""
 
-    info: ClipInfo
-    raw: str
-    parts: str
-    face: str | None
-
-    @property
-    def video(self) -> pathlib.Path:
-        """The video file."""
-        return pathlib.Path(self.raw, self.info.video)
-
-    @property
-    def audio(self) -> pathlib.Path | None:
-        """The separate sound file, if any."""
-        return pathlib.Path(self.raw, self.info.audio) if self.info.audio else None
-
-    @functools.cached_property
-    def key(self) -> str:
-        """Names the part file: changes with the clip's files (size, time) and with every option."""
-        files = [_stat(path) for path in (self.video, self.audio) if path is not None]
-        facts = [_VERSION, schema.SCHEMA_VERSION, dataclasses.asdict(self.info), self.face, files]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-    @property
-    def part(self) -> pathlib.Path:
-        """The part file: a shard with the records of this clip alone."""
-        return pathlib.Path(self.parts, f"{self.key}.tfrecord")
+    records: tuple[int, ...]
+    frames: int
+    valid_frames: int
+    dropped: int
+    quality: quality.Quality
 
 
-@dataclasses.dataclass(frozen=True)
-class ClipOutcome:
-    """What became of a clip.
-
-    Attributes:
-      reason: why it failed; empty on success.
-      frames, valid_frames: stored.
-      dropped: segments left out: shorter than 25 frames, or without a face.
-      source_sha256: of the video file.
-    """
-
-    clip: str
-    reason: str = ""
-    frames: int = 0
-    valid_frames: int = 0
-    dropped: int = 0
-    source_sha256: str = ""
-
-
-def run(task: ClipTask) -> ClipOutcome:
-    """`prepare_clip` with this process's own tracker, made at the first clip and closed at exit."""
-    return prepare_clip(task, tracker=_process_tracker())
-
-
-def prepare_clip(task: ClipTask, *, tracker: FaceTracker) -> ClipOutcome:
-    """Write the part file of a clip, unless a finished one is there.
+def prepare_clip(job: Job, task: ClipTask, *, tracker: Callable[[], FaceTracker]) -> ClipOutcome:
+    """Write the part file and the outcome of a clip, unless finished ones are there.
 
     What is wrong with the clip itself comes back as the outcome's reason.
+
+    Args:
+      job: the preparation.
+      task: the clip.
+      tracker: gives this process's tracker; not called for a finished clip.
 
     Raises:
       TalkfaceError: what is wrong with the machine (full disk, missing library), not with the clip.
     """
-    name = task.info.clip
+    done = jobs.read_finished(job, task)
+    if done is not None:
+        return done
     try:
-        done = _finished(task)
-        return done if done is not None else _prepare(task, tracker)
+        outcome = _prepare(job, task, tracker())
     except (MediaError, FaceError) as error:
-        return ClipOutcome(name, reason=str(error))
+        outcome = ClipOutcome(task.number, task.info.clip, reason=str(error))
     except TalkfaceError:
         raise
     except Exception as error:
-        _LOG.exception("clip %s failed", name)
-        return ClipOutcome(name, reason=f"{type(error).__name__}: {error}")
-
-
-def _prepare(task: ClipTask, tracker: FaceTracker) -> ClipOutcome:
-    if task.audio is not None and not task.audio.is_file():
-        raise MediaError(f"{task.audio}: no such file; restore the clip's sound, or leave it out.")
-    with open_video(task.video) as video:
-        if len(video) < segments.MIN_FRAMES:
-            raise MediaError(
-                f"{task.video} has {len(video)} frames at 25 fps, fewer than "
-                f"{segments.MIN_FRAMES}; give a longer clip."
-            )
-        sound = read_clip_audio(task.video, task.audio, len(video))
-        track = track_video(video, face=task.face, audio=sound, tracker=tracker)
-        rate = audio_rate(task.audio) if task.audio is not None else video.info.audio_rate
-        clip = segments.TrackedClip(task.info, video, track, sound, rate)
-        if not segments.usable_spans(track.valid):
-            raise FaceError(f"{task.video} has no segment with a face; give other footage.")
-        with store.ShardWriter(task.part) as writer:
-            for segment in segments.cut(clip):
-                writer.write(schema.encode(segment), schema.record_meta(segment))
-    sha256 = manifest.file_sha256(task.video)
-    facts = {"dropped": len(segments.spans(len(track))) - len(writer), "source_sha256": sha256}
-    _facts_path(task).write_text(json.dumps(facts))
-    outcome = _finished(task)
-    assert outcome is not None
+        if isinstance(error, OSError) and error.errno in _MACHINE:
+            raise RecordError(
+                f"{task.info.clip} cannot be prepared here ({error.strerror}); free disk space or "
+                "memory and run the same command again."
+            ) from error
+        _LOG.exception("clip %s failed", task.info.clip)
+        outcome = ClipOutcome(
+            task.number, task.info.clip, reason=f"{type(error).__name__}: {error}"
+        )
+    jobs.write_outcome(job, task, outcome)
     return outcome
 
 
-def _finished(task: ClipTask) -> ClipOutcome | None:
-    """The outcome of a clip whose part file is complete; its facts are written last."""
-    try:
-        facts = json.loads(_facts_path(task).read_text())
-        entries = store.read_index(task.part).entries
-    except (OSError, ValueError, TalkfaceError):
-        return None
-    return ClipOutcome(
-        clip=task.info.clip,
+def _prepare(job: Job, task: ClipTask, tracker: FaceTracker) -> ClipOutcome:
+    with _sources(job, task.info) as (video_path, audio_path):
+        with open_video(video_path) as video:
+            if len(video) < segments.MIN_FRAMES:
+                raise MediaError(
+                    f"{video_path} has {len(video)} frames at 25 fps, fewer than "
+                    f"{segments.MIN_FRAMES}; give a longer clip."
+                )
+            sound = read_clip_audio(video_path, audio_path, len(video))
+            track = track_video(video, face=job.face, audio=sound, tracker=tracker)
+            rate = audio_rate(audio_path) if audio_path is not None else video.info.audio_rate
+            clip = segments.TrackedClip(task.info, video, track, sound, rate)
+            if not segments.usable_spans(track.valid):
+                raise FaceError(f"{video_path} has no segment with a face; give other footage.")
+            made = _store(job, task, clip)
+        return ClipOutcome(
+            number=task.number,
+            clip=task.info.clip,
+            frames=made.frames,
+            valid_frames=made.valid_frames,
+            dropped=made.dropped,
+            records=made.records,
+            source_sha256=manifest.file_sha256(video_path),
+            quality=dataclasses.asdict(made.quality),
+        )
+
+
+@contextlib.contextmanager
+def _sources(job: Job, info: ClipInfo) -> Iterator[tuple[pathlib.Path, pathlib.Path | None]]:
+    """The clip's video and its separate sound, if any, as files on this machine.
+
+    Reasons name the raw file, never the temporary copy of one that lies in an archive or in a
+    remote store.
+    """
+    with contextlib.ExitStack() as stack:
+        copies = []
+        for path in (info.video, info.audio):
+            if path:
+                local = stack.enter_context(tree.local_file(job.raw, path))
+                copies.append((local, places.join(job.raw, path)))
+        try:
+            yield copies[0][0], copies[1][0] if len(copies) > 1 else None
+        except (MediaError, FaceError) as error:
+            reason = str(error)
+            for local, place in copies:
+                reason = reason.replace(str(local), place)
+            raise type(error)(reason) from error
+
+
+def _store(job: Job, task: ClipTask, clip: segments.TrackedClip) -> _Made:
+    """Write the part file, a shard with the records of this clip alone, if it passes the gates.
+
+    The gates look at crops on their way into the file: a clip that fails leaves none.
+
+    Raises:
+      MediaError, FaceError: the clip fails a gate.
+    """
+    crops: dict[int, np.ndarray | None] = {
+        int(t): None for t in quality.sample_frames(clip.track.valid)
+    }
+
+    def keep(t: int, image: np.ndarray) -> None:
+        if t in crops:
+            crops[t] = image
+
+    with places.local_folder(job.work) as folder:
+        path = folder / task.part
+        with store.ShardWriter(path) as writer:
+            for segment in segments.cut(clip, on_crop=keep):
+                writer.write(schema.encode(segment), schema.record_meta(segment))
+            looked_at = [segments.crop(clip, t) if c is None else c for t, c in crops.items()]
+            measured = quality.measure(clip.track, audio=clip.audio, crops=looked_at)
+            quality.check(measured, job.gates, name=clip.video.info.path)
+        entries = store.read_index(path).entries
+    return _Made(
+        records=tuple(entry.length + _FRAMING for entry in entries),
         frames=sum(entry.meta.frames for entry in entries),
         valid_frames=sum(entry.meta.valid for entry in entries),
-        dropped=facts["dropped"],
-        source_sha256=facts["source_sha256"],
+        dropped=len(segments.spans(len(clip.track))) - len(entries),
+        quality=measured,
     )
-
-
-def _facts_path(task: ClipTask) -> pathlib.Path:
-    return task.part.with_suffix(".json")
-
-
-def _stat(path: pathlib.Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:  # its absence is reported when the clip's turn comes
-        return (-1, -1)
-    return status.st_size, status.st_mtime_ns
-
-
-@functools.cache
-def _process_tracker() -> FaceTracker:
-    tracker = FaceTracker()
-    # Before the process ends its threads, through which mediapipe closes; atexit would come after.
-    multiprocessing.util.Finalize(tracker, tracker.close, exitpriority=10)
-    return tracker

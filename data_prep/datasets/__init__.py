@@ -1,24 +1,29 @@
-"""Data sets by name; each adapter is a module with `list_clips(raw) -> list[ClipInfo]`."""
+"""Data sets by name; each adapter is a module with `list_clips(tree) -> Listing`."""
 
 import importlib
-import pathlib
 from collections.abc import Mapping
 from typing import Protocol, cast
 
+from data_prep.datasets.listing import LICENCES, Listing
+from data_prep.tree import Tree
 from talkface_jax.errors import ConfigError
-from talkface_jax.records import ClipInfo
+
+__all__ = ["ADAPTERS", "LICENCES", "Adapter", "Listing", "get_adapter"]
 
 ADAPTERS: Mapping[str, str] = {
-    "folder": "data_prep.datasets.folder",
-    "synthetic": "data_prep.datasets.synthetic",
+    name: f"data_prep.datasets.{name}" for name in ("folder", "hdtf", "lrs2", "mead", "synthetic")
 }
 
 
 class Adapter(Protocol):
     """What a data set's module provides."""
 
-    def list_clips(self, raw: pathlib.Path) -> list[ClipInfo]:
-        """Every clip under `raw`, before a pixel is read; paths are relative to it or absolute."""
+    def list_clips(self, tree: Tree) -> Listing:
+        """Every clip of the tree, before a pixel is read; paths are relative to its root.
+
+        Raises:
+          TalkfaceError: the tree is not one of this data set, or says two things at once.
+        """
         ...
 
 

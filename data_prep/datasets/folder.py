@@ -6,10 +6,15 @@ root) and any of `speaker`, `split`, `emotion` (by name), `level` (1 to 3), `tex
 file, relative) and `licence`. Videos that it does not list keep the defaults.
 """
 
+import collections
 import csv
-import pathlib
+import io
+import posixpath
 from collections.abc import Mapping
 
+from data_prep import places
+from data_prep.datasets.listing import Listing, note
+from data_prep.tree import Tree
 from talkface_jax.errors import ConfigError, MediaError
 from talkface_jax.records import EMOTIONS, ClipInfo
 
@@ -18,32 +23,29 @@ METADATA = "metadata.csv"
 _COLUMNS = ("path", "speaker", "split", "emotion", "level", "text", "audio", "licence")
 
 
-def list_clips(raw: pathlib.Path) -> list[ClipInfo]:
-    """Every video under `raw`, by path.
+def list_clips(tree: Tree) -> Listing:
+    """Every video of the tree, by path; archives are not looked into.
 
     Raises:
-      MediaError: no such folder, no video in it, or a listed file that does not exist.
+      MediaError: no video in the tree, or a listed file that does not exist.
       ConfigError: a metadata.csv that cannot be understood, with the line.
     """
-    raw = pathlib.Path(raw)
-    if not raw.is_dir():
-        raise MediaError(f"--raw={raw} is no folder; give the root of a tree of videos.")
-    videos = sorted(
-        path.relative_to(raw).as_posix()
-        for path in raw.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
+    videos = [entry.path for entry in tree.with_suffix(SUFFIXES)]
     if not videos:
         kinds = ", ".join(sorted(SUFFIXES))
         raise MediaError(
-            f"--raw={raw} holds no video ({kinds}); give the root of a tree of videos."
+            f"--raw={tree.root} holds no video ({kinds}); give the root of a tree of videos."
         )
-    rows = _read_metadata(raw)
+    rows = _read_metadata(tree)
     stems = [video.rpartition(".")[0] for video in videos]
-    return [
-        _clip(video, video if stems.count(stem) > 1 else stem, rows.get(video, {}))
+    times = collections.Counter(stems)
+    clips = [
+        _clip(video, video if times[stem] > 1 else stem, rows.get(video, {}))
         for video, stem in zip(videos, stems, strict=True)
     ]
+    packed = [archive.path for archive in tree.packed]
+    notes = (note("Not looked into, unpack what is to be used", packed, "archive"),)
+    return Listing(tuple(clips), notes if packed else (), tree.problems_of(SUFFIXES))
 
 
 def _clip(video: str, name: str, row: Mapping[str, str]) -> ClipInfo:
@@ -63,37 +65,36 @@ def _clip(video: str, name: str, row: Mapping[str, str]) -> ClipInfo:
     )
 
 
-def _read_metadata(raw: pathlib.Path) -> dict[str, dict[str, str]]:
-    path = raw / METADATA
-    if not path.is_file():
+def _read_metadata(tree: Tree) -> dict[str, dict[str, str]]:
+    if METADATA not in tree:
         return {}
+    path = places.join(tree.root, METADATA)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = [
-                ({k: (v or "").strip() for k, v in row.items() if k}, reader.line_num)
-                for row in reader
-            ]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path} is no UTF-8 CSV file ({error}); save it as one.") from error
+        reader = csv.DictReader(io.StringIO(tree.read_text(METADATA), newline=""))
+        columns = reader.fieldnames or []
+        rows = [
+            ({k: (v or "").strip() for k, v in row.items() if k}, reader.line_num) for row in reader
+        ]
+    except csv.Error as error:
+        raise ConfigError(f"{path} is no CSV file ({error}); save it as one.") from error
     unknown = sorted(set(columns) - set(_COLUMNS))
     if "path" not in columns or unknown:
         what = f"unknown column {unknown[0]!r}" if unknown else "no column 'path'"
         raise ConfigError(f"{path} has {what}; its columns may be {', '.join(_COLUMNS)}.")
     found: dict[str, dict[str, str]] = {}
     for row, line in rows:
-        _check_row(raw, row, f"{path}, line {line}")
-        found[pathlib.PurePosixPath(row["path"]).as_posix()] = row
+        for column in ("path", "audio"):
+            if row.get(column):
+                row[column] = posixpath.normpath(row[column])
+        _check_row(tree, row, f"{path}, line {line}")
+        found[row["path"]] = row
     return found
 
 
-def _check_row(raw: pathlib.Path, row: Mapping[str, str], where: str) -> None:
+def _check_row(tree: Tree, row: Mapping[str, str], where: str) -> None:
     for column in ("path", "audio"):
-        if (column == "path" or row.get(column)) and not (raw / row[column]).is_file():
-            raise MediaError(
-                f"{where}: there is no file {row[column]!r} under {raw}; correct the path."
-            )
+        if (column == "path" or row.get(column)) and row[column] not in tree:
+            raise MediaError(f"{where}: there is no file {row[column]!r}; correct the path.")
     if row.get("emotion") and row["emotion"] not in EMOTIONS:
         raise ConfigError(
             f"{where}: emotion {row['emotion']!r} is unknown; use one of: {', '.join(EMOTIONS)}."

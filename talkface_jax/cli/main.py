@@ -14,6 +14,8 @@ from talkface_jax.errors import TalkfaceError
 
 COMMANDS = (
     "prepare",
+    "verify",
+    "preview",
     "train",
     "convert",
     "export",
@@ -69,7 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(sub)
         takes_config = getattr(module, "TAKES_CONFIG", False)
-        sub.set_defaults(run=module.run, parser=sub, takes_config=takes_config)
+        takes_rest = getattr(module, "TAKES_REST", False)
+        sub.set_defaults(
+            run=module.run, parser=sub, takes_config=takes_config, takes_rest=takes_rest
+        )
     return parser
 
 
@@ -79,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, unknown = parser.parse_known_args(argv)
     overrides = [item for item in unknown if item.startswith("--config.")]
     strangers = [item for item in unknown if item not in overrides]
-    if strangers or (overrides and not args.takes_config):
+    args.rest = strangers if args.takes_rest else []
+    if (strangers and not args.takes_rest) or (overrides and not args.takes_config):
         hint = " (overrides are written --config.a.b=value)" if args.takes_config else ""
         args.parser.error(f"unknown {' '.join(strangers or overrides)}{hint}")
     args.overrides = overrides

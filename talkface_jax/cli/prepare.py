@@ -1,10 +1,12 @@
 """`talkface prepare`: raw videos become shards with tracked landmarks."""
 
 import argparse
+import dataclasses
 import pathlib
+from typing import Any
 
 from talkface_jax.cli import common
-from talkface_jax.errors import TalkfaceError
+from talkface_jax.errors import ConfigError, TalkfaceError
 
 HELP = "raw videos -> tracked, sharded data set"
 DESCRIPTION = """\
@@ -12,15 +14,25 @@ Reads raw talking-head videos, brings them to 25 frames and 16,000 samples a
 second, tracks the face (478 points, 52 blendshapes, head pose) and writes
 method-agnostic TFRecord shards with an index and a manifest.
 
-A clip that cannot be used becomes a row of failures.jsonl with its reason. A
-stopped run continues where it was. The same input gives the same bytes,
-whatever the number of workers.
+A clip that cannot be used, or that fails a quality gate, becomes a row of
+failures.jsonl with its reason. A stopped run continues where it was. The same
+input gives the same bytes, whatever the number of workers.
+
+The work is an Apache Beam pipeline. It runs on this machine (--workers=N
+processes) unless another runner is named; every flag that is not listed here is
+handed to Beam. --raw and --out may then be remote places (gs://bucket/folder).
 """
 EPILOG = """\
 examples:
-  talkface prepare --dataset=folder --raw=my_videos --out=out/data
+  talkface prepare --dataset=folder --raw=my_videos --out=out/data --workers=8
+  talkface prepare --dataset=mead --raw=MEAD --out=out/mead --max-failures=2%
+  talkface prepare --dataset=hdtf --raw=HDTF --out=out/hdtf --split=speaker
   talkface prepare --dataset=synthetic --clips=24 --seed=0 --out=out/data
+  talkface prepare --dataset=lrs2 --raw=gs://b/lrs2 --out=gs://b/out \\
+      --runner=DataflowRunner --project=P --region=R --temp_location=gs://b/tmp
 """
+TAKES_REST = True
+_SPLITS = ("official", "speaker")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset",
         required=True,
-        help="folder (any tree of videos) or synthetic (talking heads made on the spot)",
+        help="mead, hdtf, lrs2, folder (any tree of videos) or synthetic (talking heads made on "
+        "the spot)",
     )
-    parser.add_argument("--raw", type=pathlib.Path, help="raw data (folder: the tree of videos)")
-    parser.add_argument("--out", required=True, type=pathlib.Path, help="prepared data set")
+    parser.add_argument("--raw", help="raw data: the root folder of the data set")
+    parser.add_argument("--out", required=True, help="prepared data set")
     parser.add_argument(
         "--face",
         help="which face to follow where there are several: speaker, largest, or an index from "
@@ -43,14 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shards",
         type=common.at_least(1),
-        help="shards of each split (default: by size)",
+        help="shards of each split (default: 100 to 250 MB each)",
     )
     parser.add_argument(
         "--max-failures",
-        type=common.at_least(0),
+        type=_failures,
         default=0,
-        help="how many clips may fail (default: 0)",
+        metavar="N|N%",
+        help="how many clips may fail, or what share of them (default: 0)",
     )
+    _add_split_arguments(parser)
+    _add_gate_arguments(parser)
     synthetic = parser.add_argument_group("synthetic")
     synthetic.add_argument(
         "--clips", type=common.at_least(1), help="how many training clips to make"
@@ -63,42 +79,154 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("splits")
+    group.add_argument(
+        "--split",
+        choices=_SPLITS,
+        default=_SPLITS[0],
+        help="the data set's own splits, or splits that share no speaker (default: official)",
+    )
+    group.add_argument(
+        "--test-share",
+        type=_share,
+        help="with --split=speaker: share of the speakers in the test split (default: 0.1)",
+    )
+    group.add_argument(
+        "--val-share",
+        type=_share,
+        help="with --split=speaker: share of the speakers in the val split (default: 0)",
+    )
+    group.add_argument(
+        "--split-seed",
+        type=common.at_least(0),
+        help="with --split=speaker: another seed, other speakers (default: 0)",
+    )
+
+
+def _add_gate_arguments(parser: argparse.ArgumentParser) -> None:
+    """One flag for each of the quality gates' fields, by the same name."""
+    from data_prep import gates
+
+    group = parser.add_argument_group("quality gates (0: no such gate)")
+    for field in dataclasses.fields(gates.Gates):
+        group.add_argument(
+            gates.flag(field.name),
+            type=float,
+            default=field.default,
+            metavar="X",
+            help=f"{field.metadata['help']} (default: {field.default:g})".replace("%", "%%"),
+        )
+
+
+def _failures(text: str) -> int | str:
+    """An argparse type: a count, or a share with a percent sign."""
+    if not text.endswith("%"):
+        return common.at_least(0)(text)
+    try:
+        share = float(text[:-1])
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 100:
+        raise argparse.ArgumentTypeError(f"must be a count or from 0% to 100%, not {text}")
+    return text
+
+
+def _share(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text}")
+    return value
+
+
 def run(args: argparse.Namespace) -> int:
     """Generates if asked, prepares, prints the summary."""
-    from data_prep import datasets, prepare
+    from data_prep import datasets, places, prepare
 
     datasets.get_adapter(args.dataset)
-    common.require_folder(args.out, flag="--out")
-    raw = args.raw
+    _check_rest(args)
+    options = _prepare_options(args)
+    raw, out = args.raw, args.out
+    if not places.is_remote(out):
+        common.require_folder(pathlib.Path(out), flag="--out")
     with common.progress_bars() as progress:
         if args.dataset == "synthetic":
-            if args.clips is None:
-                raise TalkfaceError(
-                    "--dataset=synthetic needs the number of clips to make; give --clips=N"
-                )
-            from data_prep.synthetic import dataset as synthetic
-
-            raw = raw or args.out / "raw"
-            common.require_folder(raw, flag="--raw")
-            synthetic.generate(
-                raw,
-                clips=args.clips,
-                held_out_clips=args.test_clips,
-                seed=args.seed,
-                workers=args.workers,
-                progress=progress,
-            )
+            raw = _generate(args, progress)
         elif raw is None:
             raise TalkfaceError(f"--dataset={args.dataset} needs the raw videos; give --raw=DIR")
-        summary = prepare.prepare(
-            args.dataset,
-            raw=raw,
-            out=args.out,
-            face=args.face,
-            shards=args.shards,
-            workers=args.workers,
-            max_failures=args.max_failures,
-            progress=progress,
-        )
-    common.console().print(str(summary), soft_wrap=True)
+        summary = prepare.prepare(args.dataset, raw=raw, out=out, progress=progress, **options)
+    common.console().print(str(summary), soft_wrap=True, markup=False)
     return 0
+
+
+def _check_rest(args: argparse.Namespace) -> None:
+    """Flags that are not ours must be Beam's; a mistake in them is one of usage."""
+    if args.rest:
+        from data_prep import places
+
+        places.import_beam()
+        from data_prep import pipeline
+
+        try:
+            pipeline.parse_options(args.rest)
+        except ConfigError as error:
+            args.parser.error(str(error))
+
+
+def _prepare_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of `prepare` that come from flags.
+
+    Raises:
+      ConfigError: a gate's value out of its range.
+    """
+    from data_prep import gates, prepare
+
+    given = {
+        name: value
+        for name, value in (
+            ("test", args.test_share),
+            ("val", args.val_share),
+            ("seed", args.split_seed),
+        )
+        if value is not None
+    }
+    if given and args.split != "speaker":
+        args.parser.error("--test-share, --val-share and --split-seed need --split=speaker")
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(gates.Gates)}
+    return {
+        "face": args.face,
+        "gates": gates.Gates(**values),
+        "speaker_split": prepare.SpeakerSplit(**given) if args.split == "speaker" else None,
+        "shards": args.shards,
+        "workers": args.workers,
+        "max_failures": args.max_failures,
+        "beam_options": args.rest,
+    }
+
+
+def _generate(args: argparse.Namespace, progress: common.Progress) -> str:
+    """Make the synthetic set's raw videos, unless they are there; gives their folder."""
+    from data_prep import places
+    from data_prep.synthetic import dataset as synthetic
+
+    if args.clips is None:
+        raise TalkfaceError("--dataset=synthetic needs the number of clips to make; give --clips=N")
+    raw = args.raw or places.join(args.out, "raw")
+    if places.is_remote(raw):
+        raise TalkfaceError(
+            f"--dataset=synthetic cannot make its videos in {raw}; give a local folder as --raw"
+        )
+    common.require_folder(pathlib.Path(raw), flag="--raw")
+    synthetic.generate(
+        pathlib.Path(raw),
+        clips=args.clips,
+        held_out_clips=args.test_clips,
+        seed=args.seed,
+        workers=args.workers,
+        progress=progress,
+    )
+    return raw

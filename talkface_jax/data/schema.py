@@ -23,7 +23,7 @@ from talkface_jax.records import (
 
 SCHEMA_VERSION = 1
 # Attribute -> type and shape of one frame.
-_PER_FRAME: Mapping[str, tuple[str, tuple[int, ...]]] = {
+PER_FRAME: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "landmarks": ("<f4", (MESH_POINTS, 3)),
     "head": ("<f4", (4, 4)),
     "blendshapes": ("<f4", (BLENDSHAPES,)),
@@ -90,7 +90,7 @@ def encode(segment: Segment) -> bytes:
     for field in dataclasses.fields(ClipInfo):
         value = getattr(segment.info, field.name)
         features[f"info/{field.name}"] = [value.encode() if isinstance(value, str) else int(value)]
-    for name, (kind, _) in _PER_FRAME.items():
+    for name, (kind, _) in PER_FRAME.items():
         features[name] = [_raw(getattr(segment, name), kind)]
     return example.dumps(features)
 
@@ -125,7 +125,7 @@ def _segment(features: Mapping[str, list[Any]]) -> Segment:
     length = features["length"][0]
     arrays = {
         name: np.frombuffer(features[name][0], kind).reshape(length, *shape)
-        for name, (kind, shape) in _PER_FRAME.items()
+        for name, (kind, shape) in PER_FRAME.items()
     }
     return Segment(
         info=ClipInfo(**texts),
@@ -151,7 +151,7 @@ def _problem(segment: Segment) -> str:
         return f"{len(segment.frames)} images for {frames} frames"
     if segment.audio.shape != (frames * SAMPLES_PER_FRAME,):
         return f"audio of shape {segment.audio.shape} for {frames} frames"
-    for name, (_, shape) in _PER_FRAME.items():
+    for name, (_, shape) in PER_FRAME.items():
         array = getattr(segment, name)
         if array.shape != (frames, *shape):
             return f"{name} of shape {array.shape} for {frames} frames"

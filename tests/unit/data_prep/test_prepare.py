@@ -1,16 +1,15 @@
-import concurrent.futures
+import dataclasses
 import json
 import shutil
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any
 
 import numpy as np
 import pytest
 
-from data_prep import datasets, prepare, segments, worker
-from data_prep.datasets import folder
+from data_prep import prepare, segments, shards, worker
+from data_prep.gates import Gates
+from data_prep.quality import Quality
 from talkface_jax.data import manifest, schema, store
-from talkface_jax.errors import ConfigError, MediaError, RecordError, TalkfaceError
+from talkface_jax.errors import ConfigError, RecordError, TalkfaceError
 from talkface_jax.media.audio import read_clip_audio, to_int16
 from talkface_jax.media.images import crop_resize, decode_jpeg
 from talkface_jax.media.video import VideoWriter, open_video
@@ -68,7 +67,10 @@ def prepared(raw, tmp_path_factory):
         max_failures=3,
         progress=lambda *row: seen.append(row),
     )
-    assert seen == [("prepare", k, 5) for k in range(1, 6)]
+    assert {(what, total) for what, _, total in seen} == {("prepare", 5)}
+    done = [k for _, k, _ in seen]
+    assert done == sorted(done)
+    assert done[-1] == 5
     return out, summary
 
 
@@ -81,13 +83,15 @@ def test_summary(prepared):
     assert "2 clips (test 1, train 1) in 3 segments" in str(summary)
     assert sorted(path.name for path in out.iterdir()) == [
         "clips.jsonl",
+        "dataset_info.json",
         "failures.jsonl",
-        "folder-test-00000-of-00001.tfrecord",
-        "folder-test-00000-of-00001.tfrecord.index.json",
-        "folder-train-00000-of-00002.tfrecord",
-        "folder-train-00000-of-00002.tfrecord.index.json",
-        "folder-train-00001-of-00002.tfrecord",
-        "folder-train-00001-of-00002.tfrecord.index.json",
+        "features.json",
+        "folder-test.tfrecord-00000-of-00001",
+        "folder-test.tfrecord-00000-of-00001.index.json",
+        "folder-train.tfrecord-00000-of-00002",
+        "folder-train.tfrecord-00000-of-00002.index.json",
+        "folder-train.tfrecord-00001-of-00002",
+        "folder-train.tfrecord-00001-of-00002.index.json",
         "manifest.json",
     ]
 
@@ -98,11 +102,20 @@ def test_manifest(prepared, raw):
     manifest.check_hashes(out, made.shards)
     assert made.splits == ("test", "train")
     assert made.licences == ("US government work",)
-    assert made.options == {"face": "speaker", "shards": 2}
+    assert made.options == {
+        "face": "speaker",
+        "gates": dataclasses.asdict(Gates()),
+        "shards": 2,
+        "speaker_split": None,
+    }
     assert made.versions["av"] != "unknown"
     rows = [json.loads(line) for line in (out / "clips.jsonl").read_text().splitlines()]
     assert rows[0]["source_sha256"] == manifest.file_sha256(raw / "obama" / "iran.mp4")
     assert rows[0]["video"] == "obama/iran.mp4"
+    measured = Quality(**rows[0]["quality"])
+    assert measured.face_share > 0.95
+    assert 40 < measured.face_size < 70
+    assert measured.speech_share > 0.5
 
 
 def test_failures_have_reasons(prepared):
@@ -155,15 +168,6 @@ def test_records_hold_the_clip(prepared, raw):
         assert 0.3 < width.min() < width.max() < 0.8
 
 
-def test_number_of_workers_changes_no_byte(prepared, raw, tmp_path):
-    out, _ = prepared
-    prepare.prepare(
-        "folder", raw=raw, out=tmp_path, face="speaker", shards=2, workers=2, max_failures=3
-    )
-    for path in sorted(out.iterdir()):
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
-
-
 def test_finished_set_is_left_alone(prepared, raw, monkeypatch):
     out, summary = prepared
     monkeypatch.setattr(worker, "prepare_clip", None)
@@ -173,57 +177,83 @@ def test_finished_set_is_left_alone(prepared, raw, monkeypatch):
         prepare.prepare("folder", raw=raw, out=out, face="largest", shards=2, max_failures=3)
 
 
-def test_restart_continues_with_the_missing_clips(prepared, raw, tmp_path, monkeypatch):
-    """A run that dies on its second good clip keeps the first."""
-    out, _ = prepared
-    options = {"raw": raw, "out": tmp_path, "face": "speaker", "shards": 2, "max_failures": 3}
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, raw):
+    """Three short clips and one that cannot be used; two clips are the training split."""
+    root = tmp_path_factory.mktemp("small")
+    for name in ("one", "two", "held out"):
+        shutil.copy(raw / "second.mp4", root / f"{name}.mp4")
+    shutil.copy(raw / "text.mp4", root)
+    (root / "metadata.csv").write_text("path,split\nheld out.mp4,test\n")
+    return {"raw": root, "face": "speaker", "shards": 2, "max_failures": 1}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, small):
+    """The small set, prepared in one go."""
+    out = tmp_path_factory.mktemp("whole")
+    prepare.prepare("folder", out=out, **small)
+    return out
+
+
+def test_restart_continues_with_the_missing_clips(small, whole, tmp_path, monkeypatch):
+    """A run that dies on its last clip keeps the others; failed clips are tried again."""
     true_prepare, made = worker._prepare, []
 
-    def dies(task, tracker):
-        if task.info.clip == "second":
+    def dies(job, task, tracker):
+        if task.info.clip == "two":
             raise RecordError("disk full")
-        return true_prepare(task, tracker)
+        return true_prepare(job, task, tracker)
 
     monkeypatch.setattr(worker, "_prepare", dies)
-    with pytest.raises(RecordError, match="disk full"):
-        prepare.prepare("folder", **options)
+    with pytest.raises(RecordError, match=r"^disk full$"):
+        prepare.prepare("folder", out=tmp_path, **small)
     assert not (tmp_path / "manifest.json").exists()
-    assert len(list((tmp_path / ".parts").glob("*.tfrecord"))) == 1
+    assert len(list((tmp_path / ".parts").glob("*.tfrecord"))) == 2
 
-    def counts(task, tracker):
+    def counts(job, task, tracker):
         made.append(task.info.clip)
-        return true_prepare(task, tracker)
+        return true_prepare(job, task, tracker)
 
     monkeypatch.setattr(worker, "_prepare", counts)
-    prepare.prepare("folder", **options)
-    assert "obama/iran" not in made
-    assert "second" in made
-    name = "folder-train-00001-of-00002.tfrecord"
-    assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+    prepare.prepare("folder", out=tmp_path, **small)
+    assert sorted(made) == ["text", "two"]
+    _assert_same(tmp_path, whole)
 
 
-def test_damaged_part_is_made_again(prepared, raw, tmp_path, monkeypatch):
-    out, _ = prepared
-    options = {"raw": raw, "out": tmp_path, "face": "speaker", "shards": 2, "max_failures": 3}
+def test_killed_join_continues_and_makes_a_damaged_part_again(small, whole, tmp_path, monkeypatch):
+    true_write = shards.write_shard
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def full(job, shard, *, plan):
+        if shard.split == "train":
+            raise RecordError("no space left; free some")
+        true_write(job, shard, plan=plan)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "_join", full)
-        with pytest.raises(RecordError, match=r"No space left on device.*free disk space"):
-            prepare.prepare("folder", **options)
-    part = max((tmp_path / ".parts").glob("*.tfrecord"), key=lambda path: path.stat().st_size)
+        patch.setattr(shards, "write_shard", full)
+        with pytest.raises(RecordError, match=r"^no space left; free some$"):
+            prepare.prepare("folder", out=tmp_path, **small)
+    # The test split is joined and its part gone; those of the training split are still needed.
+    part, _ = (tmp_path / ".parts").glob("*.tfrecord")
+    finished = tmp_path / "folder-test.tfrecord-00000-of-00001"
+    before = finished.stat().st_mtime_ns
     data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 1
     part.write_bytes(data)
-    (tmp_path / "folder-train-00000-of-00009.tfrecord").touch()  # of a run with other --shards
+    (tmp_path / "folder-train.tfrecord-00000-of-00009").touch()  # of a run with other --shards
     with pytest.raises(RecordError, match="checksum is wrong"):
-        prepare.prepare("folder", **options)
-    prepare.prepare("folder", **options)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in out.iterdir())
-    name = "folder-train-00001-of-00002.tfrecord"
-    assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+        prepare.prepare("folder", out=tmp_path, **small)
+    prepare.prepare("folder", out=tmp_path, **small)
+    assert finished.stat().st_mtime_ns == before
+    _assert_same(tmp_path, whole)
+
+
+def _assert_same(one, other):
+    """Two prepared directories hold the same files with the same bytes."""
+    names = sorted(path.name for path in other.iterdir())
+    assert sorted(path.name for path in one.iterdir()) == names
+    for name in names:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
 def test_too_many_failures(raw, tmp_path):
@@ -245,28 +275,11 @@ def test_bug_in_one_clip_is_a_row(raw, tmp_path, monkeypatch):
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(worker, "track_video", breaks)
-    (clip,) = [c for c in folder.list_clips(raw) if c.clip == "second"]
-    unused: Any = None
-    outcome = worker.prepare_clip(
-        worker.ClipTask(clip, str(raw), str(tmp_path), None), tracker=unused
-    )
-    assert outcome.reason == "ZeroDivisionError: oops"
-
-
-def test_dead_worker(raw, tmp_path, monkeypatch):
-    """A worker that the system kills ends the run with a sentence, not a traceback."""
-
-    class Pool(concurrent.futures.ThreadPoolExecutor):
-        def __init__(self, workers, **_):
-            super().__init__(workers)
-
-    def dies(task):
-        raise BrokenProcessPool("killed")
-
-    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(worker, "run", dies)
-    with pytest.raises(TalkfaceError, match=r"fewer than --workers=2 \(finished clips are kept\)"):
-        prepare.prepare("folder", raw=raw, out=tmp_path, workers=2)
+    only = tmp_path / "raw"
+    only.mkdir()
+    shutil.copy(raw / "second.mp4", only)
+    with pytest.raises(TalkfaceError, match=r"second \(ZeroDivisionError: oops\)"):
+        prepare.prepare("folder", raw=only, out=tmp_path / "out")
 
 
 def test_two_faces_without_a_choice(raw, tmp_path):
@@ -288,68 +301,26 @@ def test_clip_without_a_face(raw, tmp_path):
 
 
 def test_arguments(raw, tmp_path):
-    with pytest.raises(
-        ConfigError, match="--dataset=nothing is unknown; use one of: folder, synthetic"
-    ):
+    with pytest.raises(ConfigError, match="--dataset=nothing is unknown; use one of: folder, "):
         prepare.prepare("nothing", raw=raw, out=tmp_path)
     with pytest.raises(ConfigError, match="at least 1"):
         prepare.prepare("folder", raw=raw, out=tmp_path, workers=0)
+    with pytest.raises(ConfigError, match="unknown --oops"):
+        prepare.prepare("folder", raw=raw, out=tmp_path, beam_options=["--oops"])
     (tmp_path / "file").touch()
     with pytest.raises(RecordError, match="cannot be written"):
         prepare.prepare("folder", raw=raw, out=tmp_path / "file" / "out", face="largest")
 
 
-def test_every_adapter_loads():
-    for name in datasets.ADAPTERS:
-        assert callable(datasets.get_adapter(name).list_clips)
-
-
-def test_folder_defaults(tmp_path):
-    for name in (
-        "b/c/x.mp4",
-        "b/y.MOV",
-        "z.avi",
-        "twin.mp4",
-        "twin.mkv",
-        ".hidden.mp4",
-        "note.txt",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    clips = folder.list_clips(tmp_path)
-    assert [(c.clip, c.speaker) for c in clips] == [
-        ("b/c/x", "b"),
-        ("b/y", "b"),
-        ("twin.mkv", "twin.mkv"),
-        ("twin.mp4", "twin.mp4"),
-        ("z", "z"),
-    ]
-    assert {(c.split, c.emotion, c.level, c.licence) for c in clips} == {
-        ("train", -1, -1, "unknown")
-    }
-
-
 @pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        ("video\na.mp4\n", "unknown column 'video'"),
-        ("speaker\nme\n", "no column 'path'"),
-        ("path\nb.mp4\n", r"line 2: there is no file 'b\.mp4'"),
-        ("path,audio\na.mp4,b.wav\n", r"line 2: there is no file 'b\.wav'"),
-        ("path,emotion\na.mp4,bored\n", "emotion 'bored' is unknown"),
-        ("path,level\na.mp4,4\n", "level '4' is unknown"),
-        ("path,split\na.mp4,../x\n", "split '../x' is no name"),
-    ],
+    ("limit", "clips", "allowed"),
+    [(0, 9, 0), (3, 9, 3), ("3", 9, 3), ("5%", 99, 4), ("29%", 100, 29)],
 )
-def test_folder_metadata_errors(tmp_path, table, words):
-    (tmp_path / "a.mp4").touch()
-    (tmp_path / "metadata.csv").write_text(table)
-    with pytest.raises(TalkfaceError, match=words):
-        folder.list_clips(tmp_path)
+def test_allowed_failures(limit, clips, allowed):
+    assert prepare.allowed_failures(limit, clips) == allowed
 
 
-def test_folder_without_videos(tmp_path):
-    with pytest.raises(MediaError, match="holds no video"):
-        folder.list_clips(tmp_path)
-    with pytest.raises(MediaError, match="no folder"):
-        folder.list_clips(tmp_path / "none")
+@pytest.mark.parametrize("limit", [-1, "-1%", "101%", "%", "many", "nan%"])
+def test_allowed_failures_that_are_none(limit):
+    with pytest.raises(ConfigError, match=f"--max-failures={limit} is neither"):
+        prepare.allowed_failures(limit, 9)

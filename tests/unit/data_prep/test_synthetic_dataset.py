@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from data_prep import tree
 from data_prep.datasets import synthetic as adapter
 from data_prep.synthetic import dataset
 from talkface_jax.errors import ConfigError, MediaError
@@ -51,7 +52,7 @@ def test_plan_depends_on_the_seed_only():
 def test_layout_lengths_and_truth(made):
     out, summary = made
     assert (summary.clips, summary.made) == (2, 2)
-    clips = adapter.list_clips(out)
+    clips = adapter.list_clips(tree.scan(out)).clips
     assert [clip.split for clip in clips] == ["train", "test"]
     for clip in clips:
         actor, kind, view, emotion, level, _ = clip.video.split("/")
@@ -84,7 +85,7 @@ def _read(path):
 
 def test_mouth_in_the_video_follows_the_truth(made):
     out, _ = made
-    clip = adapter.list_clips(out)[0]
+    clip = adapter.list_clips(tree.scan(out)).clips[0]
     frames, _ = _read(out / clip.video)
     with np.load(out / "truth" / f"{clip.clip}.npz", allow_pickle=False) as truth:
         points = truth["landmarks"]
@@ -122,10 +123,10 @@ def test_a_folder_holds_one_set(made):
 
 def test_unfinished_or_damaged_sets_are_refused(tmp_path):
     with pytest.raises(MediaError, match=r"metadata\.json is missing"):
-        adapter.list_clips(tmp_path)
+        adapter.list_clips(tree.scan(tmp_path))
     (tmp_path / "metadata.json").write_text('{"clips": [{}]')
     with pytest.raises(MediaError, match="generate it again"):
-        adapter.list_clips(tmp_path)
+        adapter.list_clips(tree.scan(tmp_path))
     row = dict(
         clip="c",
         actor="M1",
@@ -138,4 +139,4 @@ def test_unfinished_or_damaged_sets_are_refused(tmp_path):
     )
     (tmp_path / "metadata.json").write_text(json.dumps({"licence": "x", "clips": [row]}))
     with pytest.raises(MediaError, match=r"v\.mp4 is missing"):
-        adapter.list_clips(tmp_path)
+        adapter.list_clips(tree.scan(tmp_path))

@@ -1,0 +1,177 @@
+"""MEAD (Wang et al., ECCV 2020): 8 emotions, 3 levels, 7 views of each take.
+
+    <actor>/video/<view>/<emotion>/level_<k>/<nnn>.mp4
+    <actor>/audio/<emotion>/level_<k>/<nnn>.m4a           one sound for the seven views
+
+Copies differ in what lies between these names (`video/`, `1/`, nothing, `video.tar`), so actor,
+view, emotion and level are found by their vocabulary, wherever they stand. Flat names of derived
+sets are read too: `M003#angry#level_1#001.mp4`, `M003_ang_1_001.mp4`; where no view is named, the
+front is meant. A take without a sound file keeps the video's own track.
+
+The split is the authors': the last 10 takes of neutral and the last 6 of every other emotion and
+level are for testing. It is made by the numbers of the takes, of whatever view, so that all views
+of a take fall on one side. Both sides hold the same actors; `splits.by_speaker` keeps them apart.
+"""
+
+import dataclasses
+import posixpath
+import re
+from collections.abc import Iterable
+
+from data_prep import archives
+from data_prep.datasets.listing import (
+    LICENCES,
+    Listing,
+    archive_notes,
+    in_order,
+    note,
+    one_each,
+    require_clips,
+)
+from data_prep.tree import Entry, Tree
+from talkface_jax.data.manifest import Failure
+from talkface_jax.records import EMOTIONS, ClipInfo
+
+VIEWS = ("front", "down", "top", "left_30", "left_60", "right_30", "right_60")
+LAYOUT = "<actor>/video/<view>/<emotion>/level_<k>/<nnn>.mp4"
+_VIDEOS = frozenset({".mp4"})
+_SOUNDS = (".m4a", ".wav")  # the first is taken where there are both
+_TEST_TAKES = {"neutral": 10}
+_TEST_TAKES_OTHERS = 6
+_ACTOR = re.compile(r"[MW]\d{3}")
+_LEVEL = re.compile(r"level_?([1-3])")
+_FLAT = re.compile(r"([MW]\d{3})[#_]([a-z]+)[#_](?:level_?)?([1-3])[#_](\d+)", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Take:
+    """One recording: what the seven views and the sound share."""
+
+    actor: str
+    emotion: str
+    level: int
+    number: int
+
+
+def list_clips(tree: Tree) -> Listing:
+    """Every video of the tree; a clip's name holds actor, view, emotion, level and number.
+
+    Raises:
+      MediaError: no video, or two of them are the same take and view.
+    """
+    tree = tree.opened()
+    problems = list(tree.problems_of({*_VIDEOS, *_SOUNDS}))
+    videos: list[tuple[tuple[Take, str], Entry]] = []
+    viewless: list[str] = []
+    for entry in tree.with_suffix(_VIDEOS):
+        take = read_take(entry.path, tree.name)
+        if isinstance(take, str):
+            problems.append(Failure(entry.path, f"{entry.path} {take}; MEAD's layout is {LAYOUT}."))
+            continue
+        view = _view(entry.path)
+        if not view:
+            viewless.append(entry.path)
+        videos.append(((take, view or "front"), entry))
+    found = one_each(videos, tree)
+    sounds = _sounds(tree)
+    tests = _test_takes(take for take, _ in found)
+    clips = [
+        ClipInfo(
+            dataset="mead",
+            clip=f"{take.actor}_{view}_{take.emotion}_{take.level}_{take.number:03d}",
+            speaker=take.actor,
+            video=entry.path,
+            audio=sounds[take].path if take in sounds else "",
+            split="test" if take in tests else "train",
+            emotion=EMOTIONS.index(take.emotion),
+            level=take.level,
+            view=view,
+            licence=LICENCES["mead"],
+        )
+        for (take, view), entry in found.items()
+    ]
+    require_clips(clips, problems, tree)
+    notes = [*archive_notes(tree, clips), *_notes(clips, viewless)]
+    return Listing(in_order(clips), tuple(notes), tuple(problems))
+
+
+def read_take(path: str, root_name: str = "") -> Take | str:
+    """The take that a path names, or what the path lacks ("names no level").
+
+    The actor may be the name of the root itself.
+    """
+    *folders, file = path.split("/")
+    stem = posixpath.splitext(file)[0]
+    flat = _FLAT.fullmatch(stem)
+    if flat is not None:
+        emotion = _emotion(flat[2])
+        if emotion is None:
+            return f"names no emotion ({flat[2]} is none of {', '.join(EMOTIONS)})"
+        return Take(flat[1].upper(), emotion, int(flat[3]), int(flat[4]))
+    folders = [_bare(name) for name in folders]
+    actor = _last(name for name in (root_name, *folders) if _ACTOR.fullmatch(name))
+    emotion = _last(name.lower() for name in folders if name.lower() in EMOTIONS)
+    level = _last(found[1] for name in folders if (found := _LEVEL.fullmatch(name.lower())))
+    known = {"actor": actor, "emotion": emotion, "level": level, "number": stem.isdecimal()}
+    if not (actor and emotion and level and stem.isdecimal()):
+        lacking = [name for name, value in known.items() if not value]
+        return f"names no {' and no '.join(lacking)}"
+    return Take(actor, emotion, int(level), int(stem))
+
+
+def _view(path: str) -> str:
+    """The view that a path names, "" if none."""
+    names = (_bare(name).lower() for name in path.split("/")[:-1])
+    return _last(name for name in names if name in VIEWS) or ""
+
+
+def _bare(name: str) -> str:
+    """A folder's name; of an archive, what it would be unpacked as."""
+    suffix = next((s for s in archives.SUFFIXES if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)]
+
+
+def _emotion(word: str) -> str | None:
+    """The emotion with this name or abbreviation of at least three letters."""
+    word = word.lower()
+    found = [emotion for emotion in EMOTIONS if len(word) >= 3 and emotion.startswith(word)]
+    return found[0] if found else None
+
+
+def _last(names: Iterable[str]) -> str | None:
+    return next(reversed([*names]), None)
+
+
+def _sounds(tree: Tree) -> dict[Take, Entry]:
+    found: dict[Take, Entry] = {}
+    for suffix in reversed(_SOUNDS):
+        takes = ((read_take(entry.path, tree.name), entry) for entry in tree.with_suffix({suffix}))
+        found |= one_each(((t, entry) for t, entry in takes if isinstance(t, Take)), tree)
+    return found
+
+
+def _test_takes(takes: Iterable[Take]) -> set[Take]:
+    groups: dict[tuple[str, str, int], set[Take]] = {}
+    for take in takes:
+        groups.setdefault((take.actor, take.emotion, take.level), set()).add(take)
+    return {
+        take
+        for (_, emotion, _), group in groups.items()
+        for take in sorted(group, key=lambda take: take.number)[
+            -_TEST_TAKES.get(emotion, _TEST_TAKES_OTHERS) :
+        ]
+    }
+
+
+def _notes(clips: list[ClipInfo], viewless: list[str]) -> list[str]:
+    notes = []
+    if viewless:
+        notes.append(note("Without a view in the path, so taken as front", viewless, "video"))
+    mute = [clip.clip for clip in clips if not clip.audio]
+    if mute:
+        notes.append(note("Without a sound file, so the video's own track is used", mute))
+    untrained = {c.speaker for c in clips} - {c.speaker for c in clips if c.split == "train"}
+    if untrained:
+        what = "With so few takes that the authors' split leaves none for training"
+        notes.append(note(what, untrained, "actor"))
+    return notes
