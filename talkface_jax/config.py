@@ -45,22 +45,32 @@ class DataConfig:
 
     Attributes:
       directory: output of `talkface prepare`.
-      train_split, eval_split: names of splits in its manifest.
+      mixture: several such directories instead, read as one.
+      weights: each one's share of the training samples, in any unit; evaluation goes through all of
+        their windows.
+      train_split, eval_split: names of splits in its manifest (in every one of a mixture).
       batch_size: global batch, over all devices and processes.
       eval_batches: batches of one in-loop evaluation; 0 for the whole split.
       threads: reader threads of each process.
+      workers: reader processes of each process, in place of its threads; 0 for threads.
       prefetch: batches read ahead.
-      cache_mb: memory for decoded segments, in MiB per process.
+      cache_mb: memory for decoded segments, in MiB per process; workers divide it.
+      max_corrupt: how many records that cannot be read each process may skip, with a warning and
+        another window in their place; 0 stops at the first.
     """
 
     directory: str = ""
+    mixture: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
     train_split: str = "train"
     eval_split: str = "test"
     batch_size: int = 8
     eval_batches: int = 8
     threads: int = 2
+    workers: int = 0
     prefetch: int = 4
     cache_mb: int = 1024
+    max_corrupt: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +262,18 @@ def validate(config: ExperimentConfig) -> None:
             raise ConfigError(
                 f"config: {name} must be at least 1, not {value}; give another --config.{name}"
             )
+    not_negative = {
+        "data.workers": config.data.workers,
+        "data.prefetch": config.data.prefetch,
+        "data.cache_mb": config.data.cache_mb,
+        "data.max_corrupt": config.data.max_corrupt,
+    }
+    for name, value in not_negative.items():
+        if value < 0:
+            raise ConfigError(
+                f"config: {name} must not be below 0, but is {value}; give another --config.{name}"
+            )
+    _validate_mixture(config.data)
     for name, optim in {"optim": config.optim, **config.players}.items():
         if not optim.lr > 0:
             raise ConfigError(
@@ -262,6 +284,24 @@ def validate(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"config: train.ema_decay must be in [0, 1), not {config.train.ema_decay}; "
             "give another --config.train.ema_decay"
+        )
+
+
+def _validate_mixture(data: DataConfig) -> None:
+    if data.mixture and data.directory:
+        raise ConfigError(
+            f"config: data.directory is {data.directory!r} and data.mixture is not empty; "
+            "give only one of the two"
+        )
+    if len(data.weights) != len(data.mixture):
+        raise ConfigError(
+            f"config: data.mixture has {len(data.mixture)} directories and data.weights "
+            f"{len(data.weights)} numbers; give one weight for each directory"
+        )
+    if not all(0 < weight < float("inf") for weight in data.weights):
+        raise ConfigError(
+            f"config: data.weights must be above 0 and finite, not {data.weights}; "
+            "leave out the directory that is to give nothing"
         )
 
 

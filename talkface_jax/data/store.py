@@ -244,21 +244,25 @@ class ShardSource:
         entry = self._indices[shard].entries[number]
         name = f"{self.paths[shard]}, record {number}"
         try:
-            block = self._read(shard, entry.length + _FRAMING, entry.offset - _HEADER.size)
+            with self._opened(shard) as file:
+                # Read in three parts: cutting a record of megabytes out of one would copy it.
+                header = os.pread(file, _HEADER.size, entry.offset - _HEADER.size)
+                data = os.pread(file, entry.length, entry.offset)
+                footer = os.pread(file, _FOOTER.size, entry.offset + entry.length)
         except OSError as error:
             raise RecordError(f"{name}: cannot be read ({error.strerror}); {_PREPARE}") from error
-        if len(block) != entry.length + _FRAMING:
+        if len(header) + len(data) + len(footer) != entry.length + _FRAMING:
             raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
-        length, length_crc = _HEADER.unpack_from(block)
-        if masked_crc(block[:8]) != length_crc or length != entry.length:
+        length, length_crc = _HEADER.unpack(header)
+        if masked_crc(header[:8]) != length_crc or length != entry.length:
             raise RecordError(
                 f"{name}: no record of {entry.length} bytes begins where the index says; "
                 f"{_REBUILD}('{self.paths[shard]}') or {_PREPARE}"
             )
-        data = block[_HEADER.size : -_FOOTER.size]
-        if masked_crc(data) != _FOOTER.unpack(block[-_FOOTER.size :])[0]:
+        (crc,) = _FOOTER.unpack(footer)
+        if masked_crc(data) != crc:
             raise RecordError(f"{name}: the checksum is wrong, bytes were altered; {_PREPARE}")
-        if entry.crc != _FOOTER.unpack(block[-_FOOTER.size :])[0]:
+        if entry.crc != crc:
             raise RecordError(
                 f"{name}: the index is of another shard; {_REBUILD}('{self.paths[shard]}')"
             )
@@ -291,17 +295,19 @@ class ShardSource:
     def __repr__(self) -> str:
         return f"ShardSource({len(self.paths)} shards, {len(self)} records)"
 
-    def _read(self, shard: int, length: int, offset: int) -> bytes:
+    @contextlib.contextmanager
+    def _opened(self, shard: int) -> Iterator[int]:
+        """The shard's descriptor, kept open while there are not too many of them."""
         with self._lock:
             if shard not in self._files and len(self._files) < _OPEN_FILES:
                 self._files[shard] = os.open(self.paths[shard], os.O_RDONLY)
             kept = self._files.get(shard)
         if kept is not None:
-            return os.pread(kept, length, offset)
-        # Too many shards to keep them all open.
+            yield kept
+            return
         descriptor = os.open(self.paths[shard], os.O_RDONLY)
         try:
-            return os.pread(descriptor, length, offset)
+            yield descriptor
         finally:
             os.close(descriptor)
 

@@ -36,12 +36,12 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     if image is None:
         raise MediaError(
             f"{len(data)} bytes that should be a JPEG are not; prepare the data again."
         )
-    return np.ascontiguousarray(image[..., ::-1])
+    return image
 
 
 def crop_resize(

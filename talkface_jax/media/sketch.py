@@ -30,11 +30,11 @@ def draw_lines(
     canvas = np.zeros((height, width), np.float32)
     points = np.asarray(points, np.float64)
     inside = np.all((points >= 0) & (points <= 1), -1)
-    pixels = np.floor(np.where(inside[:, None], points, 0) * (width, height)).astype(int)
-    pixels = np.minimum(pixels, (width - 1, height - 1))
-    for a, b in scheme.edges:
-        if inside[a] and inside[b]:
-            cv2.line(canvas, pixels[a].tolist(), pixels[b].tolist(), _BRIGHTNESS, 1)
+    pixels = np.floor(np.where(inside[:, None], points, 0) * (width, height)).astype(np.int32)
+    pixels = np.minimum(pixels, np.array((width - 1, height - 1), np.int32))
+    edges = np.asarray(scheme.edges)
+    lines = pixels[edges[inside[edges].all(1)]]
+    cv2.polylines(canvas, list(lines), False, _BRIGHTNESS, 1)
     return cv2.resize(canvas, (SKETCH_SIZE, SKETCH_SIZE), interpolation=cv2.INTER_LINEAR)
 
 

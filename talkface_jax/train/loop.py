@@ -1,9 +1,9 @@
 """The training loop.
 
-Order of one turn: draw a batch, dispatch the step, and only then look at the metrics of the step
-before, so that reading them never stalls the device. Before anything is kept (evaluation,
-checkpoint) the last step's metrics are read too: a state whose loss or gradient is not finite is
-never saved.
+Order of one turn: take a batch that is already on its way to the devices, dispatch the step, send
+the next batch, and only then look at the metrics of the step before, so that neither reading them
+nor copying a batch stalls the device. Before anything is kept (evaluation, checkpoint) the last
+step's metrics are read too: a state whose loss or gradient is not finite is never saved.
 
 Order of a start: the working directory must belong to the config; the newest checkpoint, if there
 is one, gives the state and the data position; else the state is fresh, but for the players that
@@ -32,6 +32,7 @@ from talkface_jax.task import Task, TrainState
 from talkface_jax.train import optim, sharding
 from talkface_jax.train.checkpoint import DATA, FOLDER, Checkpoints, checkpoint_steps
 from talkface_jax.train.evaluation import evaluate
+from talkface_jax.train.feed import DeviceBatches
 from talkface_jax.train.initial import Initial, load_initial, require_resumable, start_state
 from talkface_jax.train.programs import Programs
 from talkface_jax.train.signals import StopRequest
@@ -109,7 +110,7 @@ def train(
                 task=task,
                 config=config,
                 source=source,
-                batches=batches,
+                batches=DeviceBatches(batches, programs.mesh),
                 programs=programs,
                 checkpoints=checkpoints,
                 telemetry=telemetry,
@@ -166,7 +167,7 @@ class _Run:
     task: Task
     config: ExperimentConfig
     source: Source
-    batches: TrainBatches
+    batches: DeviceBatches
     programs: Programs
     checkpoints: Checkpoints
     telemetry: Telemetry
@@ -188,8 +189,9 @@ class _Run:
         steps = self.config.train.steps
         frozen = self.programs.put_frozen(self.task.frozen()) if start < steps else {}
         for step in range(start, steps):
-            batch = sharding.put_batch(next(self.batches), self.programs.mesh)
-            state, metrics = self.programs.step_at(step)(state, frozen, batch)
+            state, metrics = self.programs.step_at(step)(state, frozen, next(self.batches))
+            if step + 1 < steps:
+                self.batches.prefetch()
             self._settle()
             self.late = (step + 1, metrics)
             self.speed.count()

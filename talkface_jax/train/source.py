@@ -53,38 +53,54 @@ class Source(Protocol):
 
 
 class PreparedSource:
-    """The splits of a prepared directory that a config names.
+    """The splits of the prepared directories that a config names.
+
+    All of them share one cache and one budget for corrupt records.
 
     Raises:
       ConfigError: the config names no directory.
-      RecordError: the directory is missing or damaged, or has no such split.
+      RecordError: a directory is missing or damaged, or has no such split.
     """
 
     def __init__(self, config: DataConfig, *, evaluates: bool = True):
         """Opens the splits; with `evaluates` that of the evaluation too, so that a missing one is
         refused before training and not at the first evaluation."""
         from talkface_jax.data import pipeline
+        from talkface_jax.data.cache import Cache
 
-        if not config.directory:
+        if not (config.directory or config.mixture):
             raise ConfigError(
                 "config: data.directory is empty; set --config.data.directory=DIR to the output of "
                 "`talkface prepare`"
             )
         self._config = config
         self._pipeline = pipeline
+        self._cache = Cache(config.cache_mb * 2**20)
+        self._corrupt = pipeline.CorruptRecords(config.max_corrupt)
         self._train = self._open(config.train_split)
         self._eval: Any = self._open(config.eval_split) if evaluates else None
 
     def _open(self, split: str) -> Any:
-        return self._pipeline.open_dataset(
-            self._config.directory, split, cache_mb=self._config.cache_mb
+        config = self._config
+        parts = tuple(
+            self._pipeline.open_dataset(directory, split, cache=self._cache)
+            for directory in config.mixture or (config.directory,)
         )
+        return self._pipeline.Mixture(parts, config.weights or (1.0,))
 
     @property
     def lineage(self) -> dict[str, Any]:
-        """The manifest: data set, licences, origin, tools, and the sha256 of every shard."""
+        """The manifest: data set, licences, origin, tools, and the sha256 of every shard.
+
+        Of a mixture: `mixture`, the list of the manifests, each with its `weight`.
+        """
+        parts = [dataclasses.asdict(part.manifest) for part in self._train.parts]
         # Through JSON: a checkpoint's description must hold plain values.
-        return json.loads(json.dumps(dataclasses.asdict(self._train.manifest)))
+        if not self._config.mixture:
+            return json.loads(json.dumps(parts[0]))
+        pairs = zip(parts, self._config.weights, strict=True)
+        mixture = [{**manifest, "weight": weight} for manifest, weight in pairs]
+        return json.loads(json.dumps({"mixture": mixture}))
 
     def train(self, view: DataView, *, batch_size: int, seed: int) -> TrainBatches:
         """Shuffled by `seed`, each process its own windows."""
@@ -96,7 +112,9 @@ class PreparedSource:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=self._config.threads,
+            workers=self._config.workers,
             prefetch=self._config.prefetch,
+            corrupt=self._corrupt,
         )
 
     def evaluation(self, view: DataView, *, batch_size: int) -> Iterator[HostBatch]:
@@ -110,4 +128,5 @@ class PreparedSource:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             batches=self._config.eval_batches,
+            corrupt=self._corrupt,
         )

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from talkface_jax.data import transforms
-from talkface_jax.data.pipeline import SegmentReader
+from talkface_jax.data.dataset import SegmentReader
 from talkface_jax.features import mel
 from talkface_jax.landmarks import boxes
 from talkface_jax.media.images import crop_resize, decode_jpeg

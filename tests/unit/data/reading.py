@@ -1,0 +1,42 @@
+"""What the tests of reading share: a view that says what it was given, and damage to a record."""
+
+import numpy as np
+
+from talkface_jax.media.images import decode_jpeg
+
+
+class WhereView:
+    """Speaker, first frame and one random number of every window; decodes its first image."""
+
+    name = "where"
+    window = 5
+
+    def spec(self, batch_size):
+        raise NotImplementedError
+
+    def sample(self, segment, start, rng, *, train):
+        speaker = segment.derived("who", lambda s: int(s.info.speaker.removeprefix("speaker")))
+        decode_jpeg(segment.frames[start])
+        return {"row": np.array([speaker, start, rng.random() if train else -1])}
+
+
+def take(iterator, count):
+    """The rows of the next batches."""
+    return [tuple(row) for _ in range(count) for row in next(iterator)["row"].tolist()]
+
+
+def interleaved(iterators, count):
+    """The rows of the next batches of all processes, in the global order."""
+    shares = [take(iterator, count) for iterator in iterators]
+    return [row for group in zip(*shares, strict=True) for row in group]
+
+
+def damage(source, record):
+    """Turns over the bits of one byte of a record of a `ShardSource`."""
+    shard, number = source.locate(record)
+    at = source._indices[shard].entries[number].offset + 500
+    with open(source.paths[shard], "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 255]))

@@ -1,0 +1,74 @@
+import dataclasses
+import json
+
+import pytest
+
+from talkface_jax import config as c
+from talkface_jax.errors import ConfigError, RecordError
+from talkface_jax.methods.iplap.views import MotionView
+from talkface_jax.train.source import PreparedSource
+
+VIEW = MotionView(references=2)
+
+
+def mixture(prepared, **options):
+    both = (str(prepared), str(prepared))
+    options = {"mixture": both, "weights": (1.0, 3.0), **options}
+    return c.DataConfig(batch_size=4, threads=0, **options)
+
+
+def test_a_mixture_of_the_config_is_read(prepared):
+    source = PreparedSource(mixture(prepared))
+    batches = source.train(VIEW, batch_size=4, seed=0)
+    assert next(batches)["pose"].shape == (4, 5, 74, 2)
+    state = json.loads(json.dumps(batches.get_state()))
+    assert state["mixture"] == [[50, 1.0], [50, 3.0]] and state["global_next_index"] == 4
+    masks = [batch["mask"].sum() for batch in source.evaluation(VIEW, batch_size=4)]
+    assert sum(masks) == 2 * 4
+    batches.close()
+
+
+def test_lineage_names_every_manifest(prepared):
+    one = PreparedSource(c.DataConfig(directory=str(prepared))).lineage
+    assert one["dataset"] == "fake" and one["shards"][0]["sha256"]
+    lineage = PreparedSource(mixture(prepared)).lineage
+    assert lineage == {"mixture": [{**one, "weight": 1.0}, {**one, "weight": 3.0}]}
+
+
+def test_every_directory_needs_the_split(prepared):
+    with pytest.raises(RecordError, match="has no split 'val'; use one of: test, train"):
+        PreparedSource(mixture(prepared, eval_split="val"))
+    with pytest.raises(ConfigError, match=r"data.directory is empty; set --config.data.directory"):
+        PreparedSource(c.DataConfig())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"directory": "d"}, r"data.directory is 'd' and data.mixture is not empty; give only one"),
+        ({"weights": (1.0,)}, r"data.mixture has 2 directories and data.weights 1 numbers; give"),
+        ({"weights": (1.0, 0.0)}, r"data.weights must be above 0 and finite, not \(1.0, 0.0\);"),
+        ({"weights": (1.0, float("nan"))}, r"data.weights must be above 0 and finite"),
+        ({"workers": -1}, r"data.workers must not be below 0, but is -1; give another --config"),
+        ({"max_corrupt": -2}, r"data.max_corrupt must not be below 0, but is -2; give another"),
+    ],
+)
+def test_contradictions_are_refused_with_the_field(wrong, message):
+    data = dataclasses.replace(c.DataConfig(mixture=("a", "b"), weights=(1.0, 1.0)), **wrong)
+    with pytest.raises(ConfigError, match=message):
+        c.validate(c.ExperimentConfig("iplap", "motion", None, data=data))
+
+
+def test_a_mixture_is_given_on_the_command_line(repository):
+    values = c.parse_flags(
+        [
+            f"--config={repository}/configs/iplap/motion.py:tiny",
+            '--config.data.mixture=("a","b")',
+            "--config.data.weights=(0.5,2)",
+        ]
+    )
+    from talkface_jax.methods.iplap.config import MotionConfig
+
+    data = c.freeze(values, task_class=MotionConfig).data
+    assert data.mixture == ("a", "b") and data.weights == (0.5, 2.0)
+    assert c.build(c.DataConfig, json.loads(c.dumps(data))) == data
