@@ -12,8 +12,10 @@ def main() -> None:
     """Serve the driver whose process id is the first argument, until it closes or is gone."""
     driver = int(sys.argv[1])
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+    import cv2
     from apache_beam.runners.worker import sdk_worker_main
 
+    cv2.setNumThreads(1)  # the other cores have workers of their own
     sdk_worker_main.main(sys.argv)
 
 

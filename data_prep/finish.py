@@ -1,7 +1,6 @@
 """The end of a preparation: the lists of clips and failures, the plan, and, last, the manifest."""
 
 import dataclasses
-import importlib.metadata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -37,14 +36,15 @@ def conclude(job: Job, outcomes: Iterable[ClipOutcome]) -> Plan | None:
     pairs = [(t, by_number[t.number]) for t in sorted(jobs.read_tasks(job), key=_number)]
     done = [(task, outcome) for task, outcome in pairs if not outcome.reason]
     failures = [manifest.Failure(o.clip, o.reason) for _, o in pairs if o.reason]
-    failures = sorted([*failures, *job.problems], key=lambda failure: failure.clip)
+    notes, problems = jobs.read_listing(job)
+    failures = sorted([*failures, *problems], key=lambda failure: failure.clip)
     jobs.write_rows(places.join(job.out, jobs.FAILURES), map(dataclasses.asdict, failures))
     if len(failures) > job.max_failures or not done:
         return None
     jobs.write_rows(places.join(job.out, jobs.CLIPS), (_clip_row(t, o) for t, o in done))
     parts = [Part(task.key, task.info.split, outcome.records) for task, outcome in done]
     planned = shards.plan_shards(job.dataset, parts, shards=job.shards)
-    plan = Plan(job.fingerprint, tuple(planned), _facts(job, done, failures))
+    plan = Plan(job.keys, tuple(planned), _facts(job, done, failures, notes))
     shards.write_plan(job, plan)
     return plan
 
@@ -87,6 +87,7 @@ def _facts(
     job: Job,
     done: Sequence[tuple[ClipTask, ClipOutcome]],
     failures: Sequence[manifest.Failure],
+    notes: Sequence[str],
 ) -> dict[str, Any]:
     """The manifest's fields besides the shards, as JSON."""
     return {
@@ -100,9 +101,9 @@ def _facts(
             "sources_sha256": jobs.digest(o.source_sha256 for _, o in done),
             "dropped_segments": sum(o.dropped for _, o in done),
             "clips_of_split": _count(task.info.split for task, _ in done),
-            "notes": list(job.notes),
+            "notes": list(notes),
         },
-        "versions": {tool: _version(tool) for tool in _TOOLS},
+        "versions": {tool: jobs.version(tool) for tool in _TOOLS},
         "options": dict(job.options),
     }
 
@@ -122,10 +123,3 @@ def _count(names: Iterable[str]) -> dict[str, int]:
     for name in sorted(names):
         counts[name] = counts.get(name, 0) + 1
     return counts
-
-
-def _version(tool: str) -> str:
-    try:
-        return importlib.metadata.version(tool)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

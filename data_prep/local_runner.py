@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -37,6 +38,20 @@ _OPEN, _CLOSE = "<<talkface: ", " :talkface>>"
 _SENTENCE = re.compile(f"{re.escape(_OPEN)}(.*?){re.escape(_CLOSE)}", re.DOTALL)
 _LOG_LINE = re.compile(r"(DEBUG|INFO|WARNING)\b")
 _WATCH_SECONDS = 0.2
+
+
+class WorkerDied(TalkfaceError):
+    """A worker process ended in the middle of a run.
+
+    Attributes:
+      pid: which.
+      signal: what ended it; 0 if it ended by itself.
+    """
+
+    def __init__(self, reason: str, *, pid: int, signal: int) -> None:
+        super().__init__(reason)
+        self.pid = pid
+        self.signal = signal
 
 
 def give_up(error: TalkfaceError) -> NoReturn:
@@ -78,7 +93,8 @@ def run_in_processes(pipeline: Any, options: Any, *, workers: int) -> None:
     """Run a pipeline over worker processes.
 
     Raises:
-      TalkfaceError: of `give_up`, or a worker died.
+      WorkerDied: a worker died before anything else went wrong.
+      TalkfaceError: of `give_up`.
     """
     options.view_as(DirectOptions).direct_num_workers = workers
     environment = _WorkerEnvironment(options.get_all_options(drop_default=True))
@@ -90,6 +106,9 @@ def run_in_processes(pipeline: Any, options: Any, *, workers: int) -> None:
         reason = team.reason or sentence_in(str(error))
         if not reason:
             raise
+        if team.dead is not None:
+            pid, status = team.dead
+            raise WorkerDied(reason, pid=pid, signal=max(-status, 0)) from None
         raise TalkfaceError(reason) from None
 
 
@@ -100,6 +119,7 @@ class _Team:
 
     def __init__(self, size: int) -> None:
         self.reason = ""
+        self.dead: tuple[int, int] | None = None  # process id and status, if that is the reason
         self._size = size
         self._members: list[Any] = []
         self._over = threading.Event()
@@ -141,6 +161,8 @@ class _Team:
                 status = member.process.poll()
                 if status is not None and not member.closing:
                     member.ended()  # its last words may be the true reason
+                    if not self.reason:
+                        self.dead = member.process.pid, status
                     self.fail(_death(member, status, self._size))
             if self.reason:
                 for member in list(self._members):
@@ -150,9 +172,17 @@ class _Team:
 def _death(member: Any, status: int, size: int) -> str:
     if status > 0 and member.last_line:
         return f"a worker process ended ({member.last_line}); run the same command with --workers=1"
+    if -status != signal.SIGKILL:
+        by = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return f"a worker process was ended by {by}; run the same command again to continue"
+    return want_of_memory("a worker process was killed", workers=size)
+
+
+def want_of_memory(what: str, *, workers: int) -> str:
+    """The sentence for a process that the system has killed."""
     return (
-        "a worker process died, most likely for want of memory; run the same command with fewer "
-        f"than --workers={size} (finished clips are kept)"
+        f"{what}, most likely for want of memory; run the same command with fewer than "
+        f"--workers={workers} (finished clips are kept)"
     )
 
 

@@ -12,6 +12,8 @@ one process, over the processes of one machine, and on Dataflow, Flink or Spark.
 import contextlib
 import logging
 import os
+import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +23,7 @@ import apache_beam as beam
 from apache_beam.options import pipeline_options
 from apache_beam.pvalue import AsIter
 
-from data_prep import finish, local_runner, places, shards, worker
+from data_prep import crashes, finish, local_runner, places, shards, worker
 from data_prep import job as jobs
 from data_prep.job import ClipOutcome, ClipTask, Job
 from data_prep.shards import ShardPlan
@@ -32,6 +34,10 @@ _LOG = logging.getLogger(__name__)
 # Names by which Beam knows its local runners, in small letters; all mean ours.
 _LOCAL = frozenset({"", "direct", "directrunner", "switchingdirectrunner", "fnapirunner"})
 _LOOK_SECONDS = 0.5
+# So many clips may crash a worker in one run; each costs the start of a pipeline.
+_RESTARTS = 10
+# Flags of Beam's that say what one of ours says.
+_OURS = ("direct_num_workers", "direct_running_mode")
 
 
 class PrepareClip(beam.DoFn):
@@ -147,7 +153,8 @@ def parse_options(arguments: Sequence[str], **used: str | os.PathLike[str]) -> A
       **used: the places that the machines of the runner must reach, by the names of their flags.
 
     Raises:
-      ConfigError: an argument that Beam does not know or cannot read, or a place out of reach.
+      ConfigError: an argument that Beam does not know or cannot read, one that a flag of ours
+        stands for, or a place out of reach.
     """
     parser = _Parser(allow_abbrev=False, add_help=False)
     for kind in pipeline_options.PipelineOptions.__subclasses__():
@@ -157,6 +164,9 @@ def parse_options(arguments: Sequence[str], **used: str | os.PathLike[str]) -> A
         raise ConfigError(f"unknown {' '.join(unknown)}")
     from apache_beam.runners.runner import create_runner
 
+    for flag in _OURS:
+        if getattr(known, flag) != parser.get_default(flag):
+            raise ConfigError(f"--{flag} is not for this command; use --workers=N")
     options = pipeline_options.PipelineOptions(list(arguments))
     runner = (known.runner or "").lower()
     if runner not in _LOCAL:
@@ -203,15 +213,48 @@ def run(
         if runner.lower() not in _LOCAL:
             _run_elsewhere(job, options, runner)
         elif min(workers, total) <= 1:
-            local_runner.run_here(build(job, options), options)
+            with _built(job, options) as pipeline:
+                local_runner.run_here(pipeline, options)
         else:
-            local_runner.run_in_processes(build(job, options), options, workers=min(workers, total))
+            _run_in_processes(job, options, min(workers, total))
+
+
+def _run_in_processes(job: Job, options: Any, workers: int) -> None:
+    """Clips that crash their worker become failures; the run goes on without them."""
+    for crashed in range(_RESTARTS + 1):
+        try:
+            with _built(job, options) as pipeline:
+                local_runner.run_in_processes(pipeline, options, workers=workers)
+            return
+        except local_runner.WorkerDied as death:
+            crash = crashes.record_death(job, death.pid, death.signal)
+            if crash is None:
+                raise
+            if death.signal == signal.SIGKILL and not crash.proven:
+                what = f"a worker process was killed while it read {crash.video}"
+                raise TalkfaceError(local_runner.want_of_memory(what, workers=workers)) from None
+            _LOG.debug("%s; starting again", crash.reason)
+            if crashed == _RESTARTS:
+                raise TalkfaceError(
+                    f"{crashed + 1} clips ended their worker processes, the last {crash.video}; "
+                    "run the same command again to go on without them."
+                ) from None
+
+
+@contextlib.contextmanager
+def _built(job: Job, options: Any) -> Iterator[Any]:
+    """The pipeline; its temporary folder, which Beam does not always remove, goes."""
+    pipeline = build(job, options)
+    try:
+        yield pipeline
+    finally:
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
 
 
 def _run_elsewhere(job: Job, options: Any, runner: str) -> None:
     try:
-        result = build(job, options).run()
-        state = result.wait_until_finish()
+        with _built(job, options) as pipeline:
+            state = pipeline.run().wait_until_finish()
     except Exception as error:
         text = str(error)
         last = (text.strip().splitlines() or [type(error).__name__])[-1]

@@ -5,6 +5,7 @@ Storage, S3, Azure and HDFS come with Beam's extras); local folders never import
 """
 
 import contextlib
+import fcntl
 import logging
 import os
 import pathlib
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 from talkface_jax.errors import ConfigError, MediaError, RecordError, TalkfaceError
 
 _CHUNK = 1 << 20
+_LOCK = "lock"
 
 
 def is_remote(place: str | os.PathLike[str]) -> bool:
@@ -213,6 +215,59 @@ def make_folder(place: str) -> None:
         file_system = _systems().get_filesystem(place)
         if file_system.has_dirs() and not file_system.exists(place):
             file_system.mkdirs(place)
+
+
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[bool]:
+    """Hold the lock of a local folder, which is made, while the block runs.
+
+    The system frees the lock with its process, however that ends. The folder may be deleted while
+    the lock is held.
+
+    Yields:
+      Whether this process has the lock: False while another one does. Always True in a remote
+      place, which has no locks.
+
+    Raises:
+      RecordError: the folder cannot be written to.
+    """
+    if is_remote(folder):
+        make_folder(folder)
+        yield True
+        return
+    file = _take_lock(folder)
+    try:
+        yield file is not None
+    finally:
+        if file is not None:
+            file.close()
+            with contextlib.suppress(OSError):  # NFS keeps a deleted folder while a file is open
+                os.rmdir(folder)
+
+
+def _take_lock(folder: str) -> BinaryIO | None:
+    place = join(folder, _LOCK)
+    while True:
+        make_folder(folder)
+        with _writing(place):
+            file = open(place, "ab")  # noqa: SIM115  the lock lives as long as it is open
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The process that had the lock before may have removed the folder since the opening.
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(place)):
+                return file
+        except BlockingIOError:
+            file.close()
+            return None
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            file.close()
+            raise RecordError(
+                f"{folder} cannot be locked ({error.strerror}); give an --out on a file system "
+                "with locks."
+            ) from error
+        file.close()
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ on with the clips and shards that are missing.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -14,13 +15,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from data_prep import datasets, places, tfds_info, tree
+from data_prep import crashes, datasets, places, tfds_info, tree
 from data_prep import job as jobs
 from data_prep.datasets import Listing, splits
 from data_prep.gates import Gates
 from data_prep.job import ClipTask, Job
 from talkface_jax.data import manifest
 from talkface_jax.errors import ConfigError, MediaError, RecordError, TalkfaceError
+from talkface_jax.media import faces
 from talkface_jax.records import ClipInfo
 
 Progress = Callable[[str, int, int], None]
@@ -31,7 +33,7 @@ class SpeakerSplit:
     """Splits that share no speaker, in the place of the data set's own.
 
     Attributes:
-      test, val: shares of the speakers; the rest is for training.
+      test, val: shares of the clips, as near as whole speakers come; the rest is for training.
       seed: the split is a function of it and of the speakers' names.
     """
 
@@ -107,31 +109,82 @@ def prepare(
 
     Raises:
       TalkfaceError: nothing was prepared, too many clips failed, the disk is full, a library is
-        missing, or `out` holds another prepared set.
+        missing, `out` holds another prepared set, or another process is writing to it.
     """
     if workers < 1 or (shards is not None and shards < 1):
         raise ConfigError("--workers and --shards must be at least 1.")
+    faces.check_choice(face)
+    _check_places(os.fspath(raw), os.fspath(out))
     places.import_beam()
     from data_prep import pipeline
 
     options = pipeline.parse_options(beam_options, raw=raw, out=out)
     found = tree.scan(raw)
     listing = _listing(dataset, found, speaker_split)
-    facts = {
+    facts = _facts(face, gates or Gates(), speaker_split, shards)
+    plan = _plan(listing.clips, found, facts)
+    job = Job(
+        dataset=dataset,
+        raw=found.root,
+        out=os.fspath(out),
+        face=face,
+        gates=gates or Gates(),
+        shards=shards,
+        max_failures=allowed_failures(max_failures, len(plan.tasks) + len(listing.problems)),
+        options=facts,
+        fingerprint=plan.fingerprint,
+        keys=plan.keys,
+    )
+    run = functools.partial(pipeline.run, options=options, workers=workers, progress=progress)
+    return _existing(job) or _run_alone(job, plan, listing, run)
+
+
+def _facts(
+    face: str | None, gates: Gates, speaker_split: SpeakerSplit | None, shards: int | None
+) -> dict[str, Any]:
+    """What the records and their files depend on besides the raw data."""
+    return {
         "face": face,
-        "gates": dataclasses.asdict(gates or Gates()),
+        "gates": dataclasses.asdict(gates),
         "speaker_split": dataclasses.asdict(speaker_split) if speaker_split else None,
         "shards": shards,
     }
-    tasks, sizes = _tasks(listing.clips, found, facts)
-    allowed = allowed_failures(max_failures, len(tasks) + len(listing.problems))
-    job = _job(dataset, found.root, os.fspath(out), facts, tasks, listing, allowed)
-    finished = _existing(job)
-    if finished is None:
-        _start(job, _largest_first(tasks, sizes))
-        pipeline.run(job, options=options, workers=workers, total=len(tasks), progress=progress)
-        finished = _end(job, len(tasks) + len(listing.problems))
+
+
+def _run_alone(
+    job: Job, plan: "_Plan", listing: Listing, run: Callable[..., None]
+) -> PrepareSummary:
+    """Prepare what is missing while no other process writes to the folder.
+
+    Raises:
+      ConfigError: another one does.
+    """
+    with places.locked(job.work) as alone:
+        if not alone:
+            raise ConfigError(
+                f"another `talkface prepare` is writing to {job.out}; wait for it or give another "
+                "--out."
+            )
+        finished = _existing(job)  # the other one may have come to its end just now
+        if finished is None:
+            _start(job, _largest_first(plan), listing)
+            run(job, total=len(plan.tasks))
+            finished = _end(job, len(plan.tasks) + len(listing.problems))
     return finished
+
+
+def _check_places(raw: str, out: str) -> None:
+    """Refuse to write into the raw data itself.
+
+    Raises:
+      ConfigError: both are the same place.
+    """
+    if places.is_remote(raw) or places.is_remote(out):
+        same = raw.rstrip("/") == out.rstrip("/")
+    else:
+        same = os.path.realpath(raw) == os.path.realpath(out)
+    if same:
+        raise ConfigError(f"--raw and --out are both {out}; give another --out.")
 
 
 def allowed_failures(limit: int | str, clips: int) -> int:
@@ -177,17 +230,28 @@ def _listing(dataset: str, found: tree.Tree, speaker_split: SpeakerSplit | None)
     return dataclasses.replace(listing, clips=tuple(clips))
 
 
-def _tasks(
-    clips: Sequence[ClipInfo], found: tree.Tree, facts: Mapping[str, Any]
-) -> tuple[list[ClipTask], list[int]]:
-    """The tasks in the order of clips, and the sizes of their videos."""
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """The tasks in the order of clips, the sizes of their videos, `Job.fingerprint`, `Job.keys`."""
+
+    tasks: list[ClipTask]
+    sizes: list[int]
+    fingerprint: str
+    keys: str
+
+
+def _plan(clips: Sequence[ClipInfo], found: tree.Tree, facts: Mapping[str, Any]) -> _Plan:
     options = {name: facts[name] for name in ("face", "gates")}
-    tasks, sizes = [], []
+    versions = jobs.record_versions()
+    tasks, sizes, identities = [], [], []
     for number, info in enumerate(clips):
         files = [_stamp(found, path) for path in (info.video, info.audio) if path]
-        tasks.append(ClipTask(number, jobs.clip_key(info, files, options), info))
+        identities.append(jobs.clip_identity(info, files, options))
+        tasks.append(ClipTask(number, jobs.clip_key(identities[-1], versions), info))
         sizes.append(files[0][0])
-    return tasks, sizes
+    asked = json.dumps(facts, sort_keys=True)
+    keys = jobs.digest([*(task.key for task in tasks), asked])
+    return _Plan(tasks, sizes, jobs.digest([*identities, asked]), keys)
 
 
 def _stamp(found: tree.Tree, path: str) -> tuple[int, int]:
@@ -198,46 +262,28 @@ def _stamp(found: tree.Tree, path: str) -> tuple[int, int]:
     return entry.size, entry.stamp
 
 
-def _job(
-    dataset: str,
-    raw: str,
-    out: str,
-    facts: Mapping[str, Any],
-    tasks: Sequence[ClipTask],
-    listing: Listing,
-    allowed: int,
-) -> Job:
-    lines = [*(task.key for task in tasks), json.dumps(facts, sort_keys=True)]
-    return Job(
-        dataset=dataset,
-        raw=raw,
-        out=out,
-        face=facts["face"],
-        gates=Gates(**facts["gates"]),
-        shards=facts["shards"],
-        max_failures=allowed,
-        options=facts,
-        fingerprint=jobs.digest(lines),
-        notes=tuple(listing.notes),
-        problems=tuple(listing.problems),
-    )
-
-
-def _largest_first(tasks: Sequence[ClipTask], sizes: Sequence[int]) -> list[ClipTask]:
+def _largest_first(plan: _Plan) -> list[ClipTask]:
     """Beam's local runner deals clips out to its workers like cards.
 
     With the largest first, the hands differ by no more than one clip.
     """
-    return [tasks[i] for i in sorted(range(len(tasks)), key=lambda i: (-sizes[i], i))]
+    order = sorted(range(len(plan.tasks)), key=lambda i: (-plan.sizes[i], i))
+    return [plan.tasks[i] for i in order]
 
 
-def _start(job: Job, tasks: Sequence[ClipTask]) -> None:
-    """Make the work folder ready; clips that failed in an earlier run are tried again."""
-    places.make_folder(job.out)
-    places.make_folder(job.work)
+def _start(job: Job, tasks: Sequence[ClipTask], listing: Listing) -> None:
+    """Make the folders ready for a run, after whatever an earlier one left.
+
+    Clips that failed are tried again, and half-written files go: nobody else is writing here.
+    """
+    crashes.settle(job)
     for name in places.names(job.work):
         if name.endswith(jobs.FAILED) or ".tmp-" in name:
             places.delete(places.join(job.work, name))
+    for name in places.names(job.out):
+        if name.startswith(".") and ".tmp-" in name:
+            places.delete(places.join(job.out, name))
+    jobs.write_listing(job, notes=listing.notes, problems=listing.problems)
     jobs.write_tasks(job, tasks)
 
 
@@ -252,7 +298,7 @@ def _end(job: Job, total: int) -> PrepareSummary:
         places.delete_folder(job.work)
         return _summary(job.out, made)
     place = places.join(job.out, jobs.FAILURES)
-    rows = [json.loads(line) for line in places.read_text(place).splitlines()]
+    rows = jobs.read_rows(place)
     done = total - len(rows)
     if not done:
         places.delete_folder(job.work)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from talkface_jax.data.schema import CONTEXT_SAMPLES
 from talkface_jax.landmarks import boxes
 from talkface_jax.media.audio import to_int16
 from talkface_jax.media.images import crop_resize, encode_jpeg
@@ -22,7 +23,6 @@ from talkface_jax.records import (
 )
 
 MIN_FRAMES = 25
-CONTEXT_SAMPLES = 3200
 
 
 @dataclasses.dataclass(frozen=True)

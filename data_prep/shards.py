@@ -57,9 +57,9 @@ class ShardPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All shards of a data set, and what its manifest will say besides (`facts`)."""
+    """All shards of a data set made of those parts (`Job.keys`), and `facts` for its manifest."""
 
-    fingerprint: str
+    keys: str
     shards: tuple[ShardPlan, ...]
     facts: Mapping[str, Any]
 
@@ -136,10 +136,10 @@ def read_plan(job: Job) -> Plan | None:
             ShardPlan(s["name"], s["split"], tuple(Piece(**piece) for piece in s["pieces"]))
             for s in row["shards"]
         )
-        plan = Plan(row["fingerprint"], shards, row["facts"])
+        plan = Plan(row["keys"], shards, row["facts"])
     except (ValueError, KeyError, TypeError):
         return None
-    return plan if plan.fingerprint == job.fingerprint else None
+    return plan if plan.keys == job.keys else None
 
 
 def write_shard(job: Job, shard: ShardPlan, *, plan: str) -> None:

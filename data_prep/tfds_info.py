@@ -17,6 +17,7 @@ import numpy as np
 
 from talkface_jax.data.manifest import Manifest, ShardEntry
 from talkface_jax.data.schema import PER_FRAME, SCHEMA_VERSION
+from talkface_jax.data.store import FRAMING
 from talkface_jax.errors import RecordError
 from talkface_jax.records import RECORD_SIZE, ClipInfo
 
@@ -25,8 +26,6 @@ DATASET_INFO = "dataset_info.json"
 # What TensorFlow Datasets takes for a data set's and for a split's name; it reserves "all".
 _DATASET = re.compile(r"[a-zA-Z]\w*", re.ASCII)
 _SPLIT = re.compile(r"(?!all$)[\w-]*\w[\w-]*", re.ASCII)
-# The framing of a TFRecord: length, two checksums.
-_FRAMING = 16
 _DESCRIPTION = (
     "Talking heads at 25 frames and 16,000 samples a second, tracked and cut into segments of at "
     "most 125 frames; one example is one segment. Frames without a face are kept and marked."
@@ -229,7 +228,7 @@ def _splits(manifest: Manifest, template: Any) -> Iterator[Any]:
 
 def _payload(shard: ShardEntry) -> int:
     """Bytes of the examples themselves."""
-    return shard.size - _FRAMING * shard.records
+    return shard.size - FRAMING * shard.records
 
 
 def _feature_problems(stored: Any, expected: Any) -> list[str]:
@@ -249,10 +248,11 @@ def _leaves(feature: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if not isinstance(feature, dict):
         yield prefix, feature
         return
-    nested = feature.get("featuresDict", {}).get("features")
+    inner = feature.get("featuresDict")
+    nested = inner.get("features") if isinstance(inner, dict) else None
     if isinstance(nested, dict):
-        for name, inner in nested.items():
-            yield from _leaves(inner, f"{prefix}/{name}" if prefix else name)
+        for name, leaf in nested.items():
+            yield from _leaves(leaf, f"{prefix}/{name}" if prefix else name)
         return
     yield prefix, {key: value for key, value in feature.items() if key != "description"}
 
@@ -265,7 +265,10 @@ def _info_problems(stored: Any, expected: Any) -> list[str]:
         for key in ("name", "version", "fileFormat")
         if stored.get(key) != expected[key]
     ]
-    splits = {split.get("name"): split for split in stored.get("splits", [])}
+    listed = stored.get("splits", [])
+    if not isinstance(listed, list) or not all(map(_is_split, listed)):
+        return [*found, f"{DATASET_INFO} says splits {listed!r}, which is no list of splits"]
+    splits = {split["name"]: split for split in listed}
     for want in expected["splits"]:
         have = splits.pop(want["name"], None)
         if have is None:
@@ -278,3 +281,7 @@ def _info_problems(stored: Any, expected: Any) -> list[str]:
             if have.get(key) != want[key]
         ]
     return found + [f"{DATASET_INFO} has an unknown split {name}" for name in splits]
+
+
+def _is_split(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str)

@@ -5,7 +5,6 @@ listing, so that a data set of 150,000 clips costs one `stat` a file. Members of
 beside real files, under the archive's path.
 """
 
-import bisect
 import collections
 import concurrent.futures
 import contextlib
@@ -80,13 +79,6 @@ class Tree:
             raise MediaError(f"{self.root} has no file {path}; restore it or correct the path.")
         return found
 
-    def under(self, folder: str) -> tuple[Entry, ...]:
-        """The entries below a folder, at any depth."""
-        prefix = folder.rstrip("/")
-        paths = self._paths
-        first = bisect.bisect_left(paths, prefix + "/")
-        return self.entries[first : bisect.bisect_left(paths, prefix + chr(ord("/") + 1))]
-
     def with_suffix(self, suffixes: Collection[str]) -> tuple[Entry, ...]:
         """The entries whose names end in one of the suffixes (".mp4"), in any case."""
         return tuple(entry for entry in self.entries if suffix(entry.path) in suffixes)
@@ -94,14 +86,17 @@ class Tree:
     def opened(self) -> "Tree":
         """This tree with the members of its tar archives in the archives' place.
 
-        Raises:
-          MediaError: an archive cannot be opened.
+        An archive that cannot be opened has none, and is a problem.
         """
         closed = [archive for archive in self.packed if archive.path in self._by_path]
         entries = [entry for entry in self.entries if entry.path not in self._archives]
         problems = list(self.problems)
         for archive in closed:
-            contents = self._contents(archive)
+            try:
+                contents = self._contents(archive)
+            except MediaError as error:
+                problems.append(Failure(archive.path, str(error)))
+                continue
             entries += (_member_entry(archive, m) for m in contents.members.values())
             problems += contents.problems
         return Tree(self.root, _in_order(entries), self.packed, tuple(problems))
@@ -149,10 +144,6 @@ class Tree:
             yield from pool.map(read, paths)
 
     @functools.cached_property
-    def _paths(self) -> list[str]:
-        return [entry.path for entry in self.entries]
-
-    @functools.cached_property
     def _by_path(self) -> dict[str, Entry]:
         return {entry.path: entry for entry in self.entries}
 
@@ -198,7 +189,8 @@ def scan(root: str | os.PathLike[str]) -> Tree:
     """List every file below a root, once, without opening any.
 
     Links to files and folders are followed; a folder that can be reached by several ways is listed
-    once, by its own place in the tree if it has one.
+    once, by its own place in the tree if it has one. A folder that cannot be listed ends the run:
+    nobody can say how many clips it would cost, so no limit on failures could count it.
 
     Raises:
       MediaError: no such folder, or a folder in it that cannot be listed.

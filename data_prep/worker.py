@@ -9,19 +9,17 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from data_prep import crashes, places, quality, segments, tree
 from data_prep import job as jobs
-from data_prep import places, quality, segments, tree
 from data_prep.job import ClipOutcome, ClipTask, Job
 from talkface_jax.data import manifest, schema, store
 from talkface_jax.errors import FaceError, MediaError, RecordError, TalkfaceError
 from talkface_jax.media.audio import audio_rate, read_clip_audio
 from talkface_jax.media.tracker import FaceTracker, track_video
 from talkface_jax.media.video import open_video
-from talkface_jax.records import ClipInfo
+from talkface_jax.records import ClipInfo, Segment
 
 _LOG = logging.getLogger(__name__)
-# Length and two checksums around every record.
-_FRAMING = 16
 # What is wrong with the machine, whatever the clip.
 _MACHINE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -52,32 +50,57 @@ def prepare_clip(job: Job, task: ClipTask, *, tracker: Callable[[], FaceTracker]
     Raises:
       TalkfaceError: what is wrong with the machine (full disk, missing library), not with the clip.
     """
-    done = jobs.read_finished(job, task)
+    done = jobs.read_finished(job, task) or jobs.read_failed(job, task)
     if done is not None:
         return done
-    try:
-        outcome = _prepare(job, task, tracker())
-    except (MediaError, FaceError) as error:
-        outcome = ClipOutcome(task.number, task.info.clip, reason=str(error))
-    except TalkfaceError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _MACHINE:
-            raise RecordError(
-                f"{task.info.clip} cannot be prepared here ({error.strerror}); free disk space or "
-                "memory and run the same command again."
-            ) from error
-        _LOG.exception("clip %s failed", task.info.clip)
-        outcome = ClipOutcome(
-            task.number, task.info.clip, reason=f"{type(error).__name__}: {error}"
-        )
-    jobs.write_outcome(job, task, outcome)
+    if reason := crashes.reason(job, task):
+        outcome = ClipOutcome(task.number, task.info.clip, reason=reason)
+        jobs.write_outcome(job, task, outcome)
+        return outcome
+    with crashes.busy(job, task):
+        try:
+            outcome = _prepare(job, task, tracker())
+        except Exception as error:
+            outcome = ClipOutcome(task.number, task.info.clip, reason=_reason(task, error))
+        jobs.write_outcome(job, task, outcome)
     return outcome
+
+
+class _OddError(Exception):
+    """What a clip ran into that nobody foresaw, in words that name no temporary file."""
+
+
+def _reason(task: ClipTask, error: Exception) -> str:
+    """What is wrong with a clip.
+
+    Raises:
+      TalkfaceError: it is the machine.
+    """
+    if isinstance(error, (MediaError, FaceError)):
+        return str(error)
+    if isinstance(error, TalkfaceError):
+        raise error
+    if _is_machine(error):
+        what = error.strerror if isinstance(error, OSError) else str(error) or "out of memory"
+        remedy = "free disk space or memory, or use fewer --workers, and run the same command again"
+        if isinstance(error, ImportError):
+            remedy = 'run `pip install "talkface-jax[beam]"` on every machine of the runner'
+        raise RecordError(
+            f"{task.info.clip} cannot be prepared here ({what}); {remedy}."
+        ) from error
+    _LOG.error("clip %s failed", task.info.clip, exc_info=error)
+    return str(error) if isinstance(error, _OddError) else f"{type(error).__name__}: {error}"
+
+
+def _is_machine(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _MACHINE
+    return isinstance(error, (MemoryError, ImportError))
 
 
 def _prepare(job: Job, task: ClipTask, tracker: FaceTracker) -> ClipOutcome:
     with _sources(job, task.info) as (video_path, audio_path):
-        with open_video(video_path) as video:
+        with open_video(video_path, threads=1) as video:
             if len(video) < segments.MIN_FRAMES:
                 raise MediaError(
                     f"{video_path} has {len(video)} frames at 25 fps, fewer than "
@@ -117,11 +140,16 @@ def _sources(job: Job, info: ClipInfo) -> Iterator[tuple[pathlib.Path, pathlib.P
                 copies.append((local, places.join(job.raw, path)))
         try:
             yield copies[0][0], copies[1][0] if len(copies) > 1 else None
-        except (MediaError, FaceError) as error:
+        except Exception as error:
+            ours = isinstance(error, (MediaError, FaceError))
+            if _is_machine(error) or (isinstance(error, TalkfaceError) and not ours):
+                raise
             reason = str(error)
             for local, place in copies:
                 reason = reason.replace(str(local), place)
-            raise type(error)(reason) from error
+            if ours:
+                raise type(error)(reason) from error
+            raise _OddError(f"{type(error).__name__}: {reason}") from error
 
 
 def _store(job: Job, task: ClipTask, clip: segments.TrackedClip) -> _Made:
@@ -144,15 +172,23 @@ def _store(job: Job, task: ClipTask, clip: segments.TrackedClip) -> _Made:
         path = folder / task.part
         with store.ShardWriter(path) as writer:
             for segment in segments.cut(clip, on_crop=keep):
-                writer.write(schema.encode(segment), schema.record_meta(segment))
+                writer.write(_encode(clip, segment), schema.record_meta(segment))
             looked_at = [segments.crop(clip, t) if c is None else c for t, c in crops.items()]
             measured = quality.measure(clip.track, audio=clip.audio, crops=looked_at)
             quality.check(measured, job.gates, name=clip.video.info.path)
         entries = store.read_index(path).entries
     return _Made(
-        records=tuple(entry.length + _FRAMING for entry in entries),
+        records=tuple(entry.length + store.FRAMING for entry in entries),
         frames=sum(entry.meta.frames for entry in entries),
         valid_frames=sum(entry.meta.valid for entry in entries),
         dropped=len(segments.spans(len(clip.track))) - len(entries),
         quality=measured,
     )
+
+
+def _encode(clip: segments.TrackedClip, segment: Segment) -> bytes:
+    """A segment that is no record (landmarks that are not finite) is its clip's fault."""
+    try:
+        return schema.encode(segment)
+    except RecordError as error:
+        raise MediaError(f"{clip.video.info.path}: {error}") from error

@@ -72,9 +72,7 @@ def _read_metadata(tree: Tree) -> dict[str, dict[str, str]]:
     try:
         reader = csv.DictReader(io.StringIO(tree.read_text(METADATA), newline=""))
         columns = reader.fieldnames or []
-        rows = [
-            ({k: (v or "").strip() for k, v in row.items() if k}, reader.line_num) for row in reader
-        ]
+        rows = [(row, reader.line_num) for row in reader]
     except csv.Error as error:
         raise ConfigError(f"{path} is no CSV file ({error}); save it as one.") from error
     unknown = sorted(set(columns) - set(_COLUMNS))
@@ -82,11 +80,20 @@ def _read_metadata(tree: Tree) -> dict[str, dict[str, str]]:
         what = f"unknown column {unknown[0]!r}" if unknown else "no column 'path'"
         raise ConfigError(f"{path} has {what}; its columns may be {', '.join(_COLUMNS)}.")
     found: dict[str, dict[str, str]] = {}
-    for row, line in rows:
+    for cells, line in rows:
+        where = f"{path}, line {line}"
+        if None in cells:  # under which the reader puts what has no column
+            raise ConfigError(
+                f"{where}: there are more cells than the {len(columns)} columns; put texts with "
+                "commas between quotation marks."
+            )
+        row = {column: (cell or "").strip() for column, cell in cells.items()}
         for column in ("path", "audio"):
             if row.get(column):
                 row[column] = posixpath.normpath(row[column])
-        _check_row(tree, row, f"{path}, line {line}")
+        _check_row(tree, row, where)
+        if row["path"] in found:
+            raise ConfigError(f"{where}: {row['path']!r} has a row already; keep one of the two.")
         found[row["path"]] = row
     return found
 

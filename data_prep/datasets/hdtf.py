@@ -98,7 +98,7 @@ def list_clips(tree: Tree) -> Listing:
     """Every clip of the tree, listed or not.
 
     Raises:
-      MediaError: no clip, two files are the same clip, or a list that is not UTF-8.
+      MediaError: no clip, or a list that is not UTF-8.
     """
     tree = tree.opened()
     lists = read_lists(tree)
@@ -115,9 +115,10 @@ def list_clips(tree: Tree) -> Listing:
         else:
             reason = f"{entry.path} is named like no clip (<SUBSET>_<name>_<clip>.mp4); rename it."
             problems.append(Failure(entry.path, reason))
-    found = one_each(videos, tree)
+    found, twice = one_each(videos, tree)
     pieces = {cut for cut in found if cut.piece is not None and cut.whole in found}
-    sounds = _sounds(tree, subsets)
+    sounds, sounds_twice = _sounds(tree, subsets)
+    problems += [*twice, *sounds_twice]
     clips = [
         _clip(cut, entry, sounds.get(cut)) for cut, entry in found.items() if cut not in pieces
     ]
@@ -174,12 +175,17 @@ def _stem(path: str) -> str:
     return posixpath.splitext(posixpath.basename(path))[0]
 
 
-def _sounds(tree: Tree, subsets: Mapping[str, str]) -> dict[Cut, Entry]:
+def _sounds(tree: Tree, subsets: Mapping[str, str]) -> tuple[dict[Cut, Entry], list[Failure]]:
+    """The sound file of every clip, and those that are one too many."""
     found: dict[Cut, Entry] = {}
+    problems: list[Failure] = []
     for suffix in reversed(_SOUNDS):
         cuts = ((read_cut(entry.path, subsets), entry) for entry in tree.with_suffix({suffix}))
-        found |= one_each(((cut, entry) for cut, entry in cuts if cut is not None), tree)
-    return found
+        named = ((cut, entry) for cut, entry in cuts if cut is not None)
+        chosen, more = one_each(named, tree)
+        found |= chosen
+        problems += more
+    return found, problems
 
 
 def _clip(cut: Cut, video: Entry, sound: Entry | None) -> ClipInfo:

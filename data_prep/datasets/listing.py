@@ -54,30 +54,31 @@ def note(what: str, names: Collection[str], noun: str = "clip", *, of: int | Non
     return f"{what}: {count} {noun}{plural} ({shown})."
 
 
-def one_each(found: Iterable[tuple[Key, Entry]], tree: Tree) -> dict[Key, Entry]:
-    """The file of every clip, by what identifies the clip.
+def one_each(
+    found: Iterable[tuple[Key, Entry]], tree: Tree
+) -> tuple[dict[Key, Entry], list[Failure]]:
+    """The file of every clip, by what identifies the clip, and the files that are one too many.
 
-    A file that lies beside the archive it came from is taken instead of the archive's member.
-
-    Raises:
-      MediaError: two files are the same clip.
+    A file that lies beside the archive it came from is taken instead of the archive's member;
+    otherwise the first, in the order given.
     """
     packed = {archive.path for archive in tree.packed}
 
     def is_member(entry: Entry) -> bool:
         return any(outer in packed for outer, _ in archives.split_path(entry.path))
 
-    chosen: dict[Key, Entry] = {}
+    same: dict[Key, list[Entry]] = {}
     for key, entry in found:
-        other = chosen.get(key)
-        if other is None or (is_member(other) and not is_member(entry)):
-            chosen[key] = entry
-        elif is_member(other) == is_member(entry):
-            raise MediaError(
-                f"{other.path} and {entry.path} in {tree.root} are the same clip; keep one of "
-                "them, or give the folder that holds only one as --raw."
-            )
-    return chosen
+        same.setdefault(key, []).append(entry)
+    chosen: dict[Key, Entry] = {}
+    problems: list[Failure] = []
+    for key, entries in same.items():
+        chosen[key], *more = [e for e in entries if not is_member(e)] or entries
+        problems += (
+            Failure(e.path, f"{e.path} is the same clip as {chosen[key].path}; keep one of them.")
+            for e in more
+        )
+    return chosen, problems
 
 
 def archive_notes(tree: Tree, clips: Iterable[ClipInfo]) -> list[str]:

@@ -40,10 +40,9 @@ def list_clips(tree: Tree) -> Listing:
     """Every listed clip of the tree.
 
     Raises:
-      MediaError: no clip, no list, or a clip that is in two lists or there twice.
+      MediaError: no clip, no list, or a clip that is in two lists.
     """
     tree = tree.opened()
-    problems = tree.problems_of(_VIDEOS)
     videos: list[tuple[str, Entry]] = []
     bases: set[str] = set()
     strange: list[str] = []
@@ -54,7 +53,8 @@ def list_clips(tree: Tree) -> Listing:
         else:
             bases.add(found[1] or "")
             videos.append((f"{found[2].lower()}/{found[3]}/{found[4]}", entry))
-    present = one_each(videos, tree)
+    present, twice = one_each(videos, tree)
+    problems = [*tree.problems_of(_VIDEOS), *twice]
     splits = read_lists(tree, bases) if present else {}
     listed = [(clip, present[clip], split) for clip, split in splits.items() if clip in present]
     texts = _texts(tree, [entry for _, entry, _ in listed])
@@ -74,7 +74,7 @@ def list_clips(tree: Tree) -> Listing:
     require_clips(clips, problems, tree)
     wordless = [clip.clip for clip, text in zip(clips, texts, strict=True) if text is None]
     notes = [*archive_notes(tree, clips), *_notes(splits, present, wordless, strange)]
-    return Listing(in_order(clips), tuple(notes), problems)
+    return Listing(in_order(clips), tuple(notes), tuple(problems))
 
 
 def read_lists(tree: Tree, bases: Iterable[str]) -> dict[str, str]:

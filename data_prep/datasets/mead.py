@@ -57,7 +57,7 @@ def list_clips(tree: Tree) -> Listing:
     """Every video of the tree; a clip's name holds actor, view, emotion, level and number.
 
     Raises:
-      MediaError: no video, or two of them are the same take and view.
+      MediaError: no video.
     """
     tree = tree.opened()
     problems = list(tree.problems_of({*_VIDEOS, *_SOUNDS}))
@@ -72,8 +72,9 @@ def list_clips(tree: Tree) -> Listing:
         if not view:
             viewless.append(entry.path)
         videos.append(((take, view or "front"), entry))
-    found = one_each(videos, tree)
-    sounds = _sounds(tree)
+    found, twice = one_each(videos, tree)
+    sounds, sounds_twice = _sounds(tree)
+    problems += [*twice, *sounds_twice]
     tests = _test_takes(take for take, _ in found)
     clips = [
         ClipInfo(
@@ -142,12 +143,17 @@ def _last(names: Iterable[str]) -> str | None:
     return next(reversed([*names]), None)
 
 
-def _sounds(tree: Tree) -> dict[Take, Entry]:
+def _sounds(tree: Tree) -> tuple[dict[Take, Entry], list[Failure]]:
+    """The sound file of every take, and those that are one too many."""
     found: dict[Take, Entry] = {}
+    problems: list[Failure] = []
     for suffix in reversed(_SOUNDS):
         takes = ((read_take(entry.path, tree.name), entry) for entry in tree.with_suffix({suffix}))
-        found |= one_each(((t, entry) for t, entry in takes if isinstance(t, Take)), tree)
-    return found
+        named = ((take, entry) for take, entry in takes if isinstance(take, Take))
+        chosen, twice = one_each(named, tree)
+        found |= chosen
+        problems += twice
+    return found, problems
 
 
 def _test_takes(takes: Iterable[Take]) -> set[Take]:

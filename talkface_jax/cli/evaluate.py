@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pred", type=pathlib.Path, help="folder of generated mp4s")
     parser.add_argument("--truth", type=pathlib.Path, help="folder of true mp4s, same names")
     parser.add_argument("--bundle", type=pathlib.Path, help="from talkface export")
-    parser.add_argument("--data", type=pathlib.Path, help="from talkface prepare")
+    parser.add_argument("--data", metavar="DIR", help="from talkface prepare")
     parser.add_argument("--split", default="test", help="split of --data (default: test)")
     parser.add_argument(
         "--face",

@@ -16,7 +16,8 @@ method-agnostic TFRecord shards with an index and a manifest.
 
 A clip that cannot be used, or that fails a quality gate, becomes a row of
 failures.jsonl with its reason. A stopped run continues where it was. The same
-input gives the same bytes, whatever the number of workers.
+input gives the same bytes, whatever the number of workers. One run at a time
+may write to a folder; remote places cannot be locked, so see to it there.
 
 The work is an Apache Beam pipeline. It runs on this machine (--workers=N
 processes) unless another runner is named; every flag that is not listed here is
@@ -90,12 +91,13 @@ def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--test-share",
         type=_share,
-        help="with --split=speaker: share of the speakers in the test split (default: 0.1)",
+        help="with --split=speaker: share of the clips in the test split, as near as whole "
+        "speakers come (default: 0.1)",
     )
     group.add_argument(
         "--val-share",
         type=_share,
-        help="with --split=speaker: share of the speakers in the val split (default: 0)",
+        help="with --split=speaker: share of the clips in the val split, likewise (default: 0)",
     )
     group.add_argument(
         "--split-seed",
@@ -148,6 +150,7 @@ def run(args: argparse.Namespace) -> int:
     from data_prep import datasets, places, prepare
 
     datasets.get_adapter(args.dataset)
+    places.import_beam()
     _check_rest(args)
     options = _prepare_options(args)
     raw, out = args.raw, args.out
@@ -166,9 +169,6 @@ def run(args: argparse.Namespace) -> int:
 def _check_rest(args: argparse.Namespace) -> None:
     """Flags that are not ours must be Beam's; a mistake in them is one of usage."""
     if args.rest:
-        from data_prep import places
-
-        places.import_beam()
         from data_prep import pipeline
 
         try:

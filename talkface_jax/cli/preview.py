@@ -25,7 +25,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("data", type=pathlib.Path, metavar="DIR", help="from talkface prepare")
+    parser.add_argument("data", metavar="DIR", help="local folder, from talkface prepare")
     parser.add_argument(
         "--clip",
         metavar="NAME",

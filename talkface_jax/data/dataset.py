@@ -2,17 +2,15 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from talkface_jax.data import manifest as manifests
 from talkface_jax.data.cache import Cache
 from talkface_jax.data.schema import RecordMeta, decode
 from talkface_jax.data.store import ShardSource
-from talkface_jax.data.transforms import window_starts
 from talkface_jax.errors import RecordError
 from talkface_jax.records import Segment
 
@@ -56,7 +54,6 @@ class PreparedDataset:
       directory, split: what was opened.
       manifest: of the whole directory.
       source: the records' bytes.
-      metas: the index entries of the records, in the same order.
       cache: decoded parts, shared by all iterators.
     """
 
@@ -64,12 +61,16 @@ class PreparedDataset:
     split: str
     manifest: manifests.Manifest
     source: ShardSource
-    metas: tuple[RecordMeta, ...]
     cache: Cache
 
     def __len__(self) -> int:
         """Number of records (segments)."""
         return len(self.source)
+
+    @property
+    def metas(self) -> tuple[RecordMeta, ...]:
+        """The index entries of the records, in the same order."""
+        return self.source.metas()
 
     def reader(self, record: int) -> SegmentReader:
         """A reader of one record."""
@@ -111,34 +112,60 @@ def open_dataset(
       cache: where to keep them instead, shared with other data sets.
 
     Raises:
-      RecordError: no manifest, no such split, or a shard or index that is missing, truncated or
-        altered.
+      RecordError: a remote directory, no manifest, no such split, or a shard or index that is
+        missing, truncated or altered.
     """
+    if "://" in str(directory):
+        raise RecordError(
+            f"{directory} is not on this machine, and its records are read at random; copy it to a "
+            "local folder or mount it, and give that folder"
+        )
     directory = pathlib.Path(directory)
     manifest = manifests.read_manifest(directory)
     shards = manifest.of_split(split)
     manifests.check_sizes(directory, shards)
     source = ShardSource([directory / shard.name for shard in shards])
-    metas = tuple(source.metas())
     expected = sum(shard.records for shard in shards)
-    if len(metas) != expected:
+    if len(source) != expected:
         raise RecordError(
-            f"split {split} of {directory} has {len(metas)} indexed records, its manifest says "
+            f"split {split} of {directory} has {len(source)} indexed records, its manifest says "
             f"{expected}; run `talkface prepare` again"
         )
     kept = Cache(cache_mb * _MIB) if cache is None else cache
-    return PreparedDataset(directory, split, manifest, source, metas, kept)
+    return PreparedDataset(directory, split, manifest, source, kept)
 
 
-@dataclasses.dataclass(frozen=True)
 class Windows:
-    """All windows of a split: record number and first frame of each."""
+    """All windows of a split, in the order of the records; record and first frame by number.
 
-    records: Int[np.ndarray, " n"]
-    starts: Int[np.ndarray, " n"]
+    Kept as stretches of valid frames, of which there is about one a record, and not window by
+    window: 300 hours have tens of millions of windows, and every reader process a copy of this.
+    """
+
+    def __init__(
+        self, runs: Sequence[Sequence[tuple[int, int]]], *, window: int, stride: int = 1
+    ) -> None:
+        """`runs` are those of each record: first frame and length of a stretch of valid frames."""
+        per_record = np.array([len(own) for own in runs], np.int64)
+        flat = np.array([run for own in runs for run in own], np.int64).reshape(-1, 2)
+        counts = np.maximum((flat[:, 1] - window) // stride + 1, 0)
+        used = counts > 0
+        self._records = np.repeat(np.arange(len(runs), dtype=np.int32), per_record)[used]
+        self._firsts = flat[used, 0].astype(np.int32)
+        self._ends = np.cumsum(counts[used])
+        self._stride = stride
+        self.readable = len(np.unique(self._records))
 
     def __len__(self) -> int:
-        return len(self.records)
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, window: int) -> tuple[int, int]:
+        """Number of the record, and the window's first frame in it."""
+        if not 0 <= window < len(self):
+            raise IndexError(window)
+        run = int(np.searchsorted(self._ends, window, side="right"))
+        number = window - (int(self._ends[run - 1]) if run else 0)
+        return int(self._records[run]), int(self._firsts[run]) + number * self._stride
 
 
 def enumerate_windows(dataset: PreparedDataset, *, window: int, stride: int = 1) -> Windows:
@@ -147,11 +174,7 @@ def enumerate_windows(dataset: PreparedDataset, *, window: int, stride: int = 1)
     Raises:
       RecordError: there is none.
     """
-    starts = [window_starts(meta.runs, window=window, stride=stride) for meta in dataset.metas]
-    windows = Windows(
-        np.repeat(np.arange(len(starts), dtype=np.int32), [len(part) for part in starts]),
-        np.concatenate(starts).astype(np.int32),
-    )
+    windows = Windows([meta.runs for meta in dataset.metas], window=window, stride=stride)
     if not len(windows):
         raise RecordError(
             f"split {dataset.split} of {dataset.directory} has no {window} consecutive frames with "

@@ -12,7 +12,7 @@ import google_crc32c
 import numpy as np
 
 from talkface_jax.data import example, schema
-from talkface_jax.data.schema import RecordMeta
+from talkface_jax.data.schema import CONTEXT_SAMPLES, RecordMeta
 from talkface_jax.errors import MediaError, RecordError
 from talkface_jax.media.images import decode_jpeg
 from talkface_jax.records import (
@@ -24,8 +24,6 @@ from talkface_jax.records import (
     Segment,
 )
 
-CONTEXT_SAMPLES = 3200
-"""Most samples that a record keeps of the clip's sound before and after its own."""
 _LEVELS = (-1, 1, 2, 3)
 # Record boxes have a margin of 0.6 and follow a head smoothly; a quick turn may leave them for a
 # few frames.

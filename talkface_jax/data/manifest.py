@@ -130,8 +130,14 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     """The manifest of a prepared directory.
 
     Raises:
-      RecordError: it is missing, altered, or of another schema version.
+      RecordError: it is missing, altered, or of another schema version, or the directory is in a
+        remote store.
     """
+    if "://" in os.fspath(directory):
+        raise RecordError(
+            f"{directory} is no local folder; copy the whole prepared directory to one first, or "
+            "mount it, and give that"
+        )
     path = pathlib.Path(directory) / MANIFEST
     try:
         values = json.loads(path.read_text())

@@ -34,14 +34,13 @@ class Part:
     windows: Windows
     first: int
 
-    @functools.cached_property
-    def readable(self) -> int:
-        """Number of records that have a window."""
-        return len(np.unique(self.windows.records))
+    def place(self, window: int) -> tuple[int, int]:
+        """The record that a window lies in, and its first frame there."""
+        return self.windows[window - self.first]
 
-    def record(self, window: int) -> int:
-        """The record that a window lies in."""
-        return int(self.windows.records[window - self.first])
+    def name(self, window: int) -> str:
+        """File and number of the record that a window lies in, for messages."""
+        return self.dataset.name_of(self.place(window)[0])
 
 
 def make_parts(datasets: Sequence[PreparedDataset], windows: Sequence[Windows]) -> tuple[Part, ...]:
@@ -113,8 +112,7 @@ class Sampler:
                 if not self._limit:
                     raise
                 if skipped == self._limit:
-                    name = part.dataset.name_of(part.record(candidate))
-                    raise too_many(name, skipped + 1, limit=self._limit) from error
+                    raise too_many(part.name(candidate), skipped + 1, limit=self._limit) from error
         raise RecordError(
             f"split {part.dataset.split} of {part.dataset.directory} has no record that can be "
             "read; run `talkface prepare` again"
@@ -124,18 +122,19 @@ class Sampler:
         """The window itself, then random ones, each of a record that was not tried before."""
         yield window
         part = self._part(window)
-        tried = {part.record(window)}
+        tried = {part.place(window)[0]}
         rng = np.random.Generator(np.random.PCG64((*entropy, 1)))
-        while len(tried) < part.readable:
+        while len(tried) < part.windows.readable:
             window = part.first + int(rng.integers(len(part.windows)))
-            if part.record(window) not in tried:
-                tried.add(part.record(window))
+            record, _ = part.place(window)
+            if record not in tried:
+                tried.add(record)
                 yield window
 
     def _sample(self, window: int, entropy: tuple[int, int], *, train: bool) -> Sample:
         _use_one_blas_thread()
         part = self._part(window)
-        record, start = part.record(window), int(part.windows.starts[window - part.first])
+        record, start = part.place(window)
         rng = np.random.Generator(np.random.PCG64(entropy))
         try:
             return self._view.sample(part.dataset.reader(record), start, rng, train=train)
@@ -153,7 +152,7 @@ class Sampler:
     ) -> None:
         part = self._part(window)
         for _, candidate in zip(range(skipped), self._tries(window, entropy), strict=False):
-            name = part.dataset.name_of(part.record(candidate))
+            name = part.name(candidate)
             try:
                 self._sample(candidate, entropy, train=train)
                 reason = f"{name}: could not be read at first"

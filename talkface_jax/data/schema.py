@@ -22,6 +22,8 @@ from talkface_jax.records import (
 )
 
 SCHEMA_VERSION = 1
+CONTEXT_SAMPLES = 3200
+"""Most samples that a record keeps of the clip's sound before and after its own: 0.2 s."""
 # Attribute -> type and shape of one frame.
 PER_FRAME: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "landmarks": ("<f4", (MESH_POINTS, 3)),

@@ -18,20 +18,22 @@ from types import TracebackType
 from typing import Any
 
 import google_crc32c
+import numpy as np
 
 from talkface_jax.data.schema import SCHEMA_VERSION, RecordMeta, decode, record_meta
 from talkface_jax.errors import RecordError
 
 INDEX_VERSION = 1
-_HEADER = struct.Struct("<QI")
-_FOOTER = struct.Struct("<I")
-_FRAMING = _HEADER.size + _FOOTER.size
+# The framing of a TFRecord: length and checksum before a record, checksum behind it.
+HEADER = struct.Struct("<QI")
+FOOTER = struct.Struct("<I")
+FRAMING = HEADER.size + FOOTER.size
 _OPEN_FILES = 256
 _REBUILD = "rebuild its index with talkface_jax.data.store.rebuild_index"
 _PREPARE = "run `talkface prepare` again"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class IndexEntry:
     """Where a record's bytes lie in its shard, their masked CRC-32C, and what the record holds."""
 
@@ -82,10 +84,10 @@ class ShardWriter:
         header = struct.pack("<Q", len(data))
         crc = masked_crc(data)
         with _naming(self._path):
-            offset = self._file.tell() + _HEADER.size
-            self._file.write(header + _FOOTER.pack(masked_crc(header)))
+            offset = self._file.tell() + HEADER.size
+            self._file.write(header + FOOTER.pack(masked_crc(header)))
             self._file.write(data)
-            self._file.write(_FOOTER.pack(crc))
+            self._file.write(FOOTER.pack(crc))
         self._entries.append(IndexEntry(offset, len(data), crc, meta))
 
     def close(self) -> None:
@@ -224,10 +226,20 @@ class ShardSource:
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         self.paths = tuple(pathlib.Path(path) for path in paths)
-        self._indices = tuple(read_index(path) for path in self.paths)
         self._ends: list[int] = []
-        for index in self._indices:
-            self._ends.append((self._ends[-1] if self._ends else 0) + len(index.entries))
+        metas: list[RecordMeta] = []
+        places = []
+        for path in self.paths:
+            entries = read_index(path).entries
+            metas += [entry.meta for entry in entries]
+            places.append(np.array([(e.offset, e.length, e.crc) for e in entries], np.int64))
+            self._ends.append(len(metas))
+        # Twenty-four bytes a record: a set of 300 hours has hundreds of thousands.
+        self._places = np.concatenate(places) if places else np.zeros((0, 3), np.int64)
+        self._metas: tuple[RecordMeta, ...] | None = tuple(metas)
+        self._open()
+
+    def _open(self) -> None:
         self._files: dict[int, int] = {}
         self._lock = threading.Lock()
 
@@ -241,36 +253,39 @@ class ShardSource:
           RecordError: by file and record: truncated, altered, or not what the index says.
         """
         shard, number = self.locate(record)
-        entry = self._indices[shard].entries[number]
+        offset, length, indexed_crc = self._places[record].tolist()
         name = f"{self.paths[shard]}, record {number}"
         try:
             with self._opened(shard) as file:
                 # Read in three parts: cutting a record of megabytes out of one would copy it.
-                header = os.pread(file, _HEADER.size, entry.offset - _HEADER.size)
-                data = os.pread(file, entry.length, entry.offset)
-                footer = os.pread(file, _FOOTER.size, entry.offset + entry.length)
+                header = os.pread(file, HEADER.size, offset - HEADER.size)
+                data = os.pread(file, length, offset)
+                footer = os.pread(file, FOOTER.size, offset + length)
         except OSError as error:
             raise RecordError(f"{name}: cannot be read ({error.strerror}); {_PREPARE}") from error
-        if len(header) + len(data) + len(footer) != entry.length + _FRAMING:
+        if len(header) + len(data) + len(footer) != length + FRAMING:
             raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
-        length, length_crc = _HEADER.unpack(header)
-        if masked_crc(header[:8]) != length_crc or length != entry.length:
+        found, length_crc = HEADER.unpack(header)
+        if masked_crc(header[:8]) != length_crc or found != length:
             raise RecordError(
-                f"{name}: no record of {entry.length} bytes begins where the index says; "
+                f"{name}: no record of {length} bytes begins where the index says; "
                 f"{_REBUILD}('{self.paths[shard]}') or {_PREPARE}"
             )
-        (crc,) = _FOOTER.unpack(footer)
+        (crc,) = FOOTER.unpack(footer)
         if masked_crc(data) != crc:
             raise RecordError(f"{name}: the checksum is wrong, bytes were altered; {_PREPARE}")
-        if entry.crc != crc:
+        if indexed_crc != crc:
             raise RecordError(
                 f"{name}: the index is of another shard; {_REBUILD}('{self.paths[shard]}')"
             )
         return data
 
-    def metas(self) -> list[RecordMeta]:
-        """The index entries of all records, in order."""
-        return [entry.meta for index in self._indices for entry in index.entries]
+    def metas(self) -> tuple[RecordMeta, ...]:
+        """What the indices say of all records, in order."""
+        if self._metas is None:
+            indices = map(read_index, self.paths)
+            self._metas = tuple(entry.meta for index in indices for entry in index.entries)
+        return self._metas
 
     def locate(self, record: int) -> tuple[int, int]:
         """Number of the shard and of the record within it."""
@@ -287,10 +302,13 @@ class ShardSource:
             os.close(descriptor)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"paths": self.paths}
+        # A copy for another process can read every record, without reading the indices anew; it
+        # does so if it is asked for `metas`, which are many times larger than the rest.
+        return {"paths": self.paths, "_ends": self._ends, "_places": self._places}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["paths"])
+        self.__dict__.update(state, _metas=None)
+        self._open()
 
     def __repr__(self) -> str:
         return f"ShardSource({len(self.paths)} shards, {len(self)} records)"
@@ -334,9 +352,9 @@ def _check_against_file(shard: pathlib.Path, index: ShardIndex) -> None:
         )
     end = 0
     for entry in index.entries:
-        if entry.offset != end + _HEADER.size:
+        if entry.offset != end + HEADER.size:
             break
-        end = entry.offset + entry.length + _FOOTER.size
+        end = entry.offset + entry.length + FOOTER.size
     if size != index.size or end != size:
         raise RecordError(
             f"the index of shard {shard} does not match it ({size} bytes, indexed {end}): records "
@@ -347,18 +365,18 @@ def _check_against_file(shard: pathlib.Path, index: ShardIndex) -> None:
 def _scan(file: Any, shard: pathlib.Path) -> Iterator[tuple[int, bytes]]:
     """Offset and data of every record, in order, checked."""
     number = 0
-    while header := file.read(_HEADER.size):
+    while header := file.read(HEADER.size):
         name = f"{shard}, record {number}"
-        if len(header) < _HEADER.size:
+        if len(header) < HEADER.size:
             raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
-        length, crc = _HEADER.unpack(header)
+        length, crc = HEADER.unpack(header)
         if masked_crc(header[:8]) != crc:
             raise RecordError(f"{name}: the checksum of its length is wrong; {_PREPARE}")
         offset = file.tell()
-        block = file.read(length + _FOOTER.size)
-        if len(block) < length + _FOOTER.size:
+        block = file.read(length + FOOTER.size)
+        if len(block) < length + FOOTER.size:
             raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
-        if masked_crc(block[:length]) != _FOOTER.unpack(block[length:])[0]:
+        if masked_crc(block[:length]) != FOOTER.unpack(block[length:])[0]:
             raise RecordError(f"{name}: the checksum is wrong, bytes were altered; {_PREPARE}")
         yield offset, block[:length]
         number += 1

@@ -1,7 +1,6 @@
-"""Windows, reference frames and augmentation: pure functions of arrays and a random generator."""
+"""Reference frames and augmentation: pure functions of arrays and a random generator."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
@@ -11,18 +10,6 @@ from talkface_jax.landmarks.schemes import Scheme
 # A recording's level varies by about three times the deviation of its noise.
 _LEVEL_PER_NOISE = 3.0
 _MEL_RANGE = 4.0
-
-
-def window_starts(
-    runs: Sequence[tuple[int, int]], *, window: int, stride: int = 1
-) -> Int[np.ndarray, " n"]:
-    """First frames of all windows that lie within a run (first frame, length) of valid frames."""
-    starts = [
-        np.arange(first, first + length - window + 1, stride)
-        for first, length in runs
-        if length >= window
-    ]
-    return np.concatenate(starts) if starts else np.zeros(0, np.int64)
 
 
 def frames_outside(

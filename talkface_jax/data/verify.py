@@ -12,8 +12,8 @@ import itertools
 import multiprocessing
 import os
 import pathlib
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from talkface_jax.data import store, verify_clips
 from talkface_jax.data.inspect import Facts, Fault, Images, RecordReport, inspect_record
@@ -23,8 +23,6 @@ from talkface_jax.data.statistics import Statistics, summarise
 from talkface_jax.errors import RecordError, TalkfaceError
 
 Progress = Callable[[str, int, int], None]
-_HEADER = struct.Struct("<QI")
-_FOOTER = struct.Struct("<I")
 # Records of one unit of work: enough to pay for handing it over, few enough to share evenly.
 _BATCH = 8
 # Defects of one kind that are kept; all are counted.
@@ -121,8 +119,8 @@ def verify(
       RecordError: there is no manifest that can be read.
       TalkfaceError: a worker process died.
     """
-    directory = pathlib.Path(directory)
     manifest = read_manifest(directory)
+    directory = pathlib.Path(directory)
     defects = _Defects()
     jobs: list[_Job] = []
     for entry in manifest.shards:
@@ -143,13 +141,15 @@ def verify(
             done += len(reports)
             if progress is not None:
                 progress("records", done, total)
-    notes = _check_together(directory, manifest, facts, defects, speakers_apart=speakers_apart)
+    notes, rows = _check_together(
+        directory, manifest, facts, defects, speakers_apart=speakers_apart
+    )
+    every = list(itertools.chain.from_iterable(facts.values()))
+    statistics = summarise(every, manifest, verify_clips.offsets(rows.values()))
+    if statistics.offsets is not None and statistics.offsets.note:
+        notes.append(statistics.offsets.note)
     return Verification(
-        manifest,
-        tuple(defects.kept),
-        dict(defects.counts),
-        tuple(notes),
-        summarise(list(itertools.chain.from_iterable(facts.values())), manifest),
+        manifest, tuple(defects.kept), dict(defects.counts), tuple(notes), statistics
     )
 
 
@@ -245,16 +245,18 @@ def _walk(path: pathlib.Path, known: Sequence[int]) -> Iterator[tuple[int, int] 
     with open(path, "rb") as file:
         while at < size:
             file.seek(at)
-            header = file.read(_HEADER.size)
-            if len(header) == _HEADER.size:
-                length, crc = _HEADER.unpack(header)
-                start = at + _HEADER.size
-                end = start + length + _FOOTER.size
+            header = file.read(store.HEADER.size)
+            if len(header) == store.HEADER.size:
+                length, crc = store.HEADER.unpack(header)
+                start = at + store.HEADER.size
+                end = start + length + store.FOOTER.size
                 if store.masked_crc(header[:8]) == crc and end <= size:
                     yield start, length
                     at = end
                     continue
-            later = [offset - _HEADER.size for offset in known if offset - _HEADER.size > at]
+            later = [
+                offset - store.HEADER.size for offset in known if offset - store.HEADER.size > at
+            ]
             until = min(later, default=size)
             yield Fault("record", f"no whole record in bytes {at} to {until - 1}")
             at = until
@@ -290,10 +292,10 @@ def _check_records(job: _Job) -> list[RecordReport]:
 
 def _check_record(descriptor: int, job: _Job, place: _Place) -> RecordReport:
     try:
-        block = os.pread(descriptor, place.length + _FOOTER.size, place.offset)
+        block = os.pread(descriptor, place.length + store.FOOTER.size, place.offset)
     except OSError as error:
         return RecordReport((Fault("record", f"it cannot be read ({error.strerror})"),), None)
-    data, stored = block[: -_FOOTER.size], _FOOTER.unpack(block[-_FOOTER.size :])[0]
+    data, stored = block[: -store.FOOTER.size], store.FOOTER.unpack(block[-store.FOOTER.size :])[0]
     crc = store.masked_crc(data)
     if crc != stored:
         return RecordReport((Fault("record", "the checksum is wrong, bytes were altered"),), None)
@@ -313,8 +315,8 @@ def _check_together(
     defects: _Defects,
     *,
     speakers_apart: bool,
-) -> list[str]:
-    """What the records must be together; returns the notes."""
+) -> tuple[list[str], Mapping[str, Mapping[str, Any]]]:
+    """What the records must be together; returns the notes and the lines of clips.jsonl."""
     complete = all(len(facts[entry.name]) == entry.records for entry in manifest.shards)
     clips = verify_clips.by_clip(itertools.chain.from_iterable(facts.values()))
     rows, faults = verify_clips.table_faults(directory, manifest, clips, complete=complete)
@@ -325,8 +327,7 @@ def _check_together(
     licences = {segment.info.licence for segments in clips.values() for segment in segments}
     for licence in sorted(licences - set(manifest.licences)):
         defects.add(str(directory), [Fault("manifest", f"it lacks the licence {licence!r}")])
-    notes = [str(note) for note in manifest.lineage.get("notes", ())]
-    notes += _stray(directory, manifest)
+    notes = [*_notes(manifest, directory, defects), *_stray(directory, manifest)]
     for (one, two), speakers in verify_clips.shared_speakers(clips).items():
         listed = ", ".join(speakers[:5]) + (", …" if len(speakers) > 5 else "")
         what = f"splits {one} and {two} share {len(speakers)} speakers ({listed})"
@@ -336,7 +337,17 @@ def _check_together(
             notes.append(what)
     if not complete:
         notes.append("some records could not be read; clips were compared as far as they could")
-    return notes
+    return notes, rows
+
+
+def _notes(manifest: Manifest, directory: pathlib.Path, defects: _Defects) -> Sequence[str]:
+    """What the adapter found odd."""
+    notes = manifest.lineage.get("notes", ())
+    if isinstance(notes, list | tuple) and all(isinstance(note, str) for note in notes):
+        return notes
+    fault = Fault("manifest", f"its notes are no list of sentences but {notes!r}")
+    defects.add(str(directory), [fault])
+    return ()
 
 
 def _stray(directory: pathlib.Path, manifest: Manifest) -> Iterator[str]:

@@ -8,12 +8,14 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from talkface_jax.data.inspect import CONTEXT_SAMPLES, Facts, Fault
+from talkface_jax.data.inspect import Facts, Fault
 from talkface_jax.data.manifest import Manifest
+from talkface_jax.data.schema import CONTEXT_SAMPLES
 from talkface_jax.records import SAMPLES_PER_FRAME, ClipInfo
 
 CLIPS = "clips.jsonl"
 FAILURES = "failures.jsonl"
+_LARGEST = 1e300
 _INFO = tuple(field.name for field in dataclasses.fields(ClipInfo))
 
 
@@ -41,7 +43,7 @@ def clip_faults(
         if len(values) > 1:
             listed = ", ".join(map(repr, sorted(values)))
             yield Fault("segments", f"its segments disagree on {name}: {listed}")
-    dropped = row is None or row.get("dropped_segments", 0) > 0
+    dropped = row is None or _dropped(row) != 0
     if first.start and complete and not dropped:
         yield Fault("segments", f"frames 0 to {first.start - 1} are missing, no segment dropped")
     for one, two in itertools.pairwise(segments):
@@ -76,10 +78,43 @@ def _row_faults(segments: Sequence[Facts], row: Mapping[str, Any]) -> Iterator[F
             yield Fault(
                 "clips", f"{CLIPS} says {name} {row[name]!r}, the record {getattr(info, name)!r}"
             )
+    if _dropped(row) is None:
+        yield Fault("clips", f"{CLIPS} says {row['dropped_segments']!r} dropped_segments")
+    if _quality(row) is None:
+        yield Fault("clips", f"{CLIPS} says quality {row['quality']!r}, which is no measurement")
     for name, attribute in (("frames", "frames"), ("valid_frames", "valid")):
         total = sum(getattr(segment, attribute) for segment in segments)
         if name in row and row[name] != total:
             yield Fault("clips", f"{CLIPS} says {row[name]} {name}, the records hold {total}")
+
+
+def _dropped(row: Mapping[str, Any]) -> int | None:
+    """How many segments a line says were left out; None where it says something else."""
+    value = row.get("dropped_segments", 0)
+    counts = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if counts else None
+
+
+def _quality(row: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """What a line says was measured, perhaps nothing; None where that is not numbers by name."""
+    value = row.get("quality", {})
+    if not isinstance(value, dict):
+        return None
+    return value if all(map(_is_number, value.values())) else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a finite number; JSON as Python reads it has NaN and integers of any size."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < _LARGEST
+
+
+def offsets(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, float, float]]:
+    """Speaker, offset of the sound in ms and confidence of every clip on which it was measured."""
+    for row in rows:
+        measured, speaker = _quality(row) or {}, row.get("speaker")
+        if isinstance(speaker, str) and {"av_offset_ms", "av_confidence"} <= measured.keys():
+            yield speaker, measured["av_offset_ms"], measured["av_confidence"]
 
 
 def read_rows(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[Fault]]:
@@ -88,12 +123,14 @@ def read_rows(path: pathlib.Path) -> tuple[list[dict[str, Any]], list[Fault]]:
     faults: list[Fault] = []
     kind = path.stem
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return rows, [Fault(kind, f"{path.name} is missing")]
     except (OSError, ValueError) as error:
         return rows, [Fault(kind, f"{path.name} cannot be read ({error})")]
-    for number, line in enumerate(lines, start=1):
+    # Not splitlines(): names and words may hold other characters that end a line for Unicode.
+    lines = text.removesuffix("\n").split("\n")
+    for number, line in enumerate(lines if text else (), start=1):
         try:
             row = json.loads(line)
             if not isinstance(row, dict) or not isinstance(row.get("clip"), str):

@@ -5,11 +5,14 @@ Grain's own processes share queues: one that the system kills for want of memory
 leaves its reader waiting for ever.
 """
 
+import atexit
 import collections
+import contextlib
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,20 @@ from jaxtyping import Int
 
 from talkface_jax.data.sampler import Sample, Sampler
 from talkface_jax.errors import TalkfaceError
+
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _stops_held() -> Iterator[None]:
+    """A process started in here gets no stop signal before it can decide what to do with it."""
+    # Where the tracker is not there yet the first start makes it, which lets the signals through.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Worker:
@@ -27,8 +44,11 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, sampler), daemon=True)
-        self._process.start()
+        with _stops_held():
+            self._process.start()
         theirs.close()  # else its end would stay open after the process
+        # At the owner's end multiprocessing asks with SIGTERM only, and then waits.
+        atexit.register(self._process.kill)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
     def ask(self, wanted: Int[np.ndarray, "b 2"]) -> "Future[Sample]":
@@ -48,7 +68,8 @@ class _Worker:
         return answer
 
     def close(self) -> None:
-        self._process.terminate()
+        atexit.unregister(self._process.kill)
+        self._process.kill()
         self._thread.shutdown(cancel_futures=True)
         self._process.join()
         self._process.close()
@@ -56,8 +77,15 @@ class _Worker:
 
 
 def _serve(connection: Any, sampler: Sampler) -> None:
-    # Ctrl-C is for the owner, who finishes a step and then ends its readers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import cv2
+
+    # Ctrl-C reaches all processes of a terminal, and a job system's SIGTERM all of a job; both are
+    # for the owner, who finishes a step, saves, and then ends its readers.
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)  # held since before the start
+    # As many readers as there are cores would else have as many threads each.
+    cv2.setNumThreads(1)
     while True:
         try:
             wanted = connection.recv()

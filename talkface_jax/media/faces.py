@@ -92,6 +92,18 @@ def assign(
     return matched, [d for d in range(len(detections)) if d not in matched.values()]
 
 
+def check_choice(face: str | int | None) -> str:
+    """The choice of a face as `choose` knows it: "" for None, "speaker", "largest" or digits.
+
+    Raises:
+      FaceError: it is no choice, whatever the video.
+    """
+    word = "" if face is None else str(face).strip().lower()
+    if word.isdecimal() or word in ("", "speaker", "largest"):
+        return word
+    raise FaceError(f"--face={face} is no choice; use {CHOICES}.")
+
+
 def choose(
     paths: Sequence[FacePath],
     *,
@@ -116,6 +128,7 @@ def choose(
       FaceError: no face at all; several and `face` is None; an index that does not exist or a word
         that is no choice.
     """
+    word = check_choice(face)
     if not paths:
         raise FaceError(
             f"{name}: no face was found in any of {frames} frames; give footage of a lit, "
@@ -124,7 +137,6 @@ def choose(
     longest = max(len(path.frames) for path in paths)
     real = [path for path in paths if len(path.frames) >= _FLUKE_SHARE * longest]
     real.sort(key=lambda path: float(np.mean([d.box[[0, 2]].mean() for d in path.detections])))
-    word = "" if face is None else str(face).strip().lower()
     if word.isdecimal():
         if int(word) >= len(real):
             raise FaceError(
@@ -132,8 +144,6 @@ def choose(
                 f"use --face=0 to --face={len(real) - 1}."
             )
         return real[int(word)]
-    if word not in ("", "speaker", "largest"):
-        raise FaceError(f"--face={face} is no choice; use {CHOICES}.")
     if len(real) == 1:
         return real[0]
     if not word:

@@ -308,7 +308,14 @@ def _create(max_faces: int) -> Any:
                 output_facial_transformation_matrixes=True,
             )
             return vision.FaceLandmarker.create_from_options(options)
-    except (ImportError, OSError) as error:
+    except OSError as error:
+        if error.errno is not None and ".so" not in str(error):
+            raise TalkfaceError(
+                f"the face tracker cannot be started here ({error.strerror}); free disk space or "
+                "memory, or set TMPDIR to another folder."
+            ) from error
+        raise library_error(error) from error
+    except ImportError as error:
         raise library_error(error) from error
 
 

@@ -42,7 +42,9 @@ class IndexedVideo:
       fps: the constant rate.
     """
 
-    def __init__(self, index: probing.FrameIndex, *, fps: float = FPS) -> None:
+    def __init__(
+        self, index: probing.FrameIndex, *, fps: float = FPS, threads: int | None = None
+    ) -> None:
         self.info = index.info
         self.size = (index.info.height, index.info.width)
         self.fps = fps
@@ -51,7 +53,7 @@ class IndexedVideo:
         low, high = _CHUNK_FRAMES
         self._chunk = int(np.clip(_CHUNK_BYTES // (3 * self.size[0] * self.size[1]), low, high))
         self._cache: collections.OrderedDict[int, dict[int, np.ndarray]] = collections.OrderedDict()
-        self._decoder = _Decoder(index)
+        self._decoder = _Decoder(index, threads)
 
     def __len__(self) -> int:
         return len(self._source)
@@ -119,13 +121,20 @@ class StillVideo(IndexedVideo):
         """Nothing is open."""
 
 
-def open_video(path: probing.PathLike, *, fps: float = FPS) -> IndexedVideo:
+def open_video(
+    path: probing.PathLike, *, fps: float = FPS, threads: int | None = None
+) -> IndexedVideo:
     """A video file on a constant clock; see `IndexedVideo`.
+
+    Args:
+      path: of the file.
+      fps: of the clock.
+      threads: that decode; None for as many as the machine has cores.
 
     Raises:
       MediaError: no such file, a text file, a truncated or damaged file, or no video in it.
     """
-    return IndexedVideo(probing.scan(path), fps=fps)
+    return IndexedVideo(probing.scan(path), fps=fps, threads=threads)
 
 
 def open_visual(path: probing.PathLike, *, fps: float = FPS) -> IndexedVideo:
@@ -168,7 +177,8 @@ def _nearest_frames(seconds: np.ndarray, duration: float, fps: float) -> np.ndar
 class _Decoder:
     """Decodes named frames of one file; goes on from where it is unless a keyframe is nearer."""
 
-    def __init__(self, index: probing.FrameIndex) -> None:
+    def __init__(self, index: probing.FrameIndex, threads: int | None) -> None:
+        self._threads = threads
         self._index = index
         self._open: Any = None
         self._container: Any = None
@@ -182,7 +192,10 @@ class _Decoder:
             self._open = probing.open_container(self._index.info.path)
             self._container = self._open.__enter__()
             self._stream = probing.video_stream(self._container, self._index.info.path)
-            self._stream.thread_type = "AUTO"
+            if self._threads is None:
+                self._stream.thread_type = "AUTO"
+            else:
+                self._stream.codec_context.thread_count = self._threads
         keys = self._index.keyframes
         key = int(np.searchsorted(keys, wanted[0], side="right")) - 1
         ahead = self._position is not None and self._position < wanted[0]

@@ -1,6 +1,7 @@
 """Batches on their way to the devices while a step runs."""
 
 import dataclasses
+import time
 from typing import Any
 
 import jax
@@ -14,10 +15,12 @@ DeviceBatch = dict[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class _Sent:
-    """A batch, or what was raised in its place, and the data position behind it."""
+    """A batch, or what was raised in its place, the data position behind it, and the seconds that
+    its reading took."""
 
     batch: DeviceBatch | Exception
     position: dict[str, Any]
+    seconds: float
 
 
 class DeviceBatches:
@@ -27,12 +30,17 @@ class DeviceBatches:
     with the step. The position that `get_state` gives is that of the batches handed out, whatever
     was read ahead; and what goes wrong in reading ahead is raised where the batch would be used, so
     that everything before it is still done.
+
+    Attributes:
+      waited: seconds that the caller waited for the batch that was handed out last, in `prefetch`
+        or in `next`.
     """
 
     def __init__(self, batches: TrainBatches, mesh: Mesh) -> None:
         self._batches, self._mesh = batches, mesh
         self._ahead: _Sent | None = None
         self._position = batches.get_state()
+        self.waited = 0.0
 
     def __iter__(self) -> "DeviceBatches":
         return self
@@ -43,19 +51,20 @@ class DeviceBatches:
         assert sent is not None
         if isinstance(sent.batch, Exception):
             raise sent.batch
-        self._position = sent.position
+        self._position, self.waited = sent.position, sent.seconds
         return sent.batch
 
     def prefetch(self) -> None:
         """Reads the next batch and starts its copy, unless that is done already."""
         if self._ahead is not None:
             return
+        began = time.perf_counter()
         try:
             batch = sharding.put_batch(next(self._batches), self._mesh)
+            position = self._batches.get_state()
         except Exception as error:  # raised by `__next__`
-            self._ahead = _Sent(error, self._position)
-        else:
-            self._ahead = _Sent(batch, self._batches.get_state())
+            batch, position = error, self._position
+        self._ahead = _Sent(batch, position, time.perf_counter() - began)
 
     def get_state(self) -> dict[str, Any]:
         """The position behind the last batch that was handed out."""

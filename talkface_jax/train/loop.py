@@ -74,7 +74,7 @@ def train(
     Args:
       task: the stage.
       config: the run; a directory belongs to one config, but for `workdir.CHANGEABLE`.
-      workdir: gets config.json, metrics.jsonl, tensorboard/ and checkpoints/.
+      workdir: gets config.json, metrics.jsonl (with `Speedometer`), tensorboard/ and checkpoints/.
       source: the data; by default the prepared directory that the config names.
       progress: whether to show a progress bar.
 
@@ -194,7 +194,7 @@ class _Run:
                 self.batches.prefetch()
             self._settle()
             self.late = (step + 1, metrics)
-            self.speed.count()
+            self.speed.count(waited=self.batches.waited)
             self._keep(state, step + 1)
         self.checkpoints.wait()
         latest = self.checkpoints.latest_step
@@ -256,9 +256,9 @@ class _Run:
         total = sum(value for name, value in values.items() if name.endswith("/total"))
         self.bar.update(step, loss=total)
         if _due(step, self.config.train.log_every) or step == self.config.train.steps:
-            rate = self.speed.read()
-            self.bar.update(step, rate=rate)
-            self.telemetry.write(step, {**values, **self._rates(step), "steps_per_second": rate})
+            pace = self.speed.read()
+            self.bar.update(step, rate=pace["steps_per_second"])
+            self.telemetry.write(step, {**values, **self._rates(step), **pace})
 
     def _rates(self, step: int) -> dict[str, float]:
         """Each player's learning rate in that step."""

@@ -226,26 +226,38 @@ class Telemetry:
 
 
 class Speedometer:
-    """Steps a second since the last reading, time in `pause` left out."""
+    """Steps a second and the share of waiting for data since the last reading.
+
+    Time in `skip` is left out of both.
+    """
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._steps = 0
+        self._waited = 0.0
 
-    def count(self) -> None:
-        """One more step."""
+    def count(self, *, waited: float = 0.0) -> None:
+        """One more step, for whose batch the loop waited so many seconds."""
         self._steps += 1
+        self._waited += waited
 
     def skip(self, seconds: float) -> None:
         """Leaves out time that was not spent on steps."""
         self._start += seconds
 
-    def read(self) -> float:
-        """The rate, and a new start."""
+    def read(self) -> dict[str, float]:
+        """`steps_per_second` and `data_wait`, and a new start.
+
+        `data_wait` in [0, 1] is the share of the time in which the loop waited for a batch to be
+        read and its copy to start. What it waits while a step runs costs nothing, so the data are
+        the limit where it is near 1: more `data.threads` or `data.workers` help. Near 0 the readers
+        keep up, and the devices are the limit.
+        """
         now = time.perf_counter()
-        rate = self._steps / max(now - self._start, 1e-9)
-        self._start, self._steps = now, 0
-        return rate
+        seconds = max(now - self._start, 1e-9)
+        rate, share = self._steps / seconds, min(self._waited / seconds, 1.0)
+        self._start, self._steps, self._waited = now, 0, 0.0
+        return {"steps_per_second": rate, "data_wait": share}
 
 
 class ProgressBar:

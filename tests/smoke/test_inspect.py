@@ -77,6 +77,91 @@ def test_defects_are_listed_and_the_status_is_1(damaged, refused, capfd, flip):
         assert words in printed, printed
 
 
+def _places(value, path=()):
+    """Every place in a JSON value."""
+    yield path
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from _places(value[key], (*path, key))
+
+
+def _damaged_texts(text):
+    """A JSON text with each value in it replaced by null and by "x", one after the other."""
+    before = json.loads(text)
+
+    def replaced(value, path, other):
+        if not path:
+            return other
+        copied = value.copy()
+        copied[path[0]] = replaced(value[path[0]], path[1:], other)
+        return copied
+
+    for place in _places(before):
+        for other in (None, "x"):
+            yield place, json.dumps(replaced(before, place, other)) + "\n"
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "clips.jsonl"])
+def test_any_value_of_another_type_is_no_crash(damaged, capfd, name):
+    """What is wrong is said in one line."""
+    made = manifest.read_manifest(damaged)
+    told = dataclasses.replace(made, lineage={"notes": ["odd"], "dropped_segments": 0})
+    manifest.write_manifest(damaged, told)
+    path = damaged / name
+    first, rest = path.read_text(), ""
+    if name == "clips.jsonl":
+        first, rest = first.split("\n", 1)
+        first = json.dumps(json.loads(first) | {"quality": {"av_offset_ms": 9.0, "level": -20.5}})
+    for place, text in _damaged_texts(first):
+        path.write_text(text + rest)
+        status = main(["verify", str(damaged), "--images=none"])
+        printed = capfd.readouterr().err
+        lines = [line for line in printed.splitlines() if line.strip() and "━" not in line]
+        assert len(lines) == status, (place, printed)
+        assert all(line.startswith("talkface verify: ") and ";" in line for line in lines), place
+
+
+@pytest.mark.parametrize("name", [tfds_info.FEATURES, tfds_info.DATASET_INFO])
+def test_any_value_of_another_type_in_the_files_of_tfds(damaged, monkeypatch, name):
+    made = manifest.read_manifest(damaged)
+    files = tfds_info.tfds_files(made)
+    monkeypatch.setattr(tfds_info, "tfds_files", lambda _: files)
+    for place, text in _damaged_texts((damaged / name).read_text()):
+        (damaged / name).write_text(text)
+        found = tfds_info.problems(damaged, made)
+        assert all(isinstance(line, str) and name in line for line in found), (place, found)
+
+
+@pytest.mark.parametrize("text", ["see [/b]", "[x] free", "[bold]", "\\", "\\[/b]"])
+def test_brackets_in_names_are_no_markup(damaged, capsys, text):
+    made = manifest.read_manifest(damaged)
+    licences = (*made.licences, text)
+    manifest.write_manifest(damaged, dataclasses.replace(made, licences=licences))
+    assert main(["verify", str(damaged)]) == 0
+    assert f"fake  licence: unknown; {text}\n" in capsys.readouterr().out
+
+
+def test_offsets_of_the_sound_are_told(damaged, capsys):
+    path = damaged / "clips.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        ms = {"speaker1": 120.0, "speaker4": 80.0}[row["speaker"]]
+        row["quality"] = {"av_offset_ms": ms, "av_confidence": ms / 200}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["verify", str(damaged)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "sound after mouth │ +120 ms (2)" in printed
+    assert "farthest speakers │ speaker1 +120 ms (1), speaker4 +80 ms (1)" in printed
+    assert "note: the sound comes 120 ms after the mouth in the median of 2 clips" in printed
+
+
+def test_places_that_are_not_local(tmp_path, refused):
+    for command in (("verify",), ("preview", f"--out={tmp_path / 'a.mp4'}")):
+        line = refused(*command, "gs://bucket/set")
+        assert line.startswith("gs://bucket/set is no local folder; copy the whole prepared")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_is_no_prepared_set(tmp_path, refused):
     assert "has no manifest.json; give the output" in refused("verify", str(tmp_path))
     line = refused("preview", str(tmp_path), f"--out={tmp_path / 'a.mp4'}")

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 
+from talkface_jax.errors import TalkfaceError
 from talkface_jax.media.audio import read_clip_audio
 from talkface_jax.media.video import VideoWriter, open_visual
 
@@ -50,11 +51,12 @@ def _start(command, **options):
 def _workers(driver):
     """Process ids of the driver's worker processes."""
     children = pathlib.Path(f"/proc/{driver}/task/{driver}/children")
-    return [
-        pid
-        for pid in map(int, children.read_text().split())
-        if b"data_prep.beam_worker" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    found = []
+    for pid in map(int, children.read_text().split()):
+        with contextlib.suppress(OSError):  # it may have gone
+            if b"data_prep.beam_worker" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 def _alive(pid):
@@ -135,13 +137,48 @@ def test_killed_worker_ends_the_run_in_seconds(raw, tmp_path):
     start = time.monotonic()
     line = _one_sentence(driver)
     assert time.monotonic() - start < 10
-    assert line == (
-        "talkface prepare: a worker process died, most likely for want of memory; run the same "
-        "command with fewer than --workers=2 (finished clips are kept)"
-    )
+    assert re.fullmatch(
+        r"talkface prepare: a worker process was killed( while it read \S+/raw0/.+\.mp4)?, most "
+        r"likely for want of memory; run the same command with fewer than --workers=2 \(finished "
+        r"clips are kept\)",
+        line,
+    ), line
     assert not any(map(_alive, workers))
     assert list((tmp_path / ".parts").glob("*.done.json"))
     assert not (tmp_path / "manifest.json").exists()
+
+
+CRASH = """
+import os, resource, sys
+
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def crash(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("five.mp4"):
+        os.abort()
+
+
+sys.addaudithook(crash)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_clip_that_crashes_its_process_is_a_row(raw, tmp_path, workers):
+    """With workers in the same run; alone, in the next one."""
+    (tmp_path / "sitecustomize.py").write_text(CRASH)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = _command(raw, tmp_path / "out", f"--workers={workers}", "--max-failures=1")
+    for attempt in range(2 // workers):
+        driver = _start(command, env={**os.environ, "PYTHONPATH": path})
+        printed = driver.communicate(timeout=150)
+        assert driver.returncode == (0 if attempt == 2 // workers - 1 else -signal.SIGABRT), printed
+    assert "5 clips (test 1, train 4)" in printed[0]
+    (row,) = map(json.loads, (tmp_path / "out" / "failures.jsonl").read_text().splitlines())
+    assert row["clip"] == "five"
+    assert "five.mp4 ended the process that read it (SIGABRT); convert it" in row["reason"]
+    assert not (tmp_path / "out" / ".parts").exists()
 
 
 @pytest.mark.slow
@@ -192,6 +229,8 @@ USAGE = [
     ("--max-failure=3", "unknown --max-failure=3"),
     ("--max-failures=200%", "must be a count or from 0% to 100%, not 200%"),
     ("--runner=Nope", "--runner=Nope cannot be used"),
+    ("--direct_num_workers=4", "--direct_num_workers is not for this command; use --workers=N"),
+    ("--direct_running_mode=multi_processing", "use --workers=N"),
     ("--num_workers=few", "argument --num_workers: invalid int value: 'few'"),
     ("--split=random", "argument --split: invalid choice: 'random'"),
     ("--test-share=0.2", "need --split=speaker"),
@@ -216,4 +255,14 @@ def test_gates_and_places_out_of_range(tmp_path, refused):
     assert "nowhere://bucket/raw: no installed file system" in line
     synthetic = ("prepare", "--dataset=synthetic", "--clips=1", "--out=nowhere://b")
     assert "cannot make its videos in nowhere://b/raw; give a local folder" in refused(*synthetic)
+    assert not list(tmp_path.iterdir())
+
+
+def test_synthetic_without_beam_makes_no_videos_first(tmp_path, refused, monkeypatch):
+    def missing():
+        raise TalkfaceError("this needs Apache Beam, which cannot be loaded; install it")
+
+    monkeypatch.setattr("data_prep.places.import_beam", missing)
+    command = ("prepare", "--dataset=synthetic", "--clips=1", f"--out={tmp_path / 'out'}")
+    assert "needs Apache Beam" in refused(*command)
     assert not list(tmp_path.iterdir())

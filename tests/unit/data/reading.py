@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from talkface_jax.data.store import read_index
 from talkface_jax.media.images import decode_jpeg
 
 
@@ -34,7 +35,7 @@ def interleaved(iterators, count):
 def damage(source, record):
     """Turns over the bits of one byte of a record of a `ShardSource`."""
     shard, number = source.locate(record)
-    at = source._indices[shard].entries[number].offset + 500
+    at = read_index(source.paths[shard]).entries[number].offset + 500
     with open(source.paths[shard], "r+b") as file:
         file.seek(at)
         byte = file.read(1)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from talkface_jax.data import pipeline
+from talkface_jax.data import pipeline, store
 from talkface_jax.data.store import rebuild_index
 from talkface_jax.errors import RecordError
 
@@ -59,9 +59,32 @@ def take(iterator, count):
 def test_windows_are_those_of_valid_frames(dataset):
     windows = pipeline.enumerate_windows(dataset, window=5)
     assert len(windows) == TRAIN_WINDOWS
-    np.testing.assert_array_equal(np.unique(windows.records), [0, 1, 2])
-    second = windows.starts[windows.records == 1]
-    np.testing.assert_array_equal(second, [*range(5, 16), *range(21, 26)])
+    places = [windows[number] for number in range(TRAIN_WINDOWS)]
+    assert [record for record, _ in places] == [0] * 26 + [1] * 16 + [2] * 8
+    assert [start for record, start in places if record == 1] == [*range(5, 16), *range(21, 26)]
+    assert windows.readable == 3
+    for outside in (-1, TRAIN_WINDOWS):
+        with pytest.raises(IndexError):
+            windows[outside]
+
+
+@pytest.mark.parametrize(("window", "stride"), [(1, 1), (5, 1), (5, 5), (4, 7)])
+def test_windows_are_those_of_their_runs_one_by_one(window, stride):
+    """Records without a run, with one that is too short, and with several."""
+    rng = np.random.default_rng(window + stride)
+    runs = []
+    for count in rng.integers(0, 4, 50):
+        edges = np.sort(rng.choice(60, 2 * count, replace=False)).reshape(-1, 2)
+        runs.append([(int(first), int(end - first)) for first, end in edges])
+    windows = pipeline.Windows(runs, window=window, stride=stride)
+    expected = [
+        (record, start)
+        for record, own in enumerate(runs)
+        for first, length in own
+        for start in range(first, first + length - window + 1, stride)
+    ]
+    assert [windows[number] for number in range(len(windows))] == expected
+    assert windows.readable == len({record for record, _ in expected})
 
 
 def test_an_epoch_holds_every_window_once_and_epochs_differ(dataset):
@@ -218,6 +241,19 @@ def test_manifest_and_index_must_agree(prepared, tmp_path):
         pipeline.open_dataset(directory, "train")
 
 
-def test_a_data_set_pickles(dataset):
-    copy = pickle.loads(pickle.dumps(dataset))
-    assert copy.source[1] == dataset.source[1] and copy.metas == dataset.metas
+def test_a_data_set_pickles(dataset, monkeypatch):
+    sent = pickle.dumps(dataset)
+    assert b"RecordMeta" not in sent
+    with monkeypatch.context() as without:
+        without.setattr(store, "read_index", None)
+        copy = pickle.loads(sent)
+        assert len(copy) == len(dataset)
+        assert [copy.source[k] for k in range(3)] == [dataset.source[k] for k in range(3)]
+    assert copy.metas == dataset.metas
+
+
+def test_a_reader_process_gets_some_dozen_bytes_a_record():
+    """And not some for every window: 300 hours are 216,000 records and 26 million windows."""
+    windows = pipeline.Windows([((0, 125),)] * 10_000, window=5)
+    assert len(windows) == 10_000 * 121
+    assert len(pickle.dumps(windows)) < 10_000 * 17

@@ -39,7 +39,7 @@ def test_records_come_back_in_any_order(shard, records):
     source = store.ShardSource([shard])
     assert len(source) == 4
     assert [source[k] for k in (2, 0, 3, 1)] == [records[k][0] for k in (2, 0, 3, 1)]
-    assert source.metas() == [meta for _, meta in records]
+    assert source.metas() == tuple(meta for _, meta in records)
     with pytest.raises(IndexError):
         source[4]
 

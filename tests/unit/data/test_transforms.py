@@ -10,14 +10,6 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_windows_stay_within_runs():
-    starts = transforms.window_starts([(0, 6), (8, 4), (20, 5)], window=5)
-    np.testing.assert_array_equal(starts, [0, 1, 20])
-    strided = transforms.window_starts([(1, 14)], window=5, stride=5)
-    np.testing.assert_array_equal(strided, [1, 6])
-    assert len(transforms.window_starts([(0, 3)], window=5)) == 0
-
-
 def test_references_come_from_outside_the_window():
     valid = np.array([1, 1, 1, 1, 1, 1, 0, 1, 1], bool)
     outside = transforms.frames_outside(valid, start=1, window=5)

@@ -206,6 +206,33 @@ def test_a_line_of_the_table_that_says_something_else(segments, tmp_path, row, w
     only(directory, "clips", "clip fake/clip1", words)
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"dropped_segments": None}, "says None dropped_segments"),
+        ({"dropped_segments": "1"}, "says '1' dropped_segments"),
+        ({"dropped_segments": -1}, "says -1 dropped_segments"),
+        ({"quality": None}, "quality None, which is no measurement"),
+        ({"quality": {"level": "loud"}}, "quality {'level': 'loud'}, which is no"),
+        ({"quality": {"level": float("nan")}}, "quality {'level': nan}, which is no"),
+    ],
+)
+def test_a_line_of_the_table_with_other_types(segments, tmp_path, row, words):
+    directory = write(tmp_path / "set", _clip(segments), rows={"clip1": row})
+    only(directory, "clips", "clip fake/clip1", words)
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
+def test_a_name_with_a_line_end_of_unicode_is_one_line(make_segment, tmp_path, end):
+    segment = make_segment(frames=1)
+    info = dataclasses.replace(segment.info, clip=f"a{end}b", text=f"one{end}two")
+    directory = write(tmp_path / "set", {"train-0": [dataclasses.replace(segment, info=info)]})
+    path = directory / "clips.jsonl"
+    row = json.loads(path.read_text())
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert found(directory) == []
+
+
 def test_lines_of_the_table_too_few_too_many_or_broken(directory):
     path = directory / "clips.jsonl"
     lines = path.read_text().splitlines()
@@ -262,6 +289,42 @@ def test_notes_of_the_preparation_are_passed_on(segments, tmp_path):
     said = "3 of 9 listed clips are absent"
     directory = write(tmp_path / "set", segments, lineage={"notes": [said]})
     assert verify.verify(directory).notes == (said,)
+
+
+@pytest.mark.parametrize("notes", [None, "text", [1], {"a": "b"}])
+def test_notes_that_are_none(segments, tmp_path, notes):
+    directory = write(tmp_path / "set", segments, lineage={"notes": notes})
+    only(directory, "manifest", str(directory), "no list of sentences")
+
+
+def test_offset_of_the_sound_is_a_weighted_median(segments, tmp_path):
+    """A guess counts for nothing, a sure clip for more than two unsure ones."""
+    measured = {
+        "clip1": (-60.0, 0.9),
+        "clip2": (20.0, 0.3),
+        "clip3": (30.0, 0.3),
+        "clip4": (500, 0),
+    }
+    rows = {
+        clip: {"quality": {"av_offset_ms": ms, "av_confidence": sure}}
+        for clip, (ms, sure) in measured.items()
+    }
+    result = verify.verify(write(tmp_path / "one", segments, rows=rows))
+    offsets = result.statistics.offsets
+    assert offsets is not None
+    assert (offsets.all.ms, offsets.all.clips) == (-60, 3)
+    assert [(name, offset.ms) for name, offset in offsets.farthest.items()] == [
+        ("speaker1", -60),
+        ("speaker3", 30),
+        ("speaker2", 20),
+    ]
+    (note,) = result.notes
+    assert note.startswith("the sound comes 60 ms before the mouth in the median of 3 clips")
+    rows["clip1"]["quality"]["av_confidence"] = 0.5
+    result = verify.verify(write(tmp_path / "two", segments, rows=rows))
+    offsets = result.statistics.offsets
+    assert offsets is not None and offsets.all.ms == 20 and result.notes == ()
+    assert verify.verify(write(tmp_path / "none", segments)).statistics.offsets is None
 
 
 def test_files_of_another_run_are_noted(directory):

@@ -5,12 +5,14 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from reading import damage
 
-from talkface_jax.data import pipeline
+from talkface_jax.data import pipeline, workers
 from talkface_jax.data.corrupt import CorruptRecords
 from talkface_jax.errors import RecordError, TalkfaceError
 from talkface_jax.methods.iplap.views import MotionView
@@ -25,11 +27,11 @@ def damaged(prepared, tmp_path_factory):
     return folder
 
 
-def iterator(folder, workers, *, limit=1):
+def iterator(folder, count, *, limit=1):
     dataset = pipeline.open_dataset(folder, "train")
     corrupt = CorruptRecords(limit)
     found = pipeline.train_iterator(
-        dataset, VIEW, batch_size=6, seed=5, threads=1, workers=workers, corrupt=corrupt
+        dataset, VIEW, batch_size=6, seed=5, threads=1, workers=count, corrupt=corrupt
     )
     return found, corrupt
 
@@ -56,8 +58,9 @@ def test_batches_and_resumes_do_not_depend_on_workers(damaged, caplog):
         assert_equal(expected[:5], take(two, 5))
         readers = multiprocessing.active_children()
         assert len(readers) == 2
-        for reader in readers:  # Ctrl-C reaches all processes of a terminal
+        for reader in readers:  # Ctrl-C reaches all processes of a terminal, SIGTERM all of a job
             os.kill(reader.pid, signal.SIGINT)
+            os.kill(reader.pid, signal.SIGTERM)
         state = json.loads(json.dumps(two.get_state()))
         take(two, 2)
         two.set_state(state)
@@ -81,3 +84,44 @@ def test_an_error_of_a_worker_arrives_as_it_is(damaged):
             take(broken, 12)
     finally:
         broken.close()
+
+
+def test_a_stop_signal_may_come_before_the_readers_are_up(damaged):
+    batches, _ = iterator(damaged, 1)
+    try:
+        (reader,) = multiprocessing.active_children()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(reader.pid, number)
+        assert len(take(batches, 1)) == 1
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        batches.close()
+    assert not multiprocessing.active_children()
+
+
+def test_readers_use_one_thread_of_opencv(monkeypatch):
+    import cv2
+
+    threads = []
+    monkeypatch.setattr(cv2, "setNumThreads", threads.append)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    ours, theirs = multiprocessing.Pipe()
+    ours.close()
+    workers._serve(theirs, None)
+    assert threads == [1]
+
+
+def test_an_owner_that_does_not_close_them_ends_anyway(damaged):
+    code = (
+        "import sys; from talkface_jax.data import pipeline\n"
+        "from talkface_jax.methods.iplap.views import MotionView\n"
+        "if __name__ == '__main__':\n"
+        "    data = pipeline.open_dataset(sys.argv[1], 'train')\n"
+        "    view = MotionView(references=2)\n"
+        "    batches = pipeline.train_iterator(data, view, batch_size=2, seed=0, workers=1)\n"
+        "    next(batches)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(damaged)], timeout=60, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,7 +1,7 @@
 """Small raw trees of exactly the shapes in which the data sets are published.
 
-`video` and `sound` are what every video and sound file holds; adapters open neither, so a few bytes
-do where only the listing is tested.
+`video` is what every video file holds; adapters open none, so a few bytes do where only the listing
+is tested.
 """
 
 import pathlib
@@ -32,15 +32,13 @@ def pack(folder: pathlib.Path, archive: pathlib.Path, *, base: str = "") -> path
     return archive
 
 
-def write_mead(
-    root: pathlib.Path, *, video: bytes = b"video", sound: bytes = b"sound"
-) -> pathlib.Path:
+def write_mead(root: pathlib.Path) -> pathlib.Path:
     """Five actors: as published, with `1/`, with neither, in archives, and a new one half there."""
 
     def takes(actor: str, middle: str, views: tuple[str, ...], emotion: str, level: int, numbers):
         names = [f"{emotion}/level_{level}/{number:03d}" for number in numbers]
-        videos = {f"{actor}/{middle}{v}/{n}.mp4": video for v in views for n in names}
-        return videos | {f"{actor}/audio/{n}.m4a": sound for n in names}
+        videos = {f"{actor}/{middle}{v}/{n}.mp4": b"video" for v in views for n in names}
+        return videos | {f"{actor}/audio/{n}.m4a": b"sound" for n in names}
 
     gaps = [*range(1, 20), *range(40, 59)]  # 020 to 039 were never published
     files = {
@@ -55,9 +53,9 @@ def write_mead(
     write_files(root, files)
     spare = root.parent / f"{root.name}-unpacked"
     for middle, kind in (("front/happy/level_2/", "video"), ("happy/level_2/", "audio")):
-        content, suffix = (video, "mp4") if kind == "video" else (sound, "m4a")
+        suffix = {"video": "mp4", "audio": "m4a"}[kind]
         folder = spare / kind
-        write_files(folder, {f"{middle}{n:03d}.{suffix}": content for n in range(1, 8)})
+        write_files(folder, {f"{middle}{n:03d}.{suffix}": kind.encode() for n in range(1, 8)})
         (root / "M030").mkdir(exist_ok=True)
         pack(folder, root / "M030" / f"{kind}.tar")
     return root

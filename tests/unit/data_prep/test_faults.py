@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from data_prep.quality import Quality
 from talkface_jax.data import manifest, schema, store
 from talkface_jax.errors import FaceError, MediaError, RecordError, TalkfaceError
 from talkface_jax.media.audio import read_clip_audio, write_wav
+from talkface_jax.media.tracker import FaceTracker
 from talkface_jax.media.video import VideoWriter, open_visual
 
-ODD = 'it\'s a "ü 日本" name'
+# The last three end a line for Python, and not for JSON.
+ODD = 'it\'s a "ü 日本" name \x85\u2028\u2029 of a file'
 GOOD = ("a/same", "b/same", ODD, "long sound", "lost")
 REASONS = {
     "empty": (r"is empty \(0 bytes\)", "copy or download it again"),
@@ -101,7 +104,7 @@ def test_names_are_kept_as_they_are(prepared):
     """Equal names in different folders, spaces, quotes, unicode."""
     out, _ = prepared
     assert set(_segments(out)) == set(GOOD)
-    rows = [json.loads(line) for line in (out / "clips.jsonl").read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in (out / "clips.jsonl").read_text("utf-8").split("\n")[:-1]]
     assert [row["clip"] for row in rows] == sorted(GOOD)
     assert f"{ODD}.mp4" in [row["video"] for row in rows]
 
@@ -122,7 +125,7 @@ def test_lost_face_is_marked_and_counts_against_the_clip(prepared):
     assert len(segment) == 80
     np.testing.assert_array_equal(np.flatnonzero(~segment.valid), np.arange(25, 55))
     assert not segment.landmarks[25:55].any()
-    rows = [json.loads(line) for line in (out / "clips.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (out / "clips.jsonl").read_text().split("\n")[:-1]]
     (row,) = [row for row in rows if row["clip"] == "lost"]
     assert (row["frames"], row["valid_frames"]) == (80, 50)
     with pytest.raises(FaceError, match=r"found in 62\.5% of the frames, fewer than 90\.0%"):
@@ -196,6 +199,15 @@ def test_missing_library_ends_the_run(one_clip, tmp_path, monkeypatch):
         prepare.prepare("folder", raw=one_clip, out=tmp_path / "out")
 
 
+def test_tracker_without_a_disk_is_not_blamed_on_mediapipe(monkeypatch):
+    def full(**_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(TalkfaceError, match=r"started here \(No space left on device\); free disk"):
+        FaceTracker()
+
+
 def test_split_name_that_tfds_reserves_is_refused_first(one_clip, tmp_path):
     (one_clip / "metadata.csv").write_text("path,split\nsame.mp4,all\n")
     with pytest.raises(RecordError, match=r"'all' is none that TensorFlow Datasets reads; use"):
@@ -210,7 +222,12 @@ def test_splits_that_share_no_speaker(raw, prepared, tmp_path, monkeypatch):
         shutil.copytree(raw / name, folder / name)
     split = prepare.SpeakerSplit(test=0.5, seed=3)
     out = tmp_path / "out"
-    summary = prepare.prepare("folder", raw=folder, out=out, speaker_split=split)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        summary = prepare.prepare("folder", raw=folder, out=out, speaker_split=split)
+    assert not list(temporary.iterdir())  # Beam makes a folder for each pipeline
     assert summary.splits == {"test": 1, "train": 1}
     assert manifest.read_manifest(out).options["speaker_split"] == {
         "test": 0.5,

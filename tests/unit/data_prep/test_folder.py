@@ -75,6 +75,8 @@ def test_metadata(tmp_path, write_files):
         ("path,emotion\na.mp4,bored\n", "emotion 'bored' is unknown"),
         ("path,level\na.mp4,4\n", "level '4' is unknown"),
         ("path,split\na.mp4,../x\n", "split '../x' is no name"),
+        ("path,text\na.mp4,Well, yes.\n", "line 2: there are more cells than the 2 columns"),
+        ("path,text\na.mp4,one\n./a.mp4,two\n", r"line 3: 'a\.mp4' has a row already"),
         (b"path,text\na.mp4,caf\xe9\n", "not UTF-8"),
     ],
 )

@@ -139,11 +139,15 @@ def test_pieces_and_their_sound(tmp_path, write_files):
     )
 
 
-def test_trees_that_are_refused(tmp_path, write_files):
-    root = write_files(tmp_path, {"a/RD_Radio1_000.mp4": b"", "b/RD_Radio1_000.mp4": b""})
-    with pytest.raises(MediaError, match=r"a/RD_Radio1_000\.mp4 and b/.* are the same clip"):
-        _list(root)
-    (root / "a" / "RD_Radio1_000.mp4").unlink()
+def test_a_clip_in_two_folders_and_none_at_all(tmp_path, write_files):
+    names = [f"{folder}/RD_Radio1_000.{kind}" for kind in ("mp4", "wav") for folder in "ab"]
+    root = write_files(tmp_path, dict.fromkeys(names, b""))
+    listing = _list(root)
+    assert [(clip.video, clip.audio) for clip in listing.clips] == [(names[0], names[2])]
+    assert [problem.clip for problem in listing.problems] == [names[1], names[3]]
+    assert "is the same clip as a/RD_Radio1_000.mp4; keep one" in listing.problems[0].reason
+    for name in (names[0], names[2], names[3]):
+        (root / name).unlink()
     (root / "b" / "RD_Radio1_000.mp4").rename(root / "b" / "RD_Radio1.mp4")
     with pytest.raises(MediaError, match="holds no clip of that data set; check the path"):
         _list(root)

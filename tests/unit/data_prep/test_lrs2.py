@@ -119,6 +119,16 @@ def test_archive_of_everything(raw, tmp_path, listing, pack):
     assert found.clips[0].video == f"lrs2_v1.tar/mvlrs_v1/main/{FIRST}/00001.mp4"
 
 
+def test_a_clip_in_two_folders(tmp_path, write_files, write_lrs2):
+    root = write_lrs2(tmp_path)
+    write_files(root, {f"copy/main/{SECOND}/00008.mp4": b""})
+    listing = _list(root)
+    (clip,) = [clip for clip in listing.clips if clip.split == "val"]
+    assert clip.video == f"copy/main/{SECOND}/00008.mp4"
+    (problem,) = listing.problems
+    assert problem.clip == f"mvlrs_v1/main/{SECOND}/00008.mp4"
+
+
 def test_empty_tree(tmp_path, write_files):
     with pytest.raises(MediaError, match="holds no clip of that data set"):
         _list(write_files(tmp_path, {"train.txt": ""}))

@@ -162,10 +162,29 @@ def test_unpacked_files_win_over_their_archive(tmp_path, write_files, pack):
     assert not any("compressed" in note for note in listing.notes)
 
 
-def test_same_take_in_two_folders(tmp_path, write_files):
+def test_same_take_in_several_folders(tmp_path, write_files, pack):
+    """The first is taken; the others are problems, unless a file wins over archives."""
     files = {f"M003/{k}/front/sad/level_1/002.mp4": b"" for k in (1, 2)}
-    with pytest.raises(MediaError, match=r"M003/1/.* and M003/2/.* are the same clip; keep one"):
-        _list(write_files(tmp_path, files))
+    files |= {f"M003/{k}/sad/level_1/002.wav": b"" for k in (1, 2)}
+    root = write_files(tmp_path / "raw", files)
+    spare = write_files(tmp_path / "s", {"front/sad/level_1/002.mp4": b""})
+    pack(spare, root / "M003" / "0.tar")
+    listing = _list(root)
+    (clip,) = listing.clips
+    assert clip.video == "M003/1/front/sad/level_1/002.mp4"
+    assert clip.audio == "M003/1/sad/level_1/002.wav"
+    assert [problem.clip for problem in listing.problems] == [
+        "M003/2/front/sad/level_1/002.mp4",
+        "M003/2/sad/level_1/002.wav",
+    ]
+    reason = listing.problems[0].reason
+    assert "M003/2/front" in reason and "is the same clip as M003/1/front" in reason
+    for k in (1, 2):
+        (root / f"M003/{k}/front/sad/level_1/002.mp4").unlink()
+    pack(spare, root / "M003" / "9.tar")
+    listing = _list(root)
+    assert listing.clips[0].video == "M003/0.tar/front/sad/level_1/002.mp4"
+    assert listing.problems[0].clip == "M003/9.tar/front/sad/level_1/002.mp4"
 
 
 def test_truncated_archive_costs_its_rest_only(raw, tmp_path, pack, write_files):

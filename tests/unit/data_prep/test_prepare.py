@@ -1,15 +1,18 @@
 import dataclasses
 import json
+import pickle
 import shutil
 
 import numpy as np
 import pytest
 
-from data_prep import prepare, segments, shards, worker
+from data_prep import datasets, places, prepare, segments, shards, worker
+from data_prep import job as jobs
+from data_prep.datasets import Listing
 from data_prep.gates import Gates
 from data_prep.quality import Quality
 from talkface_jax.data import manifest, schema, store
-from talkface_jax.errors import ConfigError, RecordError, TalkfaceError
+from talkface_jax.errors import ConfigError, FaceError, RecordError, TalkfaceError
 from talkface_jax.media.audio import read_clip_audio, to_int16
 from talkface_jax.media.images import crop_resize, decode_jpeg
 from talkface_jax.media.video import VideoWriter, open_video
@@ -171,6 +174,7 @@ def test_records_hold_the_clip(prepared, raw):
 def test_finished_set_is_left_alone(prepared, raw, monkeypatch):
     out, summary = prepared
     monkeypatch.setattr(worker, "prepare_clip", None)
+    monkeypatch.setattr(jobs, "record_versions", lambda: {"mediapipe": "another"})
     again = prepare.prepare("folder", raw=raw, out=out, face="speaker", shards=2, max_failures=3)
     assert again == summary
     with pytest.raises(ConfigError, match="other clips or options"):
@@ -241,6 +245,9 @@ def test_killed_join_continues_and_makes_a_damaged_part_again(small, whole, tmp_
     data[len(data) // 2] ^= 1
     part.write_bytes(data)
     (tmp_path / "folder-train.tfrecord-00000-of-00009").touch()  # of a run with other --shards
+    # Of a run that was killed while it wrote a shard.
+    (tmp_path / ".folder-train.tfrecord-00000-of-00002.tmp-7").write_bytes(b"half")
+    (tmp_path / ".features.json.tmp-7").touch()
     with pytest.raises(RecordError, match="checksum is wrong"):
         prepare.prepare("folder", out=tmp_path, **small)
     prepare.prepare("folder", out=tmp_path, **small)
@@ -256,14 +263,73 @@ def _assert_same(one, other):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
+def test_parts_of_other_tools_do_not_come_into_the_set(small, tmp_path, monkeypatch):
+    """A run that was killed goes on with another mediapipe: no part and no plan is taken over."""
+    seen = []
+
+    def look(job, **_):
+        seen.append((job, {task.key for task in jobs.read_tasks(job)}))
+        if len(seen) == 1:
+            shards.write_plan(job, shards.Plan(job.keys, (), {}))
+        raise RecordError("killed")
+
+    monkeypatch.setattr("data_prep.pipeline.run", look)
+    for versions in ({"mediapipe": "one"}, {"mediapipe": "one"}, {"mediapipe": "another"}):
+        monkeypatch.setattr(jobs, "record_versions", lambda versions=versions: versions)
+        with pytest.raises(RecordError, match=r"^killed$"):
+            prepare.prepare("folder", out=tmp_path, **small)
+    (first, made), (again, wanted), (other, missing) = seen
+    assert wanted == made
+    assert not missing & made
+    assert shards.read_plan(again) is not None
+    assert shards.read_plan(other) is None
+    assert first.fingerprint == other.fingerprint  # a finished set is still the same
+
+
+def test_second_run_into_one_folder_is_refused(small, tmp_path):
+    work = tmp_path / "out" / ".parts"
+    with places.locked(str(work)) as alone:
+        assert alone
+        with pytest.raises(
+            ConfigError, match=r"another `talkface prepare` is writing to \S+/out; w"
+        ):
+            prepare.prepare("folder", out=tmp_path / "out", **small)
+        assert [path.name for path in work.iterdir()] == ["lock"]
+        shutil.rmtree(work)  # as at the end of a run
+        with places.locked(str(work)) as another:
+            assert another
+            assert (work / "lock").exists()
+
+
+def test_thousands_of_problems_are_no_part_of_the_pipeline(small, tmp_path, monkeypatch):
+    """Dataflow takes pipelines of 10 MB; every step carries the job."""
+    problems = tuple(manifest.Failure(f"clip {i}", "odd\u2028; mend it") for i in range(9_999))
+    jobs_seen = []
+
+    class Adapter:
+        def list_clips(self, tree):
+            return Listing((), ("a note",), problems)
+
+    def look(job, **_):
+        jobs_seen.append(job)
+        assert jobs.read_listing(job) == (["a note"], list(problems))
+        raise RecordError("enough")
+
+    monkeypatch.setattr(datasets, "get_adapter", lambda _: Adapter())
+    monkeypatch.setattr("data_prep.pipeline.run", look)
+    with pytest.raises(RecordError, match=r"^enough$"):
+        prepare.prepare("folder", out=tmp_path, **small)
+    assert len(pickle.dumps(jobs_seen)) < 10_000
+
+
 def test_too_many_failures(raw, tmp_path):
     bad = tmp_path / "raw"
     bad.mkdir()
     shutil.copy(raw / "second.mp4", bad)
-    shutil.copy(raw / "text.mp4", bad)
+    shutil.copy(raw / "text.mp4", bad / "te\u2028xt.mp4")
     with pytest.raises(TalkfaceError, match=r"1 of 2 clips.*text file.*raise --max-failures\.$"):
         prepare.prepare("folder", raw=bad, out=tmp_path / "out", face="largest")
-    assert json.loads((tmp_path / "out" / "failures.jsonl").read_text())["clip"] == "text"
+    assert json.loads((tmp_path / "out" / "failures.jsonl").read_text())["clip"] == "te\u2028xt"
     assert not (tmp_path / "out" / "manifest.json").exists()
     (bad / "second.mp4").unlink()
     with pytest.raises(TalkfaceError, match="1 of 1 clips"):
@@ -307,6 +373,12 @@ def test_arguments(raw, tmp_path):
         prepare.prepare("folder", raw=raw, out=tmp_path, workers=0)
     with pytest.raises(ConfigError, match="unknown --oops"):
         prepare.prepare("folder", raw=raw, out=tmp_path, beam_options=["--oops"])
+    with pytest.raises(FaceError, match="--face=bob is no choice; use speaker"):
+        prepare.prepare("folder", raw="nowhere", out=tmp_path, face="bob")
+    with pytest.raises(ConfigError, match=r"--raw and --out are both .*; give another --out"):
+        prepare.prepare("folder", raw=raw, out=f"{raw}/obama/..")
+    with pytest.raises(ConfigError, match="--raw and --out are both"):
+        prepare.prepare("folder", raw="gs://b/raw", out="gs://b/raw/")
     (tmp_path / "file").touch()
     with pytest.raises(RecordError, match="cannot be written"):
         prepare.prepare("folder", raw=raw, out=tmp_path / "file" / "out", face="largest")

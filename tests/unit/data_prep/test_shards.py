@@ -93,7 +93,8 @@ def job(tmp_path):
         shards=2,
         max_failures=0,
         options={},
-        fingerprint="f",
+        fingerprint="made of these",
+        keys="f",
     )
 
 
@@ -121,7 +122,7 @@ def _left(tmp_path):
 
 def test_a_join_uses_up_its_parts_and_goes_on_after_a_kill(job, plan, tmp_path):
     assert shards.read_plan(job) == plan
-    assert shards.read_plan(dataclasses.replace(job, fingerprint="g")) is None
+    assert shards.read_plan(dataclasses.replace(job, keys="g")) is None
     first, second = plan.shards
     assert shards.unfinished(job, plan) == [first, second]
     shards.write_shard(job, first, plan=plan.digest)

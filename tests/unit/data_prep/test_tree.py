@@ -47,9 +47,6 @@ def test_scan_lists_every_visible_file_once(tmp_path, write_files):
     scanned = tree.scan(tmp_path / "raw")
     assert _paths(scanned) == ["a 'quoted' \"name\" ü.mp4", "b/c/x.mp4", "b/y.MOV"]
     assert scanned.entry("b/c/x.mp4") == tree.Entry("b/c/x.mp4", 3, 1_234_567_890)
-    assert _paths(tree.Tree("", scanned.under("b"))) == ["b/c/x.mp4", "b/y.MOV"]
-    assert scanned.under("b/c") == scanned.under("b/c/") == (scanned.entry("b/c/x.mp4"),)
-    assert scanned.under("a") == ()
     assert [e.path for e in scanned.with_suffix({".mov"})] == ["b/y.MOV"]
     assert "b" not in scanned
     assert scanned.name == "raw"
@@ -288,6 +285,23 @@ def test_archives_that_are_none(tmp_path, name, data, words):
     assert opened.entries == ()
     assert words in opened.problems[0].reason
     assert "before the fault: 0)" in opened.problems[0].reason
+
+
+def test_archive_that_cannot_be_opened_is_one_problem(tmp_path, monkeypatch):
+    for name in ("good.tar", "locked.tar"):
+        _tar(tmp_path / name, [(f"{name}.mp4", b"1")])
+    real = places.open_read
+
+    def refuses(place):
+        if place.endswith("locked.tar"):
+            raise MediaError(f"{place} cannot be read (Permission denied); check your access.")
+        return real(place)
+
+    monkeypatch.setattr(places, "open_read", refuses)
+    opened = tree.scan(tmp_path).opened()
+    assert _paths(opened) == ["good.tar/good.tar.mp4"]
+    (problem,) = opened.problems_of({".mp4"})
+    assert problem.clip == "locked.tar" and "Permission denied" in problem.reason
 
 
 def test_damaged_header_in_the_middle(tmp_path):

@@ -109,3 +109,14 @@ def test_damaged_image(tmp_path, astronaut):
         open_visual(tmp_path / "a.jpg")
     with pytest.raises(MediaError, match="no such file"):
         open_visual(tmp_path / "b.jpg")
+
+
+def test_threads_that_decode(data_dir):
+    """Preparation decodes with one: its workers share the cores."""
+    with (
+        open_video(data_dir / "obama_speech.mp4", threads=1) as one,
+        open_video(data_dir / "obama_speech.mp4") as many,
+    ):
+        np.testing.assert_array_equal(one[30], many[30])
+        assert one._decoder._stream.codec_context.thread_count == 1
+        assert many._decoder._stream.codec_context.thread_count != 1

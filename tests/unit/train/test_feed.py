@@ -54,6 +54,19 @@ def test_one_batch_is_read_ahead_and_the_position_is_of_those_used(mesh):
     assert source.drawn == 2 and batches.get_state() == {"position": 1}
 
 
+def test_the_time_of_waiting_is_that_of_the_batch_handed_out(mesh, monkeypatch):
+    clock = iter([0.0, 0.5, 10.0, 12.0, 20.0, 20.25])
+    batches = DeviceBatches(Numbers(), mesh)
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    waited = [batches.waited]
+    for _ in range(2):
+        next(batches)
+        batches.prefetch()
+        waited.append(batches.waited)
+    next(batches)
+    assert [*waited, batches.waited] == [0.0, 0.5, 2.0, 0.25]
+
+
 def test_an_error_waits_for_the_batch_that_it_stands_for(mesh):
     batches = DeviceBatches(Numbers(broken=2), mesh)
     for number in (1, 2):

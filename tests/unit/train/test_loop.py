@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
+import time
 
 import jax
 import numpy as np
@@ -12,9 +14,11 @@ import toy
 
 from talkface_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig
 from talkface_jax.errors import CheckpointError, ConfigError, TalkfaceError
+from talkface_jax.methods.iplap.views import MotionView
 from talkface_jax.task import Objective
 from talkface_jax.train import loop
 from talkface_jax.train.checkpoint import checkpoint_steps, load_params
+from talkface_jax.train.source import PreparedSource
 from talkface_jax.train.telemetry import METRICS_FILE, read_metrics
 
 PLAN = TrainConfig(
@@ -78,6 +82,15 @@ def test_run_leaves_config_logs_events_and_checkpoint(whole):
     assert set(info["versions"]) >= {"jax", "flax", "optax"}
 
 
+def test_waiting_for_slow_data_is_logged(tmp_path):
+    """The first line is of the compilation; at the last step nothing is read ahead."""
+    slow = toy.ToySource(on_draw=lambda position: time.sleep(0.2 * (position > 2)))
+    run(tmp_path, source=slow, eval_every=0, preview_every=0, checkpoint_every=0, best_metric="")
+    waits = [line["data_wait"] for line in read_metrics(tmp_path / METRICS_FILE)]
+    assert len(waits) == 6 and all(0 <= wait <= 1 for wait in waits)
+    assert max(waits[:3]) < 0.5 < min(waits[3:5]), waits
+
+
 def test_interrupted_run_resumes_bit_identically(whole, tmp_path):
     def crash(position):
         if position == 5:
@@ -136,6 +149,44 @@ def test_signal_saves_and_says_how_to_go_on(whole, tmp_path, number):
     assert checkpoint_steps(tmp_path / "checkpoints") == [3]
     run(tmp_path, checkpoint_every=0)
     assert_same_params(whole[0], tmp_path)
+
+
+class WithReaders(toy.ToySource):
+    """Toy batches, each drawn beside one that a reader process has to make."""
+
+    def __init__(self, directory, **options):
+        super().__init__(**options)
+        self.directory = str(directory)
+
+    def train(self, view, *, batch_size, seed):
+        data = DataConfig(directory=self.directory, workers=1, prefetch=1)
+        read = PreparedSource(data, evaluates=False).train(
+            MotionView(references=2), batch_size=batch_size, seed=seed
+        )
+        batches = super().train(view, batch_size=batch_size, seed=seed)
+        batches.close, draw = read.close, batches.on_draw
+
+        def both(position):
+            draw(position)
+            next(read)
+
+        batches.on_draw = both
+        return batches
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_sigterm_to_all_processes_of_a_job_saves_too(prepared, tmp_path, at):
+    def end_all(position):
+        if position == at:
+            (reader,) = multiprocessing.active_children()
+            for number in (reader.pid, os.getpid()):
+                os.kill(number, signal.SIGTERM)
+
+    done = max(at, 1)
+    with pytest.raises(TalkfaceError, match=f"stopped by SIGTERM after step {done}.*run the same"):
+        run(tmp_path, source=WithReaders(prepared, on_draw=end_all), checkpoint_every=0)
+    assert checkpoint_steps(tmp_path / "checkpoints") == [done]
+    assert not multiprocessing.active_children()
 
 
 def test_phases_switch_terms_and_players(tmp_path):

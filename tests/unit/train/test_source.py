@@ -35,6 +35,18 @@ def test_lineage_names_every_manifest(prepared):
     assert lineage == {"mixture": [{**one, "weight": 1.0}, {**one, "weight": 3.0}]}
 
 
+def test_a_remote_directory_is_refused_by_its_name(prepared):
+    remote = "gs://bucket/mead"
+    for data in (
+        c.DataConfig(directory=remote),
+        mixture(prepared, mixture=(str(prepared), remote)),
+    ):
+        with pytest.raises(
+            RecordError, match=r"gs://bucket/mead is not on this machine.*; copy it"
+        ):
+            PreparedSource(data)
+
+
 def test_every_directory_needs_the_split(prepared):
     with pytest.raises(RecordError, match="has no split 'val'; use one of: test, train"):
         PreparedSource(mixture(prepared, eval_split="val"))

@@ -92,10 +92,12 @@ def test_wav_is_clipped_sixteen_bit_mono():
 
 
 def test_speed_leaves_out_pauses(monkeypatch):
-    clock = iter([0.0, 10.0])
+    clock = iter([0.0, 10.0, 14.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     speed = Speedometer()
     for _ in range(8):
-        speed.count()
+        speed.count(waited=0.125)
     speed.skip(6.0)
-    assert speed.read() == 2.0
+    assert speed.read() == {"steps_per_second": 2.0, "data_wait": 0.25}
+    speed.count(waited=3.0)
+    assert speed.read() == {"steps_per_second": 0.25, "data_wait": 0.75}
