@@ -38,10 +38,10 @@ def conclude(job: Job, outcomes: Iterable[ClipOutcome]) -> Plan | None:
     failures = [manifest.Failure(o.clip, o.reason) for _, o in pairs if o.reason]
     notes, problems = jobs.read_listing(job)
     failures = sorted([*failures, *problems], key=lambda failure: failure.clip)
-    jobs.write_rows(places.join(job.out, jobs.FAILURES), map(dataclasses.asdict, failures))
+    jobs.write_rows(places.join(job.out, manifest.FAILURES), map(dataclasses.asdict, failures))
     if len(failures) > job.max_failures or not done:
         return None
-    jobs.write_rows(places.join(job.out, jobs.CLIPS), (_clip_row(t, o) for t, o in done))
+    jobs.write_rows(places.join(job.out, manifest.CLIPS), (_clip_row(t, o) for t, o in done))
     parts = [Part(task.key, task.info.split, outcome.records) for task, outcome in done]
     planned = shards.plan_shards(job.dataset, parts, shards=job.shards)
     plan = Plan(job.keys, tuple(planned), _facts(job, done, failures, notes))

@@ -22,8 +22,6 @@ from talkface_jax.records import ClipInfo
 # Part of every clip's key: raise it when the same input gives other records.
 _VERSION = 2
 WORK = ".parts"
-CLIPS = "clips.jsonl"
-FAILURES = "failures.jsonl"
 DONE, FAILED = ".done.json", ".failed.json"
 _TASKS, _LISTING = "tasks.jsonl", "listing.json"
 # What the bytes of a record depend on.

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from talkface_jax import runtime
 from talkface_jax.errors import ConfigError, MediaError, RecordError, TalkfaceError
 
 _CHUNK = 1 << 20
@@ -127,17 +128,8 @@ def write_text(place: str, text: str) -> None:
       RecordError: the place cannot be written to.
     """
     if not is_remote(place):
-        path = pathlib.Path(place)
-        temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
         with _writing(place):
-            try:
-                with open(temporary, "w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            runtime.write_whole(pathlib.Path(place), text)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "text")

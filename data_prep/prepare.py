@@ -68,7 +68,7 @@ class PrepareSummary:
     def __str__(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
         faceless = self.frames - self.valid_frames
-        where = f" (see {jobs.FAILURES})" if self.failures else ""
+        where = f" (see {manifest.FAILURES})" if self.failures else ""
         line = (
             f"{self.out}: {self.clips} clips ({splits}) in {self.segments} segments, "
             f"{self.frames} frames of which {faceless} without a face; "
@@ -297,7 +297,7 @@ def _end(job: Job, total: int) -> PrepareSummary:
         made = _read_manifest(job.out)
         places.delete_folder(job.work)
         return _summary(job.out, made)
-    place = places.join(job.out, jobs.FAILURES)
+    place = places.join(job.out, manifest.FAILURES)
     rows = jobs.read_rows(place)
     done = total - len(rows)
     if not done:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from talkface_jax import runtime
 from talkface_jax.data.manifest import Manifest, ShardEntry
 from talkface_jax.data.schema import PER_FRAME, SCHEMA_VERSION
 from talkface_jax.data.store import FRAMING
@@ -64,17 +65,13 @@ def write_tfds_info(directory: str | os.PathLike[str], manifest: Manifest) -> No
     """
     for name, text in tfds_files(manifest).items():
         path = pathlib.Path(directory) / name
-        temporary = path.with_name(f".{name}.tmp-{os.getpid()}")
         try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
+            runtime.write_whole(path, text)
         except OSError as error:
             raise RecordError(
                 f"{path} cannot be written ({error.strerror}); free disk space or give another "
                 "folder"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def tfds_files(manifest: Manifest) -> dict[str, str]:

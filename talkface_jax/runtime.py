@@ -1,4 +1,4 @@
-"""The machine under a run: cache folder and JAX's persistent compilation cache.
+"""The machine under a run: files written whole, cache folder, JAX's persistent compilation cache.
 
 Lowest layer beside the errors; importing it loads nothing heavy.
 """
@@ -11,6 +11,23 @@ from talkface_jax.errors import TalkfaceError
 CACHE_VARIABLE = "TALKFACE_CACHE"
 _M_MMAP_THRESHOLD = -3
 _MMAP_THRESHOLD = 1 << 22
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a UTF-8 text file so that it appears complete, on the disk, or not at all.
+
+    Raises:
+      OSError: it cannot be written; an older file of that name is as before.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def cache_dir(*parts: str) -> pathlib.Path:

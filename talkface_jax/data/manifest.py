@@ -8,12 +8,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from talkface_jax import config
+from talkface_jax import config, runtime
 from talkface_jax.data.schema import SCHEMA_VERSION
 from talkface_jax.data.store import read_index
 from talkface_jax.errors import ConfigError, RecordError
 
-MANIFEST = "manifest.json"
+MANIFEST, CLIPS, FAILURES = "manifest.json", "clips.jsonl", "failures.jsonl"
 _REMEDY = "run `talkface prepare` again"
 
 
@@ -111,19 +111,12 @@ def write_manifest(directory: str | os.PathLike[str], manifest: Manifest) -> Non
       RecordError: the file cannot be written.
     """
     path = pathlib.Path(directory) / MANIFEST
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        with open(temporary, "w") as file:
-            file.write(config.dumps(manifest))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        runtime.write_whole(path, config.dumps(manifest))
     except OSError as error:
         raise RecordError(
             f"{path} cannot be written ({error.strerror}); free disk space or give another folder"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_manifest(directory: str | os.PathLike[str]) -> Manifest:

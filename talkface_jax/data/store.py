@@ -20,6 +20,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
+from talkface_jax import runtime
 from talkface_jax.data.schema import SCHEMA_VERSION, RecordMeta, decode, record_meta
 from talkface_jax.errors import RecordError
 
@@ -153,16 +154,8 @@ def write_index(shard: str | os.PathLike[str], index: ShardIndex) -> None:
         "size": index.size,
         "records": [dataclasses.asdict(entry) for entry in index.entries],
     }
-    path = index_path(shard)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with open(temporary, "w") as file:
-            json.dump({**body, "crc32c": _body_crc(body)}, file, separators=(",", ":"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    text = json.dumps({**body, "crc32c": _body_crc(body)}, separators=(",", ":"))
+    runtime.write_whole(index_path(shard), text)
 
 
 def read_index(shard: str | os.PathLike[str]) -> ShardIndex:

@@ -9,12 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from talkface_jax.data.inspect import Facts, Fault
-from talkface_jax.data.manifest import Manifest
+from talkface_jax.data.manifest import CLIPS, FAILURES, Manifest
 from talkface_jax.data.schema import CONTEXT_SAMPLES
 from talkface_jax.records import SAMPLES_PER_FRAME, ClipInfo
 
-CLIPS = "clips.jsonl"
-FAILURES = "failures.jsonl"
 _LARGEST = 1e300
 _INFO = tuple(field.name for field in dataclasses.fields(ClipInfo))
 

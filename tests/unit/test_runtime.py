@@ -1,5 +1,7 @@
-"""Cache folders: where they are, and what happens where they cannot be."""
+"""Cache folders: where they are, and what happens where they cannot be; and files written whole."""
 
+import errno
+import os
 import platform
 import subprocess
 import sys
@@ -52,3 +54,18 @@ def test_the_c_library_takes_the_fixed_limit():
     program = "from talkface_jax import runtime; print(runtime.keep_heap_flat())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "True", done.stderr
+
+
+def test_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "ü.json"
+    runtime.write_whole(path, "old ü")
+    assert path.read_bytes() == "old ü".encode()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        runtime.write_whole(path, "new")
+    assert path.read_text(encoding="utf-8") == "old ü"
+    assert list(tmp_path.iterdir()) == [path]
