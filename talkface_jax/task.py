@@ -7,7 +7,7 @@ are the same code: one shared forward of the generating path, then one gradient 
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -16,6 +16,8 @@ import jax
 import numpy as np
 
 Batch = Mapping[str, jax.Array]
+Sample = Mapping[str, np.ndarray]
+"""One window as a view gives it, on the host."""
 Outputs = Mapping[str, jax.Array]
 PyTree = Any
 Variables = Mapping[str, PyTree]
@@ -139,6 +141,11 @@ class DataView(Protocol):
         """Frames of one window."""
         ...
 
+    @property
+    def faces(self) -> bool:
+        """Whether every frame of a window must show a face; False for views of the sound alone."""
+        ...
+
     def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of a batch."""
         ...
@@ -210,6 +217,17 @@ class Task(Protocol):
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Variables]:
         """Fresh variables for every player; traceable, so that it runs sharded under jit."""
+        ...
+
+    def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
+        """Initial values that are computed from training data instead of drawn; {} for none.
+
+        Called once, on the host, where a run starts afresh. `samples()` goes through a fixed spread
+        of at most 2,048 training samples without augmentation, the same on every process.
+
+        Returns:
+          Partial variables by player, {"params": …, "batch_stats": …}, laid over the fresh ones.
+        """
         ...
 
     def forward(

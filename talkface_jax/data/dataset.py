@@ -168,16 +168,20 @@ class Windows:
         return int(self._records[run]), int(self._firsts[run]) + number * self._stride
 
 
-def enumerate_windows(dataset: PreparedDataset, *, window: int, stride: int = 1) -> Windows:
-    """The windows of valid frames, in the order of the records.
+def enumerate_windows(
+    dataset: PreparedDataset, *, window: int, stride: int = 1, faces: bool = True
+) -> Windows:
+    """The windows, in the order of the records; with `faces`, those of valid frames only.
 
     Raises:
       RecordError: there is none.
     """
-    windows = Windows([meta.runs for meta in dataset.metas], window=window, stride=stride)
+    runs = [meta.runs if faces else ((0, meta.frames),) for meta in dataset.metas]
+    windows = Windows(runs, window=window, stride=stride)
     if not len(windows):
+        what = "frames with a face" if faces else "frames"
         raise RecordError(
-            f"split {dataset.split} of {dataset.directory} has no {window} consecutive frames with "
-            "a face; prepare more or longer footage"
+            f"split {dataset.split} of {dataset.directory} has no {window} consecutive {what}; "
+            "prepare more or longer footage"
         )
     return windows

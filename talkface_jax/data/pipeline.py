@@ -144,7 +144,7 @@ def train_iterator(
     """
     corrupt = CorruptRecords() if corrupt is None else corrupt
     mixture = dataset if isinstance(dataset, Mixture) else Mixture((dataset,))
-    windows = [enumerate_windows(part, window=view.window) for part in mixture.parts]
+    windows = [_windows(part, view, stride=1) for part in mixture.parts]
     parts = make_parts(mixture.parts, windows)
     order = _order(parts, mixture.weights, seed)
     sampler = Sampler(parts, view, seed=seed, max_corrupt=corrupt.limit)
@@ -167,6 +167,10 @@ def train_iterator(
             order.map_with_index(sampler), batch_size, share, threads=threads, prefetch=prefetch
         )
     return TrainIterator(iterator, order, sampler, identity=identity, share=share, corrupt=corrupt)
+
+
+def _windows(dataset: PreparedDataset, view: DataView, *, stride: int) -> Windows:
+    return enumerate_windows(dataset, window=view.window, stride=stride, faces=view.faces)
 
 
 def _in_threads(
@@ -235,7 +239,7 @@ def eval_batches(
     corrupt = CorruptRecords() if corrupt is None else corrupt
     datasets = dataset.parts if isinstance(dataset, Mixture) else (dataset,)
     stride = stride or view.window
-    windows = [enumerate_windows(part, window=view.window, stride=stride) for part in datasets]
+    windows = [_windows(part, view, stride=stride) for part in datasets]
     sampler = Sampler(make_parts(datasets, windows), view, seed=0, max_corrupt=corrupt.limit)
     count = sum(map(len, windows))
     chosen = np.arange(count)

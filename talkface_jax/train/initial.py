@@ -1,7 +1,8 @@
 """Parameters that were not drawn at random: converted weights, and runs that start from others.
 
 `write_variables` makes a directory that holds variables only; `load_initial` and `start_state` let
-a run start from such a directory, or from one that training wrote.
+a run start from such a directory, or from one that training wrote. `fit_initial` lets it start from
+values that the task computes from the training data.
 """
 
 import dataclasses
@@ -24,9 +25,12 @@ from talkface_jax.train import sharding
 from talkface_jax.train.checkpoint import DATA, FOLDER, Checkpoints, checkpoint_steps, load_params
 from talkface_jax.train.integrity import read_document
 from talkface_jax.train.programs import Programs
+from talkface_jax.train.source import Source
 from talkface_jax.train.state import leaf_names
 from talkface_jax.train.workdir import prepare_workdir
 
+FIT_SAMPLES = 2048
+"""Training samples that `Task.fitted` may look at."""
 logger = logging.getLogger(__name__)
 
 
@@ -38,10 +42,12 @@ class Initial:
       variables: host arrays by player, {"params": …, "batch_stats": …}.
       lineage: one entry for each directory, plain JSON: where it lies, which players, the sha256 of
         their weights, and the lineage that came with them (data, terms).
+      fitted: as `variables`, for some leaves of other players only (`Task.fitted`).
     """
 
     variables: Mapping[str, Variables] = dataclasses.field(default_factory=dict)
     lineage: Sequence[Mapping[str, Any]] = ()
+    fitted: Mapping[str, Variables] = dataclasses.field(default_factory=dict)
 
 
 def check_target(out: pathlib.Path) -> None:
@@ -143,6 +149,23 @@ def load_initial(task: Task, directories: Sequence[str], shapes: TrainState) -> 
     return Initial(found, tuple(lineage))
 
 
+def fit_initial(task: Task, source: Source, initial: Initial, shapes: TrainState) -> Initial:
+    """Adds what the task computes from the training data, for players that nothing else gives.
+
+    Raises:
+      ValueError: the task's values have no place in its networks.
+    """
+    found = task.fitted(lambda: source.spread(task.view, limit=FIT_SAMPLES))
+    fitted = {player: tree for player, tree in found.items() if player not in initial.variables}
+    for player, tree in fitted.items():
+        net = shapes.nets[player]
+        wanted = leaf_names({"params": net.params, "batch_stats": net.stats})
+        for name, leaf in leaf_names(tree).items():
+            if name not in wanted or _signature(leaf) != _signature(wanted[name]):
+                raise ValueError(f"{task.method}/{task.stage}: {player} cannot take {name}")
+    return dataclasses.replace(initial, fitted=fitted)
+
+
 def _fit(stored: Variables, net: Net, player: str, directory: str) -> Variables:
     """The stored variables in the structure of the run's."""
     wanted = {"params": net.params, "batch_stats": net.stats}
@@ -197,19 +220,29 @@ def start_state(programs: Programs, initial: Initial) -> TrainState:
     parameters when it starts).
     """
     fresh = programs.init()
-    if not initial.variables:
+    if not (initial.variables or initial.fitted):
         return fresh
 
     def replace(state: TrainState, given: Mapping[str, Variables]) -> TrainState:
-        # Copies: the step donates its buffers, and none may be shared with another leaf or the
-        # host.
         nets, ema = dict(state.nets), dict(state.ema)
         for player, variables in given.items():
-            new = jax.tree.map(jnp.copy, variables)
-            nets[player] = nets[player].replace(params=new["params"], stats=new["batch_stats"])
+            params, stats = variables.get("params", {}), variables.get("batch_stats", {})
+            net = nets[player]
+            nets[player] = net.replace(
+                params=_laid_over(net.params, params), stats=_laid_over(net.stats, stats)
+            )
             if player in ema:
-                ema[player] = jax.tree.map(jnp.copy, variables["params"])
+                ema[player] = _laid_over(ema[player], params)
         return state.replace(nets=nets, ema=ema)
 
-    given = sharding.replicate(dict(initial.variables), programs.mesh)
+    given = sharding.replicate({**initial.fitted, **initial.variables}, programs.mesh)
     return jax.jit(replace, out_shardings=programs.state_shardings)(fresh, given)
+
+
+def _laid_over(tree: Any, given: Any) -> Any:
+    """`tree` with the leaves that `given` has, whole or in part."""
+    if not isinstance(given, Mapping):
+        # A copy: the step donates its buffers, and none may be shared with another leaf or the
+        # host.
+        return jnp.copy(given)
+    return {**tree, **{name: _laid_over(tree[name], part) for name, part in given.items()}}

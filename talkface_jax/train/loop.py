@@ -7,7 +7,7 @@ step's metrics are read too: a state whose loss or gradient is not finite is nev
 
 Order of a start: the working directory must belong to the config; the newest checkpoint, if there
 is one, gives the state and the data position; else the state is fresh, but for the players that
-`train.init_from` gives; logs are cut back to its step.
+`train.init_from` gives and what the task computes from the data; logs are cut back to its step.
 """
 
 import contextlib
@@ -33,7 +33,13 @@ from talkface_jax.train import optim, sharding
 from talkface_jax.train.checkpoint import DATA, FOLDER, Checkpoints, checkpoint_steps
 from talkface_jax.train.evaluation import evaluate
 from talkface_jax.train.feed import DeviceBatches
-from talkface_jax.train.initial import Initial, load_initial, require_resumable, start_state
+from talkface_jax.train.initial import (
+    Initial,
+    fit_initial,
+    load_initial,
+    require_resumable,
+    start_state,
+)
 from talkface_jax.train.programs import Programs
 from talkface_jax.train.signals import StopRequest
 from talkface_jax.train.source import PreparedSource, Source, TrainBatches
@@ -86,7 +92,7 @@ def train(
     """
     programs = Programs(task, config, sharding.make_mesh(config.mesh))
     source = _prepared(config) if source is None else source
-    initial = _claim(workdir, task, config, programs)
+    initial = _claim(workdir, task, config, programs, source)
     first = jax.process_index() == 0
     with (
         contextlib.closing(
@@ -130,14 +136,20 @@ def _prepared(config: ExperimentConfig) -> PreparedSource:
 
 
 def _claim(
-    workdir: pathlib.Path, task: Task, config: ExperimentConfig, programs: Programs
+    workdir: pathlib.Path,
+    task: Task,
+    config: ExperimentConfig,
+    programs: Programs,
+    source: Source,
 ) -> Initial:
     """Makes the directory this run's; gives what it starts from if it has no checkpoint yet."""
     require_resumable(workdir)
     initial = Initial()
     if not checkpoint_steps(workdir / FOLDER):
         # Before the directory has a config: after a mistake another config can have it.
-        initial = load_initial(task, config.train.init_from, programs.state_shapes)
+        shapes = programs.state_shapes
+        initial = load_initial(task, config.train.init_from, shapes)
+        initial = fit_initial(task, source, initial, shapes)
     prepare_workdir(workdir, config)
     return initial
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from talkface_jax.config import DataConfig
 from talkface_jax.errors import ConfigError
-from talkface_jax.task import DataView
+from talkface_jax.task import DataView, Sample
 
 HostBatch = Mapping[str, np.ndarray]
 
@@ -49,6 +49,10 @@ class Source(Protocol):
 
     def evaluation(self, view: DataView, *, batch_size: int) -> Iterator[HostBatch]:
         """One ordered pass; `batch["mask"]` is 0 on padding. All processes give equally many."""
+        ...
+
+    def spread(self, view: DataView, *, limit: int) -> Iterator[Sample]:
+        """At most `limit` training samples without augmentation, the same on every process."""
         ...
 
 
@@ -130,3 +134,11 @@ class PreparedSource:
             batches=self._config.eval_batches,
             corrupt=self._corrupt,
         )
+
+    def spread(self, view: DataView, *, limit: int) -> Iterator[Sample]:
+        """Evenly spread over the training split; sample by sample."""
+        for batch in self._pipeline.eval_batches(
+            self._train, view, batch_size=1, batches=limit, corrupt=self._corrupt
+        ):
+            if batch.pop("mask")[0]:
+                yield {name: array[0] for name, array in batch.items()}

@@ -4,7 +4,7 @@ Players: "motion"; "renderer" and "disc". The discriminator's update is the corr
 gradients are its own objective's only (the released code adds leftovers of the generator's).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -34,6 +34,7 @@ from talkface_jax.task import (
     Outputs,
     Previews,
     PyTree,
+    Sample,
     Variables,
 )
 
@@ -97,6 +98,11 @@ class MotionTask:
         """Fresh variables from a batch's shapes."""
         first = {name: jnp.zeros((1, *item.shape[1:]), item.dtype) for name, item in batch.items()}
         return {"motion": self.nets["motion"].init(rng, *self._inputs(first))}
+
+    def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
+        """None: everything is drawn."""
+        del samples
+        return {}
 
     @staticmethod
     def _inputs(batch: Batch) -> tuple[jax.Array, ...]:
@@ -246,6 +252,11 @@ class RenderTask:
             "renderer": self.nets["renderer"].init(one, *arguments, **points),
             "disc": self.nets["disc"].init(two, _unit(first["face"])),
         }
+
+    def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
+        """None: everything is drawn."""
+        del samples
+        return {}
 
     @staticmethod
     def _inputs(batch: Batch) -> tuple[tuple[jax.Array, ...], dict[str, Any]]:

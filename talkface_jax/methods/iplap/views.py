@@ -100,6 +100,7 @@ class MotionView:
     mel_noise: float = 0.0
     name: str = "iplap/motion"
     window: int = WINDOW
+    faces: bool = True
 
     def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of a batch."""
@@ -164,6 +165,7 @@ class RenderView:
     smooth: float = 12.0
     name: str = "iplap/render"
     window: int = WINDOW
+    faces: bool = True
 
     def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of a batch."""

@@ -11,6 +11,7 @@ class WhereView:
 
     name = "where"
     window = 5
+    faces = True
 
     def spec(self, batch_size):
         raise NotImplementedError

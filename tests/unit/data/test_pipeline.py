@@ -20,6 +20,7 @@ class TinyView:
 
     name = "tiny"
     window = 5
+    faces = True
 
     def spec(self, batch_size):
         return {
@@ -222,6 +223,13 @@ def test_damage_is_named_when_met(prepared, tmp_path):
     os.truncate(shard, 100)
     with pytest.raises(RecordError, match=r"train-1\.tfrecord is truncated"):
         pipeline.open_dataset(directory, "train")
+
+
+def test_views_of_the_sound_alone_need_no_face(dataset):
+    windows = pipeline.enumerate_windows(dataset, window=5, faces=False)
+    frames = [meta.frames for meta in dataset.metas]
+    assert len(windows) == sum(count - 4 for count in frames)
+    assert windows[frames[0] - 5] == (0, frames[0] - 5) and windows[frames[0] - 4] == (1, 0)
 
 
 def test_a_split_without_windows(prepared, tmp_path):

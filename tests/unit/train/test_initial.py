@@ -328,3 +328,51 @@ def test_values_lie_where_the_state_lies_on_any_mesh(written):
         timeout=250,
     )
     assert "same values, split" in done.stdout, done.stderr[-3000:]
+
+
+class FittedTask(toy.GanTask):
+    """The first layer's bias starts at the mean of the inputs that it is shown."""
+
+    def fitted(self, samples):
+        mean = np.stack([sample["x"] for sample in samples()]).mean()
+        bias = np.full(self.config.width, mean, np.float32)
+        return {"net": {"params": {"Dense_0": {"bias": bias}}}}
+
+
+def test_a_run_starts_from_what_the_task_computes_from_data(tmp_path):
+    config = experiment(ema_decay=0.9)
+    programs, plain = programs_of(config)
+    task, source = FittedTask(config.task), toy.ToySource()
+    given = initial.fit_initial(task, source, initial.Initial(), programs.state_shapes)
+    state, fresh = initial.start_state(programs, given), programs.init()
+    mean = np.stack([sample["x"] for sample in source.spread(None, limit=2048)]).mean()
+    for tree in (state.nets["net"].params, state.ema["net"]):
+        np.testing.assert_allclose(tree["Dense_0"]["bias"], mean, rtol=1e-6)
+    changed = {"Dense_0.bias"}
+    before, after = (leaf_names(item.nets["net"].params) for item in (fresh, state))
+    for name in before:
+        same = np.array_equal(before[name], after[name])
+        assert same != any(name.endswith(item) for item in changed), name
+    assert initial.fit_initial(plain, source, initial.Initial(), programs.state_shapes).fitted == {}
+
+
+def test_given_parameters_win_over_computed_ones(tmp_path):
+    config = experiment()
+    programs, _ = programs_of(config)
+    task = FittedTask(config.task)
+    initial.write_variables(tmp_path / "w", config, variables_of(task), info())
+    loaded = initial.load_initial(task, [str(tmp_path / "w")], programs.state_shapes)
+    assert initial.fit_initial(task, toy.ToySource(), loaded, programs.state_shapes).fitted == {}
+
+
+def test_computed_values_without_a_place_are_refused():
+    class Lost(toy.GanTask):
+        def fitted(self, samples):
+            return {"net": {"params": {"Dense_9": {"bias": np.zeros(3, np.float32)}}}}
+
+    config = experiment()
+    programs, _ = programs_of(config)
+    with pytest.raises(ValueError, match="Dense_9"):
+        initial.fit_initial(
+            Lost(config.task), toy.ToySource(), initial.Initial(), programs.state_shapes
+        )

@@ -60,6 +60,7 @@ class Judge(nn.Module):
 class View:
     name: str = "toy"
     window: int = 1
+    faces: bool = True
 
     def spec(self, batch_size):
         shape = jax.ShapeDtypeStruct((batch_size, FEATURES), jnp.float32)
@@ -105,6 +106,9 @@ class L1Task:
                 if name != "net"
             },
         }
+
+    def fitted(self, samples):
+        return {}
 
     def forward(self, variables, batch, rng, *, train):
         if not train:
@@ -161,6 +165,11 @@ class ToySource:
     def evaluation(self, view, *, batch_size):
         for index in range(2):
             yield {**make_batch(batch_size, 1000 + index), "mask": np.ones(batch_size, np.float32)}
+
+    def spread(self, view, *, limit):
+        batch = make_batch(min(limit, 32), 2000)
+        for row in range(len(batch["x"])):
+            yield {name: array[row] for name, array in batch.items()}
 
 
 class _Batches:
