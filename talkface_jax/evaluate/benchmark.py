@@ -28,7 +28,7 @@ TRUE_ROWS = (scores.GROUND_TRUTH, scores.NOISE_FLOOR, scores.STATIC_MOUTH)
 Progress = Callable[[str, int, int], None]
 
 CONVENTIONS = {
-    "landmarks": landmark.CONVENTION
+    "landmarks": landmark.convention()
     + "; both videos tracked anew (mediapipe face landmarker, image mode), the prediction "
     "aligned to the truth by one similarity a frame over 74 upper-face points",
     "mouth opening": sync.CONVENTION,

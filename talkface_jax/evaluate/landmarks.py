@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from talkface_jax.errors import TalkfaceError
 from talkface_jax.evaluate import noise, provenance, rows, scores
-from talkface_jax.landmarks import boxes
+from talkface_jax.landmarks import boxes, schemes
 from talkface_jax.metrics import landmark, sync
 
 
@@ -21,32 +21,36 @@ class MotionCase:
 
     Attributes:
       name: the clip's name, the same in every row.
-      truth: tracked points of scheme iplap131.
+      truth: tracked points of the scheme.
       valid: False where the truth has no face.
-      predictions: row name -> the 57 jaw and lip points; "model" and, for our models,
-        "shifted-audio" (audio 10 frames ahead) and "no-audio" (silence).
+      predictions: row name -> the scheme's "content" points (jaw and lips); "model" and, for our
+        models, "shifted-audio" (audio 10 frames ahead) and "no-audio" (silence).
       references: the reference frames that the model was given; None for the clip's own frames.
       retracked: the truth jittered and tracked again (`evaluate.noise.retrack`), NaN where no face
         was found; None leaves the clip out of the noise-floor row.
       boxes: crop boxes in source pixels; they also undo the stretching of a box that is not square.
+      scheme: name of the landmark scheme that the method predicts.
     """
 
     name: str
-    truth: Float[np.ndarray, "t 131 2"]
+    truth: Float[np.ndarray, "t n 2"]
     valid: Bool[np.ndarray, " t"]
-    predictions: Mapping[str, Float[np.ndarray, "t 57 2"]]
-    references: Float[np.ndarray, "r 131 2"] | None = None
-    retracked: Float[np.ndarray, "t 131 2"] | None = None
+    predictions: Mapping[str, Float[np.ndarray, "t c 2"]]
+    references: Float[np.ndarray, "r n 2"] | None = None
+    retracked: Float[np.ndarray, "t n 2"] | None = None
     boxes: Float[np.ndarray, "t 4"] | None = None
+    scheme: str = landmark.SCHEME
 
 
-CONVENTIONS = {
-    "landmarks": landmark.CONVENTION
-    + "; no alignment: the prediction has the true head pose as input, so jaw and lips are "
-    "compared in place and the 74 other points of the face distance are the truth's",
-    "mouth opening": sync.CONVENTION,
-    "tracker noise": noise.CONVENTION,
-}
+def _conventions(scheme: str) -> dict[str, str]:
+    others = len(schemes.get_scheme(scheme).groups["pose"])
+    return {
+        "landmarks": landmark.convention(scheme)
+        + "; no alignment: the prediction has the true head pose as input, so jaw and lips are "
+        f"compared in place and the {others} other points of the face distance are the truth's",
+        "mouth opening": sync.CONVENTION,
+        "tracker noise": noise.CONVENTION,
+    }
 
 
 def _in_pixels(case: MotionCase, points: np.ndarray) -> np.ndarray:
@@ -61,27 +65,37 @@ def score_case(case: MotionCase) -> list[scores.ClipScore]:
     """
     if not case.valid.any():
         raise TalkfaceError(f"{case.name}: no frame has a face; leave the clip out of the data set")
+    wanted = (len(case.truth), len(schemes.get_scheme(case.scheme).groups["content"]), 2)
     for row, content in case.predictions.items():
-        if content.shape != (len(case.truth), 57, 2):
+        if content.shape != wanted:
             raise TalkfaceError(
-                f"{case.name}: row {row} has points of shape {content.shape}; "
-                f"predict ({len(case.truth)}, 57, 2)"
+                f"{case.name}: row {row} has points of shape {content.shape}; predict {wanted}"
             )
     complete = rows.filled(case.truth, case.valid)
     references = case.references
     if references is None and case.boxes is not None:
         references = case.truth[case.valid]
-    still = rows.static_mouth(complete, valid=case.valid, references=references)
+    still = rows.static_mouth(complete, valid=case.valid, references=references, scheme=case.scheme)
     points = {
         scores.GROUND_TRUTH: complete,
         scores.STATIC_MOUTH: still,
-        **{row: rows.with_content(complete, c) for row, c in case.predictions.items()},
+        **{
+            row: rows.with_content(complete, content, scheme=case.scheme)
+            for row, content in case.predictions.items()
+        },
     }
     if case.retracked is not None:
         points[scores.NOISE_FLOOR] = case.retracked
     truth = _in_pixels(case, complete)
     return [
-        rows.compare(case.name, row, _in_pixels(case, points[row]), truth, valid=case.valid)
+        rows.compare(
+            case.name,
+            row,
+            _in_pixels(case, points[row]),
+            truth,
+            valid=case.valid,
+            scheme=case.scheme,
+        )
         for row in scores.table_order(list(points))
     ]
 
@@ -98,7 +112,7 @@ def evaluate_motion(
     """Scores every row of every clip, with bootstrap intervals over clips.
 
     Args:
-      cases: the clips (any iterable: they are used one at a time).
+      cases: the clips, all of one scheme (any iterable: they are used one at a time).
       failures: clips that the caller could not predict; read after the last case.
       command: the command line to state; this process's by default.
       notes: further facts to state (checkpoint, data set).
@@ -108,7 +122,9 @@ def evaluate_motion(
     clips: list[scores.ClipScore] = []
     failed: list[scores.Failure] = []
     total = len(cases) if isinstance(cases, Sequence) else 0
+    scheme = landmark.SCHEME
     for done, case in enumerate(cases, 1):
+        scheme = case.scheme
         try:
             clips += score_case(case)
         except TalkfaceError as error:
@@ -120,7 +136,7 @@ def evaluate_motion(
         "motion",
         clips=clips,
         failures=[*failures, *failed],
-        conventions=CONVENTIONS,
+        conventions=_conventions(scheme),
         run={**provenance.describe_run(command), **(notes or {})},
         seed=seed,
     )

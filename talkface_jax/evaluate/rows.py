@@ -1,6 +1,7 @@
 """The rows of a table: how each is made from tracked points, and how it is compared with the truth.
 
-Points are (t, 131, 2) of scheme iplap131 in source pixels.
+Points are those of a landmark scheme with "pose" and "content" groups (iplap131 unless another is
+named), in source pixels.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from talkface_jax.metrics import landmark, sync
 
 SHIFT = 10
 
-Points = Float[np.ndarray, "t 131 2"]
+Points = Float[np.ndarray, "t n 2"]
 Valid = Bool[np.ndarray, " t"]
 
 
@@ -26,22 +27,28 @@ def filled(points: Points, valid: Valid) -> Points:
     return np.asarray(points, np.float64)[nearest]
 
 
-def with_content(points: Points, content: Float[np.ndarray, "t 57 2"]) -> Points:
+def with_content(
+    points: Points, content: Float[np.ndarray, "t c 2"], *, scheme: str = landmark.SCHEME
+) -> Points:
     """A copy of `points` with the jaw and lip points replaced."""
     result = np.array(points, np.float64)
-    result[:, schemes.get_scheme(landmark.SCHEME).groups["content"]] = content
+    result[:, schemes.get_scheme(scheme).groups["content"]] = content
     return result
 
 
 def static_mouth(
-    points: Points, *, valid: Valid, references: Float[np.ndarray, "r 131 2"] | None = None
+    points: Points,
+    *,
+    valid: Valid,
+    references: Float[np.ndarray, "r n 2"] | None = None,
+    scheme: str = landmark.SCHEME,
 ) -> Points:
     """The face with a mouth that never moves: mean reference, affinely aligned to each frame.
 
     Without `references` (in the same coordinates) the clip's own valid frames are the references,
     each normalised to its crop box, so that head motion does not blur the mean.
     """
-    groups = schemes.get_scheme(landmark.SCHEME).groups
+    groups = schemes.get_scheme(scheme).groups
     if references is not None:
         local, unit = np.asarray(points, np.float64), None
         reference = np.asarray(references, np.float64)
@@ -52,7 +59,7 @@ def static_mouth(
     content = align.static_mouth(
         reference[:, groups["pose"]], reference[:, groups["content"]], local[:, groups["pose"]]
     )
-    still = with_content(local, content)
+    still = with_content(local, content, scheme=scheme)
     return still if unit is None else boxes.from_box(still, unit)
 
 
@@ -69,7 +76,15 @@ def shifted(pred: Points, truth: Points, *, shift: int = SHIFT) -> Points:
     return with_content(truth, align.apply_affine(moved[:, groups["content"]], maps))
 
 
-def compare(clip: str, row: str, pred: Points, truth: Points, *, valid: Valid) -> ClipScore:
+def compare(
+    clip: str,
+    row: str,
+    pred: Points,
+    truth: Points,
+    *,
+    valid: Valid,
+    scheme: str = landmark.SCHEME,
+) -> ClipScore:
     """Landmark scores of one clip; frames that are invalid or have a NaN in `pred` are left out.
 
     Both in one isotropic unit (pixels). Distances are taken as the points lie: align them before if
@@ -78,8 +93,10 @@ def compare(clip: str, row: str, pred: Points, truth: Points, *, valid: Valid) -
     pred, truth = np.asarray(pred, np.float64), np.asarray(truth, np.float64)
     valid = valid & np.isfinite(pred).all((1, 2))
     pred = np.where(valid[:, None, None], pred, truth)
-    distances = landmark.group_distances(pred, truth, valid=valid)
-    opening, true_opening = landmark.mouth_opening(pred), landmark.mouth_opening(truth)
+    distances = landmark.group_distances(pred, truth, valid=valid, scheme=scheme)
+    opening, true_opening = (
+        landmark.mouth_opening(points, scheme=scheme) for points in (pred, truth)
+    )
     curve = sync.lag_curve(opening, true_opening, valid=valid)
     return ClipScore(
         clip=clip,

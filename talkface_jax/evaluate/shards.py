@@ -12,7 +12,6 @@ from talkface_jax.evaluate import noise, scores
 from talkface_jax.evaluate.landmarks import MotionCase
 from talkface_jax.evaluate.rows import SHIFT
 from talkface_jax.landmarks import boxes, schemes
-from talkface_jax.metrics import landmark
 from talkface_jax.records import RECORD_SIZE, SAMPLES_PER_FRAME, FaceTrack, Motion, Segment
 
 Samples = Float32[np.ndarray, " s"]
@@ -71,14 +70,16 @@ class _Frames:
         return decode_jpeg(self._segment.frames[index])
 
 
-def _retracked(segment: Segment, geometry: boxes.CropGeometry, tracker: Any) -> np.ndarray | None:
+def _retracked(
+    segment: Segment, geometry: boxes.CropGeometry, scheme: str, tracker: Any
+) -> np.ndarray | None:
     """The jittered segment's points in the crop boxes; None where no frame shows a face."""
     try:
         pixels = noise.retrack(_Frames(segment), face="largest", tracker=tracker)
     except TalkfaceError:
         return None
     source = boxes.from_box(pixels / RECORD_SIZE, segment.box)
-    points = schemes.select(source, schemes.get_scheme(landmark.SCHEME))
+    points = schemes.select(source, schemes.get_scheme(scheme))
     return boxes.to_box(points, geometry.boxes)
 
 
@@ -99,7 +100,6 @@ def motion_cases(
 
     from talkface_jax.media.tracker import FaceTracker
 
-    content = schemes.get_scheme(landmark.SCHEME).groups["content"]
     with FaceTracker(max_faces=1) if noise_clips else contextlib.nullcontext() as tracker:
         for record in range(len(dataset)):
             segment = dataset.segment(record)
@@ -108,23 +108,28 @@ def motion_cases(
             heard = rows_of_samples(segment.audio.astype(np.float32) / 32768.0)
             try:
                 face = chain.prepare(track)
-                predictions = {
-                    row: chain.predict_motion(track, samples=samples).landmarks[:, content]
+                motions = {
+                    row: chain.predict_motion(track, samples=samples)
                     for row, samples in heard.items()
                 }
             except TalkfaceError as error:
                 names = (scores.GROUND_TRUTH, scores.STATIC_MOUTH, *heard)
                 failures += [scores.Failure(name, row, str(error)) for row in names]
                 continue
-            again = _retracked(segment, face.geometry, tracker) if record < noise_clips else None
+            scheme = motions[scores.MODEL].scheme
+            content = schemes.get_scheme(scheme).groups["content"]
+            again = None
+            if record < noise_clips:
+                again = _retracked(segment, face.geometry, scheme, tracker)
             yield MotionCase(
                 name=name,
                 truth=face.geometry.points,
                 valid=segment.valid,
-                predictions=predictions,
+                predictions={row: item.landmarks[:, content] for row, item in motions.items()},
                 references=face.geometry.points[face.order],
                 retracked=again,
                 boxes=face.geometry.boxes,
+                scheme=scheme,
             )
             if progress:
                 progress("predict held-out segments", record + 1, len(dataset))

@@ -78,10 +78,10 @@ def procrustes(shapes: Float[np.ndarray, "m n 2"], *, iterations: int = 10) -> P
 
 
 def static_mouth(
-    reference_pose: Float[np.ndarray, "r 74 2"],
-    reference_content: Float[np.ndarray, "r 57 2"],
-    pose: Float[np.ndarray, "t 74 2"],
-) -> Float32[np.ndarray, "t 57 2"]:
+    reference_pose: Float[np.ndarray, "r p 2"],
+    reference_content: Float[np.ndarray, "r c 2"],
+    pose: Float[np.ndarray, "t p 2"],
+) -> Float32[np.ndarray, "t c 2"]:
     """The mean reference, affinely aligned to each frame by its pose points: a still mouth."""
     maps = fit_affine(reference_pose.mean(0), pose)
     return apply_affine(reference_content.mean(0), maps).astype(np.float32)

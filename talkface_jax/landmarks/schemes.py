@@ -59,8 +59,9 @@ class Scheme:
       name: as in `SCHEMES`.
       indices: mesh index of each of its n points.
       dims: coordinates that it keeps, 2 or 3.
-      groups: part -> positions within the scheme. `content_jaw` and `content_lips` of the IP-LAP
-        schemes are positions within the 57 "content" points.
+      groups: part -> positions within the scheme. "content" are the points that speech moves (jaw
+        and lips), "pose" all others; `content_jaw` and `content_lips` of the IP-LAP schemes are
+        positions within the 57 "content" points.
       edges: pairs of positions joined by a line.
       flip: position of each point's mirror image.
     """
@@ -211,6 +212,12 @@ _IBUG_PARTS = {
     "lips_inner": _IBUG_LIPS_INNER,
     "lips": (*_IBUG_LIPS_OUTER, *_IBUG_LIPS_INNER),
 }
+# As in the IP-LAP schemes: the four ear-side points of the oval belong to the pose.
+_IBUG_CONTENT = (*range(3, 14), *range(48, 68))
+_IBUG_EXTRA = {
+    "pose": [position for position in range(68) if position not in _IBUG_CONTENT],
+    "content": _IBUG_CONTENT,
+}
 _IBUG_EDGES = (
     *_chain(_IBUG_JAW),
     *_chain(_IBUG_BROWS[:5]),
@@ -245,6 +252,7 @@ SCHEMES: Mapping[str, Scheme] = {
             2,
             _IBUG_PARTS,
             _IBUG_EDGES,
+            _IBUG_EXTRA,
         ),
         _make(
             "emoconv141",

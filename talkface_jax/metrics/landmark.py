@@ -2,7 +2,7 @@
 
 Convention, to be stated with every number: the distance of a point group is the mean Euclidean
 distance of its points, in per cent of the TRUE frame's distance between the outer eye corners (mesh
-points 33 and 263), averaged over the valid frames of a clip. The 40 lip points are the ones to
+points 33 and 263), averaged over the valid frames of a clip. The lip points are the ones to
 judge by: the error of the jaw points is mostly head turn.
 """
 
@@ -15,25 +15,32 @@ from talkface_jax.landmarks import align, measures, schemes
 
 SCHEME = "iplap131"
 UNIT = "% of the outer-eye-corner distance"
-CONVENTION = (
-    f"scheme {SCHEME} (2-D); mean point distance in {UNIT} of the true frame (mesh points 33-263)"
-)
+
+
+def convention(scheme: str = SCHEME) -> str:
+    """How distances in that scheme are meant, in one line."""
+    return (
+        f"scheme {scheme} (2-D); mean point distance in {UNIT} of the true frame "
+        "(mesh points 33-263)"
+    )
 
 
 def point_distances(
-    pred: Float[np.ndarray, "t n 2"], truth: Float[np.ndarray, "t n 2"]
+    pred: Float[np.ndarray, "t n 2"], truth: Float[np.ndarray, "t n 2"], *, scheme: str = SCHEME
 ) -> Float[np.ndarray, "t n"]:
-    """Euclidean distance of each of the 131 points, in per cent of the true eye distance.
+    """Euclidean distance of each point of the scheme, in per cent of the true eye distance.
 
     Both in the same isotropic unit (source pixels, not box coordinates).
 
     Raises:
-      ValueError: shapes differ or are not those of iplap131.
+      ValueError: shapes differ or are not those of the scheme.
     """
-    scheme = schemes.get_scheme(SCHEME)
-    if pred.shape != truth.shape or truth.shape[1:] != (len(scheme.indices), 2):
-        raise ValueError(f"points must be (t, 131, 2) twice, not {pred.shape} and {truth.shape}")
-    eyes = np.asarray(measures.eye_distance(truth, scheme), np.float64)
+    known = schemes.get_scheme(scheme)
+    if pred.shape != truth.shape or truth.shape[1:] != (len(known), 2):
+        raise ValueError(
+            f"points must be (t, {len(known)}, 2) twice, not {pred.shape} and {truth.shape}"
+        )
+    eyes = np.asarray(measures.eye_distance(truth, known), np.float64)
     error = np.linalg.norm(np.asarray(pred, np.float64) - truth, axis=-1)
     return 100 * error / np.maximum(eyes, 1e-9)[:, None]
 
@@ -43,18 +50,21 @@ def group_distances(
     truth: Float[np.ndarray, "t n 2"],
     *,
     valid: Bool[np.ndarray, " t"],
+    scheme: str = SCHEME,
 ) -> Mapping[str, float]:
-    """A clip's mean distance of the 40 lip points, the 17 jaw points and all 131 face points.
+    """A clip's mean distance of the lip points, the jaw points and all points of the scheme.
 
+    The jaw points are those that speech moves besides the lips; iplap131 has 40, 17 and 131 points.
     NaN where no frame is valid.
     """
-    groups = schemes.get_scheme(SCHEME).groups
-    distances = point_distances(pred, truth)[valid]
+    groups = schemes.get_scheme(scheme).groups
+    jaw = np.setdiff1d(groups["content"], groups["lips"])
+    distances = point_distances(pred, truth, scheme=scheme)[valid]
     if not len(distances):
         return {"lips": float("nan"), "jaw": float("nan"), "face": float("nan")}
     return {
         "lips": float(distances[:, groups["lips"]].mean()),
-        "jaw": float(distances[:, groups["jaw"]].mean()),
+        "jaw": float(distances[:, jaw].mean()),
         "face": float(distances.mean()),
     }
 
@@ -71,6 +81,8 @@ def pose_aligned(
     return align.apply_affine(pred, align.fit_similarity(pred[:, pose], truth[:, pose]))
 
 
-def mouth_opening(points: Float[np.ndarray, "t n 2"]) -> Float[np.ndarray, " t"]:
+def mouth_opening(
+    points: Float[np.ndarray, "t n 2"], *, scheme: str = SCHEME
+) -> Float[np.ndarray, " t"]:
     """Inner-lip gap (mesh 13-14) over the frame's own outer-eye-corner distance; 0 is closed."""
-    return measures.mouth_opening(points, schemes.get_scheme(SCHEME))
+    return measures.mouth_opening(points, schemes.get_scheme(scheme))

@@ -141,3 +141,29 @@ def test_static_mouth_follows_the_head_exactly(faces):
     rigid = np.repeat(faces[0][:1], 30, 0) + np.linspace(0, 20, 30)[:, None, None]
     still = rows.static_mouth(rigid, valid=np.ones(30, bool))
     np.testing.assert_allclose(still, rigid, atol=1e-2)
+
+
+def test_another_scheme_is_scored_by_its_own_points(faces):
+    scheme = schemes.get_scheme("ibug68")
+    lips, content = scheme.groups["lips"], scheme.groups["content"]
+    known = [SCHEME.position(mesh) for mesh in scheme.indices if mesh in SCHEME.indices]
+    truth = np.full((len(faces[0]), 68, 2), 100.0)
+    truth[:, np.isin(scheme.indices, SCHEME.indices)] = faces[0][:, known]
+    wrong = truth[:, content].copy()
+    wrong[:, np.flatnonzero(np.isin(content, lips))[:5], 0] += 4.0
+    case = landmarks.MotionCase(
+        name="clip",
+        truth=truth,
+        valid=np.ones(len(truth), bool),
+        predictions={scores.MODEL: wrong, scores.NO_AUDIO: truth[:, content]},
+        scheme="ibug68",
+    )
+    result = landmarks.evaluate_motion([case], command="test")
+    eyes = np.linalg.norm(truth[0, 36] - truth[0, 45])
+    expected = 100 * 4.0 * 5 / 20 / eyes
+    assert value(result, scores.MODEL, "lip_distance") == pytest.approx(expected, rel=1e-3)
+    assert value(result, scores.MODEL, "jaw_distance") == 0
+    assert value(result, scores.NO_AUDIO, "face_distance") == 0
+    assert "scheme ibug68" in result.conventions["landmarks"]
+    with pytest.raises(TalkfaceError, match=r"predict \(80, 57, 2\)"):
+        landmarks.score_case(dataclasses.replace(case, scheme="iplap131", truth=faces[0]))
