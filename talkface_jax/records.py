@@ -137,10 +137,26 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Controls:
-    """What a user may ask beyond the audio; None leaves it to the method or to the video."""
+    """What a user may ask beyond the audio; None leaves it to the method or to the video.
+
+    `blink_rate` is in blinks a second and `blink_duration` in seconds, for methods that make blinks
+    of their own; `seed` is that of all they draw.
+    """
 
     emotion: int | None = None
     level: int | None = None
     blink: Float32[np.ndarray, " t"] | None = None
     gaze: Float32[np.ndarray, "t 2"] | None = None
     pose: Float32[np.ndarray, "t 6"] | None = None
+    blink_rate: float | None = None
+    blink_duration: float | None = None
+    seed: int | None = None
+
+    def given(self) -> tuple[str, ...]:
+        """Names of the fields that are not None."""
+        names = (field.name for field in dataclasses.fields(self))
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+
+NO_CONTROLS = Controls()
+"""Everything is left to the method and to the video."""

@@ -266,6 +266,31 @@ class Program:
     """Shapes of the variables, by `jax.eval_shape`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Goals:
+    """What a method must reach on the held-out clips of the demo.
+
+    Attributes:
+      static, shifted, no_audio: largest lip distance of the model over that of the row, the two
+        rows' intervals apart; None for no such goal.
+      correlation: smallest correlation of the mouth opening with the true one.
+      shifted_correlation: largest one with the audio shifted.
+      lag: largest lag in frames.
+      deviation: smallest deviation of the opening over the true one.
+      video_correlation, video_deviation: the same of the rendered mp4s, tracked again.
+    """
+
+    static: float
+    shifted: float
+    no_audio: float | None
+    correlation: float
+    shifted_correlation: float = 0.35
+    lag: float = 1.0
+    deviation: float = 0.6
+    video_correlation: float = 0.5
+    video_deviation: float = 0.5
+
+
 class Method(Protocol):
     """A chain of stages that turns speech and a face into frames (inference only)."""
 
@@ -285,8 +310,20 @@ class Method(Protocol):
         ...
 
     @property
+    def goals(self) -> Goals:
+        """By which `talkface demo` judges it."""
+        ...
+
+    @property
     def config_classes(self) -> Mapping[str, type]:
         """Task config dataclass by stage, to read a bundle's config back."""
+        ...
+
+    def requires(self, configs: Mapping[str, Any]) -> Mapping[str, str]:
+        """What a bundle needs besides its programs, by name: cache keys of its audio features.
+
+        A bundle is refused where the installed version gives others.
+        """
         ...
 
     def programs(self, configs: Mapping[str, Any]) -> Sequence[Program]:

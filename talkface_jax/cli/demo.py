@@ -7,13 +7,14 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from talkface_jax.cli import common
 from talkface_jax.errors import TalkfaceError
 
 HELP = "walk the whole road on synthetic speakers: raw video to talking mp4"
 DESCRIPTION = """\
-Makes synthetic talking heads, prepares them, trains both stages, exports a
+Makes synthetic talking heads, prepares them, trains every stage, exports a
 bundle, lets held-out people speak held-out sentences, and scores the result
 against the truth and against trivial baselines. Every step is a talkface
 command, printed as it runs; a stopped demo continues where it was.
@@ -28,7 +29,11 @@ SHOWN = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--method", default="iplap", choices=("iplap",), help="default: iplap")
+    from talkface_jax.methods import registry
+
+    parser.add_argument(
+        "--method", default="iplap", choices=tuple(registry.METHODS), help="default: iplap"
+    )
     parser.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("out/demo"), help="default: out/demo"
     )
@@ -88,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     """Walks the road; prints where the results lie and the table."""
     import shutil
 
+    from talkface_jax.methods import registry
+
     common.require_folder(args.out, flag="--out")
     out, walk = args.out, Walk()
     data, bundle = out / "data", out / "bundle"
@@ -102,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
             f"--max-failures={CLIPS // 20}",
             f"--out={data}",
         )
-    for stage in ("motion", "render"):
+    method = registry.get_method(args.method)
+    for stage in method.stages:
         with walk.timed(f"train: {stage} stage"):
             walk.command(
                 "train",
@@ -110,8 +118,8 @@ def run(args: argparse.Namespace) -> int:
                 f"--workdir={out / stage}",
                 f"--config.data.directory={data}",
             )
-    with walk.timed("export: one bundle of both stages"):
-        stages = [f"--motion={out / 'motion'}", f"--render={out / 'render'}"]
+    with walk.timed("export: one bundle of all stages"):
+        stages = [f"--{stage}={out / stage}" for stage in method.stages]
         walk.command("export", *stages, f"--out={bundle}")
     pairs = out / "held_out"
     with walk.timed("synthesize: held-out people speak held-out sentences"):
@@ -136,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
         walk.command("evaluate", *folders, f"--bundle={bundle}", f"--out={out / 'scores_video'}")
     strip = _strip(mp4, out / "talking_strip.png")
     walk.console.print("\n[bold]Goals[/bold]")
-    for line in goals(out):
+    for line in goals(out, method.goals):
         walk.console.print(f"  {line}", soft_wrap=True)
     _summary(walk, out, mp4, strip)
     return 0
@@ -149,11 +157,15 @@ def _synthesize(
     walk.command("synthesize", *arguments)
 
 
-def goals(out: pathlib.Path) -> list[str]:
+def goals(out: pathlib.Path, wanted: Any) -> list[str]:
     """One line per goal of the demo: what was reached, what was wanted, met or missed.
 
     The first table is of predicted landmarks, the second of rendered videos, tracked again. Ratios
     are of the lip distance and count as met only where the two rows' intervals do not overlap.
+
+    Args:
+      out: folder of the demo.
+      wanted: the method's `task.Goals`.
     """
     motion, video = (
         json.loads((out / name / "scores.json").read_text())["rows"]
@@ -169,21 +181,35 @@ def goals(out: pathlib.Path) -> list[str]:
         lines.append(f"{'met   ' if met else 'MISSED'} {what}: {reached:.2f} (wanted {wanted})")
 
     high = value(motion, "model", "lip_distance", "high")
-    for row, most in (("static-mouth", 0.70), ("shifted-audio", 0.75), ("no-audio", 0.85)):
+    rows = {
+        "static-mouth": wanted.static,
+        "shifted-audio": wanted.shifted,
+        "no-audio": wanted.no_audio,
+    }
+    for row, most in rows.items():
+        if most is None:
+            continue
         ratio = value(motion, "model", "lip_distance") / value(motion, row, "lip_distance")
         apart = high < value(motion, row, "lip_distance", "low")
         add(f"lips, model / {row}", ratio, f"<= {most}, intervals apart", ratio <= most and apart)
     found = value(motion, "model", "opening_correlation")
-    add("mouth-opening correlation", found, ">= 0.65", found >= 0.65)
+    least = wanted.correlation
+    add("mouth-opening correlation", found, f">= {least}", found >= least)
     found = value(motion, "shifted-audio", "opening_correlation")
-    add("the same with shifted audio", found, "<= 0.35", found <= 0.35)
+    most = wanted.shifted_correlation
+    add("the same with shifted audio", found, f"<= {most}", found <= most)
     found = value(motion, "model", "lag")
-    add("lag in frames", found, "within 1", abs(found) <= 1)
+    add("lag in frames", found, f"within {wanted.lag:g}", abs(found) <= wanted.lag)
     found = value(motion, "model", "deviation")
-    add("opening deviation, predicted / true", found, ">= 0.6", found >= 0.6)
-    for metric in ("opening_correlation", "deviation"):
+    least = wanted.deviation
+    add("opening deviation, predicted / true", found, f">= {least}", found >= least)
+    rendered = {
+        "opening_correlation": wanted.video_correlation,
+        "deviation": wanted.video_deviation,
+    }
+    for metric, least in rendered.items():
         found = value(video, "model", metric)
-        add(f"rendered mp4s, {metric.replace('_', ' ')}", found, ">= 0.5", found >= 0.5)
+        add(f"rendered mp4s, {metric.replace('_', ' ')}", found, f">= {least}", found >= least)
     return lines
 
 

@@ -20,14 +20,31 @@ example:
 """
 
 
+def add_stage_arguments(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
+    """A flag for every stage that some method has."""
+    from talkface_jax.methods import registry
+
+    for stage in registry.stages():
+        methods = [name for name in registry.METHODS if (name, stage) in registry.TASKS]
+        only = "" if len(methods) == len(registry.METHODS) else f" ({', '.join(methods)})"
+        parser.add_argument(
+            f"--{stage}",
+            type=pathlib.Path,
+            help=f"{prefix}working directory of the {stage} stage{only}",
+        )
+
+
+def given_stages(args: argparse.Namespace) -> dict[str, pathlib.Path]:
+    """The working directories that were given, by stage."""
+    from talkface_jax.methods import registry
+
+    found = {stage: getattr(args, stage) for stage in registry.stages()}
+    return {stage: path for stage, path in found.items() if path is not None}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument(
-        "--motion", required=True, type=pathlib.Path, help="working directory of the motion stage"
-    )
-    parser.add_argument(
-        "--render", required=True, type=pathlib.Path, help="working directory of the render stage"
-    )
+    add_stage_arguments(parser)
     parser.add_argument("--out", required=True, type=pathlib.Path, help="bundle directory")
 
 
@@ -36,8 +53,10 @@ def _load_stages(workdirs: Mapping[str, pathlib.Path]) -> dict[str, Any]:
 
     Raises:
       ConfigError: a directory without a config, of another stage, or of another method than the
-        first.
+        first, or a stage of that method is missing.
     """
+    from talkface_jax.methods import registry
+
     experiments = {stage: common.load_workdir_experiment(path) for stage, path in workdirs.items()}
     method = next(iter(experiments.values())).method
     for stage, experiment in experiments.items():
@@ -51,7 +70,12 @@ def _load_stages(workdirs: Mapping[str, pathlib.Path]) -> dict[str, Any]:
                 f"{workdirs[stage]} is of method {experiment.method}, but the stages before it are "
                 f"of {method}; give stages of one method"
             )
-    return experiments
+    wanted = registry.get_method(method).stages
+    if missing := [f"--{stage}" for stage in wanted if stage not in experiments]:
+        raise ConfigError(
+            f"{method} has the stages {', '.join(wanted)}; give {' and '.join(missing)} too"
+        )
+    return {stage: experiments[stage] for stage in wanted}
 
 
 def export_stages(workdirs: Mapping[str, pathlib.Path], out: pathlib.Path) -> Any:
@@ -68,7 +92,7 @@ def export_stages(workdirs: Mapping[str, pathlib.Path], out: pathlib.Path) -> An
 
     experiments = _load_stages(workdirs)
     bundle.check_target(out)
-    method = registry.get_method(experiments["motion"].method)
+    method = registry.get_method(next(iter(experiments.values())).method)
     variables, lineage = {}, {}
     programs = method.programs({stage: item.task for stage, item in experiments.items()})
     for stage, experiment in experiments.items():
@@ -90,9 +114,12 @@ def run(args: argparse.Namespace) -> int:
     """Exports; prints what lies in the bundle."""
     from talkface_jax import runtime
 
+    workdirs = given_stages(args)
+    if not workdirs:
+        args.parser.error("give the working directory of every stage, for example --motion=DIR")
     common.require_folder(args.out.parent, flag="the folder of --out")
     runtime.enable_compilation_cache()
-    written = export_stages({"motion": args.motion, "render": args.render}, args.out)
+    written = export_stages(workdirs, args.out)
     out = common.console()
     out.print(f"bundle {args.out}: method {written.method}, weights {written.weight_id}")
     for path in sorted(args.out.iterdir()):

@@ -16,7 +16,7 @@ single image works too, its pose held. Audio longer than the video plays it
 forwards and backwards. Frames without a face pass through untouched.
 
 The networks come from a bundle, or straight from the working directories of
-both stages (of `talkface train` or `talkface convert`), which are exported to
+all stages (of `talkface train` or `talkface convert`), which are exported to
 a bundle that is thrown away afterwards.
 
 The result carries a visible mark and says in its metadata that it is
@@ -34,12 +34,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("--bundle", type=pathlib.Path, help="from talkface export")
-    parser.add_argument(
-        "--motion", type=pathlib.Path, help="instead: working directory of the motion stage"
-    )
-    parser.add_argument(
-        "--render", type=pathlib.Path, help="with --motion: that of the render stage"
-    )
+    export.add_stage_arguments(parser, prefix="instead of --bundle: ")
     parser.add_argument("--face", required=True, type=pathlib.Path, help="a video or an image")
     parser.add_argument(
         "--audio", required=True, type=pathlib.Path, help="a recording (any format)"
@@ -64,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=common.at_least(1), default=8, help="frames rendered at a time (default: 8)"
     )
+    controls = parser.add_argument_group("controls of methods that make blinks")
+    controls.add_argument(
+        "--blink-rate", type=float, help="blinks a second (default: as the network makes them)"
+    )
+    controls.add_argument("--blink-duration", type=float, help="seconds of one blink (likewise)")
+    controls.add_argument("--seed", type=common.at_least(0), help="of all that is drawn")
 
 
 @contextlib.contextmanager
@@ -74,19 +75,19 @@ def _bundle(args: argparse.Namespace) -> Iterator[pathlib.Path]:
         return
     with tempfile.TemporaryDirectory(prefix="talkface-") as folder:
         bundle = pathlib.Path(folder) / "bundle"
-        export.export_stages({"motion": args.motion, "render": args.render}, bundle)
+        export.export_stages(export.given_stages(args), bundle)
         yield bundle
 
 
 def run(args: argparse.Namespace) -> int:
     """Synthesizes; prints the path and what was passed through."""
-    stages = (args.motion, args.render)
-    if bool(args.bundle) == any(stages) or any(stages) != all(stages):
-        args.parser.error("give either --bundle=DIR, or both --motion=DIR and --render=DIR")
+    if bool(args.bundle) == bool(export.given_stages(args)):
+        args.parser.error("give either --bundle=DIR, or the working directory of every stage")
     from talkface_jax import runtime
 
     runtime.enable_compilation_cache()
     runtime.keep_heap_flat()
+    from talkface_jax.records import Controls
     from talkface_jax.synthesize import run as engine
 
     request = engine.SynthesisRequest(
@@ -98,6 +99,9 @@ def run(args: argparse.Namespace) -> int:
         references=args.references,
         mark=args.mark,
         batch=args.batch,
+        controls=Controls(
+            blink_rate=args.blink_rate, blink_duration=args.blink_duration, seed=args.seed
+        ),
     )
     # Before an export that takes seconds.
     engine.check_request(request)

@@ -53,6 +53,7 @@ class Manifest:
       files: file name -> sha256.
       versions: package -> version at export.
       lineage: by stage, where the weights come from (data, licence, checkpoint, config).
+      requires: what it needs of the installed version, as `Method.requires` says.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Manifest:
     files: Mapping[str, str]
     versions: Mapping[str, str]
     lineage: Mapping[str, Any]
+    requires: Mapping[str, str] = dataclasses.field(default_factory=dict)
     format: str = FORMAT
     version: int = VERSION
 
@@ -154,6 +156,7 @@ def _fill(
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
         lineage=lineage,
+        requires=dict(method.requires(configs)),
     )
     # Through JSON once, so that the seal is over what a reader will see.
     values = json.loads(json.dumps(dataclasses.asdict(manifest), default=str))

@@ -1,7 +1,7 @@
 """Which stages and methods exist, and what belongs to them: explicit dicts.
 
 Values are "module:attribute", imported when asked for, so that inference never imports training
-code.
+code, and a command's flags load no network.
 """
 
 import importlib
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from talkface_jax.errors import ConfigError
-from talkface_jax.task import Method, Task
 
 if TYPE_CHECKING:
     from talkface_jax.interop.cases import Suite
     from talkface_jax.interop.torch_rules import TorchNetwork
+    from talkface_jax.task import Method, Task
 
 TASKS: dict[tuple[str, str], str] = {
     ("iplap", "motion"): "talkface_jax.methods.iplap.tasks:MotionTask",
@@ -35,6 +35,11 @@ def _resolve(path: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def stages() -> tuple[str, ...]:
+    """Names of all stages that some method chains, each once."""
+    return tuple(dict.fromkeys(stage for method, stage in TASKS if method in METHODS))
+
+
 def task_class(method: str, stage: str) -> Any:
     """The class of one stage; it has `config_class` and is built by `cls(config)`.
 
@@ -47,12 +52,12 @@ def task_class(method: str, stage: str) -> Any:
     return _resolve(TASKS[method, stage])
 
 
-def build_task(method: str, stage: str, config: Any) -> Task:
+def build_task(method: str, stage: str, config: Any) -> "Task":
     """The stage with its own config (`ExperimentConfig.task`)."""
     return task_class(method, stage)(config)
 
 
-def get_method(name: str) -> Method:
+def get_method(name: str) -> "Method":
     """The method's inference chain.
 
     Raises:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
 from talkface_jax.media.composite import Patch
-from talkface_jax.records import FaceTrack, Motion
+from talkface_jax.records import NO_CONTROLS, Controls, FaceTrack, Motion
 
 Frame = UInt8[np.ndarray, "h w 3"]
 
@@ -47,6 +47,7 @@ class Chain(Protocol):
         sources: Int[np.ndarray, " n"],
         frame_at: Callable[[int], Frame],
         references: int | None = None,
+        controls: Controls = NO_CONTROLS,
     ) -> Session:
         """Begins a synthesis; arguments as in `methods.iplap.chain.IplapChain.start`."""
         ...

@@ -21,7 +21,14 @@ from talkface_jax.export import load
 from talkface_jax.media import audio as sound
 from talkface_jax.media import composite, mark, tracker, video
 from talkface_jax.methods import registry
-from talkface_jax.records import AUDIO_RATE, FPS, SAMPLES_PER_FRAME, FaceTrack
+from talkface_jax.records import (
+    AUDIO_RATE,
+    FPS,
+    NO_CONTROLS,
+    SAMPLES_PER_FRAME,
+    Controls,
+    FaceTrack,
+)
 from talkface_jax.synthesize import timeline
 from talkface_jax.synthesize.contract import Chain, Session
 
@@ -44,6 +51,7 @@ class SynthesisRequest:
       references: reference frames of the renderer; None for the config's number.
       mark: "visible", "invisible" or "both".
       batch: frames rendered at a time.
+      controls: what is asked beyond the audio; the method must honour it.
     """
 
     bundle: pathlib.Path
@@ -54,6 +62,7 @@ class SynthesisRequest:
     references: int | None = None
     mark: str = mark.Mark.VISIBLE.value
     batch: int = 8
+    controls: Controls = NO_CONTROLS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +117,7 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
     length = -(-len(samples) // SAMPLES_PER_FRAME)
     with video.open_visual(request.face) as source:
         bundle = load.load_bundle(request.bundle)
+        check_controls(request.controls, method=bundle.manifest.method)
         chain = build_chain(bundle)
         track = _track(source, request, length=length, progress=progress)
         sources = timeline.ping_pong(len(track), length)
@@ -117,6 +127,7 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
             sources=sources,
             frame_at=source.__getitem__,
             references=request.references,
+            controls=request.controls,
         )
         untouched = _write(source, session, request, samples, sources, bundle.manifest, progress)
     return SynthesisReport(
@@ -135,7 +146,8 @@ def build_chain(bundle: load.Bundle) -> Chain:
     """The chain of the bundle's method, running the bundle's programs.
 
     Raises:
-      WeightsError: a bundle of a method, or with stages or fields, that this version does not know.
+      WeightsError: a bundle of a method, or with stages, fields or features, that this version does
+        not know.
     """
     name = bundle.manifest.method
     try:
@@ -147,6 +159,7 @@ def build_chain(bundle: load.Bundle) -> Chain:
             for stage in method.stages
         }
         wanted = {program.name for program in method.programs(configs)}
+        needs = dict(method.requires(configs))
     except ConfigError as error:
         raise WeightsError(
             f"the bundle does not fit this version ({error}); export it again"
@@ -156,7 +169,34 @@ def build_chain(bundle: load.Bundle) -> Chain:
             f"the bundle holds {', '.join(bundle.manifest.programs)}, but {name} needs "
             f"{', '.join(sorted(wanted))}; export it again"
         )
+    if needs != dict(bundle.manifest.requires):
+        found, made = (
+            ", ".join(f"{key} {value}" for key, value in sorted(item.items())) or "nothing"
+            for item in (needs, bundle.manifest.requires)
+        )
+        raise WeightsError(
+            f"the bundle was made with {made}, but this version has {found}; train and export "
+            "again or install the version that made it"
+        )
     return method.chain(configs, bundle.call)
+
+
+def check_controls(controls: Controls, *, method: str) -> None:
+    """Refuses what the method cannot do.
+
+    Raises:
+      ConfigError: a control that the method does not honour, or out of range, by its flag.
+    """
+    given = controls.given()
+    known = registry.get_method(method).controls if given else ()
+    for name in given:
+        flag = f"--{name.replace('_', '-')}"
+        if name not in known:
+            accepted = ", ".join(f"--{item.replace('_', '-')}" for item in known) or "no controls"
+            raise ConfigError(f"{method} has no {flag}; leave it out (it takes {accepted})")
+        value = getattr(controls, name)
+        if name.startswith("blink_") and not 0 < value < float("inf"):
+            raise ConfigError(f"{flag} must be above 0, not {value:g}; give another")
 
 
 def check_request(request: SynthesisRequest) -> None:

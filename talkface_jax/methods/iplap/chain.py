@@ -13,13 +13,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from talkface_jax.errors import ConfigError
+from talkface_jax.features import mel
 from talkface_jax.landmarks.boxes import CropGeometry, crop_geometry, from_box
 from talkface_jax.methods.iplap import programs
 from talkface_jax.methods.iplap import references as reference_frames
 from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
 from talkface_jax.methods.iplap.speech import SpeechFeatures
-from talkface_jax.records import FaceTrack, Motion
-from talkface_jax.task import Program
+from talkface_jax.records import NO_CONTROLS, Controls, FaceTrack, Motion
+from talkface_jax.task import Goals, Program
 
 if TYPE_CHECKING:
     from talkface_jax.media.composite import Patch
@@ -208,6 +209,7 @@ class IplapChain:
         sources: Int[np.ndarray, " n"],
         frame_at: Callable[[int], UInt8[np.ndarray, "h w 3"]],
         references: int | None = None,
+        controls: Controls = NO_CONTROLS,
     ) -> IplapSession:
         """Begins a synthesis.
 
@@ -217,11 +219,13 @@ class IplapChain:
           sources: index of the source frame that each output frame shows.
           frame_at: reads a source frame.
           references: reference frames of the renderer; None for the config's number.
+          controls: none is honoured.
 
         Raises:
           FaceError: no frame of the track has a face.
           ConfigError: fewer than one reference.
         """
+        del controls
         count = self.render_config.inference_references if references is None else references
         if count < 1:
             raise ConfigError(f"--references must be at least 1, not {count}")
@@ -310,6 +314,9 @@ def _crop(
     return crop_resize(frame, box, (size, size))
 
 
+_GOALS = Goals(static=0.70, shifted=0.75, no_audio=0.85, correlation=0.65)
+
+
 @dataclasses.dataclass(frozen=True)
 class IplapMethod:
     """The method's entry in the registry."""
@@ -317,11 +324,17 @@ class IplapMethod:
     name: str = "iplap"
     stages: tuple[str, ...] = ("motion", "render")
     controls: tuple[str, ...] = ()
+    goals: Goals = _GOALS
 
     @property
     def config_classes(self) -> Mapping[str, type]:
         """Task config by stage, to read a bundle's config back."""
         return {"motion": MotionConfig, "render": RenderConfig}
+
+    def requires(self, configs: Mapping[str, Any]) -> Mapping[str, str]:
+        """The spectrogram."""
+        del configs
+        return {"speech features": mel.cache_key()}
 
     def programs(self, configs: Mapping[str, Any]) -> Sequence[Program]:
         """What to export.

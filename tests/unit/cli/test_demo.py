@@ -5,6 +5,7 @@ import json
 import pytest
 
 from talkface_jax.cli import demo
+from talkface_jax.task import Goals
 
 GOOD = {
     ("scores_motion", "model", "lip_distance"): (1.0, 0.9, 1.1),
@@ -20,7 +21,10 @@ GOOD = {
 }
 
 
-def _goals(folder, changes):
+WANTED = Goals(static=0.70, shifted=0.75, no_audio=0.85, correlation=0.65)
+
+
+def _goals(folder, changes, wanted=WANTED):
     tables = {"scores_motion": {}, "scores_video": {}}
     for (table, row, metric), (value, low, high) in {**GOOD, **changes}.items():
         metrics = tables[table].setdefault(row, {"metrics": {}})["metrics"]
@@ -28,7 +32,7 @@ def _goals(folder, changes):
     for table, rows in tables.items():
         (folder / table).mkdir()
         (folder / table / "scores.json").write_text(json.dumps({"rows": rows}))
-    return demo.goals(folder)
+    return demo.goals(folder, wanted)
 
 
 def test_all_goals_met(tmp_path):
@@ -55,3 +59,10 @@ def test_all_goals_met(tmp_path):
 def test_each_goal_can_be_missed(tmp_path, key, bad, number):
     missed = [index for index, line in enumerate(_goals(tmp_path, {key: bad})) if "MISSED" in line]
     assert missed == [number]
+
+
+def test_a_method_may_have_fewer_and_other_goals(tmp_path):
+    wanted = Goals(static=0.45, shifted=0.8, no_audio=None, correlation=0.6, video_deviation=0.9)
+    lines = _goals(tmp_path, {}, wanted)
+    assert len(lines) == 8 and not any("no-audio" in line for line in lines)
+    assert [index for index, line in enumerate(lines) if "MISSED" in line] == [0, 7]

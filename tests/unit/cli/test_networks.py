@@ -26,8 +26,6 @@ def stages(tmp_path):
     "networks",
     [
         (),
-        ("--motion=m",),
-        ("--render=r",),
         ("--bundle=b", "--motion=m"),
         ("--bundle=b", "--render=r"),
         ("--bundle=b", "--motion=m", "--render=r"),
@@ -38,7 +36,19 @@ def test_exactly_one_form_of_networks(networks, capsys):
         cli.main(["synthesize", *networks, "--face=f.mp4", "--audio=a.wav", "--out=o.mp4"])
     error = capsys.readouterr().err
     assert stop.value.code == 2 and error.count("\n") == 1
-    assert "either --bundle=DIR, or both --motion=DIR and --render=DIR" in error
+    assert "either --bundle=DIR, or the working directory of every stage" in error
+
+
+def test_export_needs_a_stage(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["export", "--out=o"])
+    assert stop.value.code == 2
+    assert "give the working directory of every stage" in capsys.readouterr().err
+
+
+def test_a_missing_stage_is_named(stages, tmp_path):
+    with pytest.raises(ConfigError, match=r"iplap has the stages motion, render; give --render"):
+        export.export_stages({"motion": stages["motion"]}, tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("form", ["bundle", "stages"])

@@ -49,7 +49,11 @@ def toy():
         inputs={"x": (("b", 2, 3), jnp.uint8), "bias": (("r", 2), jnp.float32)},
         variables=lambda: jax.eval_shape(_variables),
     )
-    return SimpleNamespace(name="toy"), program, jax.tree.map(np.asarray, _variables())
+    return (
+        SimpleNamespace(name="toy", requires=lambda configs: {"ears": "v1"}),
+        program,
+        jax.tree.map(np.asarray, _variables()),
+    )
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from talkface_jax.errors import ConfigError, MediaError, WeightsError
 from talkface_jax.media import video
 from talkface_jax.methods.iplap.chain import METHOD
 from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.records import Controls
 from talkface_jax.synthesize import run
 
 
@@ -19,7 +20,9 @@ def _bundle(method="iplap", **configs):
     names = [program.name for program in METHOD.programs(stages)]
     values = {stage: json.loads(config.dumps(item)) for stage, item in stages.items()}
     return SimpleNamespace(
-        manifest=SimpleNamespace(method=method, programs=dict.fromkeys(names)),
+        manifest=SimpleNamespace(
+            method=method, programs=dict.fromkeys(names), requires=METHOD.requires(stages)
+        ),
         configs={**values, **configs},
         call=lambda name, inputs: {},
     )
@@ -50,6 +53,19 @@ def test_bundle_without_a_program():
         WeightsError, match="needs motion, motion_frames, motion_references, references, render"
     ):
         run.build_chain(bundle)
+
+
+def test_bundle_made_with_other_features():
+    bundle = _bundle()
+    bundle.manifest.requires = {"speech features": "mel80-v0-old"}
+    with pytest.raises(WeightsError, match=r"mel80-v0-old, but this version has .* mel80-v1-.*;"):
+        run.build_chain(bundle)
+
+
+def test_controls_that_the_method_does_not_honour():
+    run.check_controls(Controls(), method="iplap")
+    with pytest.raises(ConfigError, match=r"iplap has no --blink-rate; leave it out \(it takes no"):
+        run.check_controls(Controls(blink_rate=0.3), method="iplap")
 
 
 def test_output_that_is_an_input(tmp_path):
