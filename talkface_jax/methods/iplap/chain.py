@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from talkface_jax.errors import ConfigError
 from talkface_jax.features import mel
 from talkface_jax.landmarks.boxes import CropGeometry, crop_geometry, from_box
+from talkface_jax.landmarks.references import nearest_valid
 from talkface_jax.methods.iplap import programs
 from talkface_jax.methods.iplap import references as reference_frames
 from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
@@ -191,7 +192,7 @@ class IplapChain:
         geometry = crop_geometry(
             track.landmarks, valid=track.valid, margin=config.margin, smooth=config.smooth
         )
-        nearest = _nearest(track.valid)
+        nearest = nearest_valid(track.valid)
         order = reference_frames.spread(
             reference_frames.openness(geometry), valid=track.valid, count=config.references
         )
@@ -361,14 +362,6 @@ class IplapMethod:
         motion, render = configs["motion"], configs["render"]
         _check(motion, render)
         return IplapChain(motion, render, call=call)
-
-
-def _nearest(valid: Bool[np.ndarray, " t"]) -> Int[np.ndarray, " t"]:
-    """For every frame the nearest valid one, the earlier of two at the same distance."""
-    known, every = np.flatnonzero(valid), np.arange(len(valid))
-    later = np.clip(np.searchsorted(known, every), 0, len(known) - 1)
-    before, after = known[np.maximum(later - 1, 0)], known[later]
-    return np.where(np.abs(every - before) <= np.abs(after - every), before, after)
 
 
 def _check(motion: MotionConfig, render: RenderConfig) -> None:

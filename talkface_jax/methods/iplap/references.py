@@ -1,35 +1,20 @@
-"""Which frames stand as references: evenly spaced in order of lip openness."""
+"""Which frames stand as references, and the two halves of the 131 points."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float, Float32
 
 from talkface_jax.landmarks import measures
 from talkface_jax.landmarks.boxes import CropGeometry, from_box
+from talkface_jax.landmarks.references import spread
 from talkface_jax.landmarks.schemes import get_scheme
 
+__all__ = ["SCHEME", "join", "openness", "split", "spread"]
 SCHEME = get_scheme("iplap131")
 
 
 def openness(geometry: CropGeometry) -> Float[np.ndarray, " t"]:
     """Mouth opening of every frame, measured in source pixels (boxes are not square)."""
     return measures.mouth_opening(from_box(geometry.points, geometry.boxes), SCHEME)
-
-
-def spread(
-    opening: Float[np.ndarray, " t"], *, valid: Bool[np.ndarray, " t"], count: int
-) -> Int[np.ndarray, " count"]:
-    """`count` valid frames evenly spaced in order of lip openness, closed first.
-
-    With fewer valid frames than that, frames repeat.
-
-    Raises:
-      ValueError: no valid frame.
-    """
-    candidates = np.flatnonzero(valid)
-    if not len(candidates):
-        raise ValueError("no valid frame to take references from")
-    order = candidates[np.argsort(opening[candidates], kind="stable")]
-    return order[np.linspace(0, len(order) - 1, count).round().astype(int)]
 
 
 def split(points: Float32[np.ndarray, "*b 131 2"]) -> tuple[np.ndarray, np.ndarray]:

