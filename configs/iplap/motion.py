@@ -5,7 +5,7 @@ here:
   talkface train --config=configs/iplap/motion.py:base --workdir=DIR --config.data.directory=SHARDS
 tiny: 0.7 M parameters with a residual head; what `make demo` trains on two CPU cores in about two
 minutes:
-  talkface train --config=configs/iplap/motion.py:tiny --workdir=out/demo/motion \
+  talkface train --config=configs/iplap/motion.py:tiny --workdir=out/demo/iplap/motion \
     --config.data.directory=out/demo/data
 Results of tiny on held-out identities and sentences: README.md, "What the demo prints".
 """

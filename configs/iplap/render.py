@@ -7,7 +7,7 @@ the first 25 on the warping loss alone). Needs VGG-19 by file (task.vgg19_path).
     --config.task.vgg19_path=FILE
 tiny: thin networks whose flow starts from the landmarks; what `make demo` trains on two CPU cores
 in a few minutes, with VGG-16 features from a packaged file:
-  talkface train --config=configs/iplap/render.py:tiny --workdir=out/demo/render \
+  talkface train --config=configs/iplap/render.py:tiny --workdir=out/demo/iplap/render \
     --config.data.directory=out/demo/data
 """
 

@@ -17,7 +17,8 @@ DESCRIPTION = """\
 Makes synthetic talking heads, prepares them, trains every stage, exports a
 bundle, lets held-out people speak held-out sentences, and scores the result
 against the truth and against trivial baselines. Every step is a talkface
-command, printed as it runs; a stopped demo continues where it was.
+command, printed as it runs; a stopped demo continues where it was, and a second
+method finds the data prepared.
 """
 EPILOG = """\
 example:
@@ -96,8 +97,9 @@ def run(args: argparse.Namespace) -> int:
     from talkface_jax.methods import registry
 
     common.require_folder(args.out, flag="--out")
-    out, walk = args.out, Walk()
-    data, bundle = out / "data", out / "bundle"
+    # The data are the same for every method.
+    data, out, walk = args.out / "data", args.out / args.method, Walk()
+    bundle = out / "bundle"
     with walk.timed("prepare: make, track and shard talking heads"):
         walk.command(
             "prepare",
@@ -164,7 +166,7 @@ def goals(out: pathlib.Path, wanted: Any) -> list[str]:
     are of the lip distance and count as met only where the two rows' intervals do not overlap.
 
     Args:
-      out: folder of the demo.
+      out: the method's folder of the demo.
       wanted: the method's `task.Goals`.
     """
     motion, video = (
@@ -210,6 +212,33 @@ def goals(out: pathlib.Path, wanted: Any) -> list[str]:
     for metric, least in rendered.items():
         found = value(video, "model", metric)
         add(f"rendered mp4s, {metric.replace('_', ' ')}", found, f">= {least}", found >= least)
+    return lines + _blink_goals(out / "scores_motion" / "blinks.json")
+
+
+def _blink_goals(path: pathlib.Path) -> list[str]:
+    """Lines like those of `goals`, of a method that makes blinks of its own."""
+    if not path.is_file():
+        return []
+    from talkface_jax.evaluate import blinks
+
+    report = json.loads(path.read_text())
+    lines = []
+    for what, key, (low, high) in (
+        ("blinks a second", "rate", blinks.RATE_RANGE),
+        ("seconds of a blink", "duration", blinks.DURATION_RANGE),
+    ):
+        found = report["sequences"][key]
+        met = found is not None and low <= found <= high
+        shown = "none" if found is None else f"{found:.2f}"
+        lines.append(f"{'met   ' if met else 'MISSED'} {what}: {shown} (wanted {low} to {high})")
+    shown = ", ".join(
+        f"{name} {item['distance']['value']:.3f} (p = {item['p_value']:.3f})"
+        for name, item in report["comparisons"].items()
+    )
+    met = "met   " if report["nearer"] else "MISSED"
+    lines.append(
+        f"{met} distance of the blinks from tracked ones: {shown} (wanted the model nearer)"
+    )
     return lines
 
 

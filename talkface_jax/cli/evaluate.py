@@ -6,7 +6,7 @@ import tempfile
 from typing import Any
 
 from talkface_jax.cli import common
-from talkface_jax.errors import TalkfaceError
+from talkface_jax.errors import RecordError, TalkfaceError
 
 HELP = "score landmarks or mp4s against the truth and trivial baselines"
 DESCRIPTION = """\
@@ -20,7 +20,8 @@ Two ways in, one report out (scores.json and report.html):
 
 Every table has a ground-truth row, a static mouth, audio shifted by 10 frames,
 for our models no audio, the tracker's own noise, intervals over clips, and the
-failures.
+failures. Of a method that makes blinks of its own, --data also compares these
+with the tracked ones (blinks.json and blinks.html).
 """
 EPILOG = """\
 examples:
@@ -91,7 +92,42 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
             },
         )
     report.write_report(scores, args.out)
+    if chain.blinks(1, seed=0) is not None:
+        _score_blinks(args, chain, dataset)
     return scores
+
+
+def _score_blinks(args: argparse.Namespace, chain: Any, dataset: Any) -> None:
+    """Blinks that the bundle makes from noise, against the tracked ones of the split."""
+    from talkface_jax.data.pipeline import open_dataset
+    from talkface_jax.evaluate import blinks, shards
+
+    # The baseline knows the training data, as the network does.
+    splits = {shard.split for shard in dataset.manifest.shards}
+    known = open_dataset(args.data, "train") if "train" in splits else dataset
+    out = common.console()
+    with common.progress_bars() as progress:
+        progress("make and measure blinks", 0, 1)
+        try:
+            found = blinks.evaluate_blinks(
+                lambda seed, frames: chain.blinks(frames, seed=seed),
+                shards.blink_curves(dataset),
+                constant=blinks.ConstantBlinker.of(shards.blink_curves(known)),
+                out=args.out,
+            )
+        except RecordError as error:
+            out.print(f"blinks were not compared: {error}", soft_wrap=True)
+            return
+        progress("make and measure blinks", 1, 1)
+    made = found.sequences
+    out.print(
+        f"blinks, {made.clips} sequences of {found.sequence_seconds:g} s: {made.rate:.2f} a "
+        f"second, {made.duration:.2f} s each; two-sample test against the tracked clips: model p = "
+        f"{found.comparisons[blinks.MODEL].p_value:.3f}, constant interval p = "
+        f"{found.comparisons[blinks.CONSTANT].p_value:.3f}",
+        soft_wrap=True,
+    )
+    out.print(f"{args.out / 'blinks.html'}", soft_wrap=True)
 
 
 def _score_videos(args: argparse.Namespace) -> Any:

@@ -19,6 +19,7 @@ COMMANDS = (
     "train",
     "convert",
     "export",
+    "pack",
     "synthesize",
     "evaluate",
     "parity",

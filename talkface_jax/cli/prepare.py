@@ -29,6 +29,7 @@ examples:
   talkface prepare --dataset=mead --raw=MEAD --out=out/mead --max-failures=2%
   talkface prepare --dataset=hdtf --raw=HDTF --out=out/hdtf --split=speaker
   talkface prepare --dataset=synthetic --clips=24 --seed=0 --out=out/data
+  talkface prepare --dataset=speech --clips=4000 --voices=package/voices --out=out/speech
   talkface prepare --dataset=lrs2 --raw=gs://b/lrs2 --out=gs://b/out \\
       --runner=DataflowRunner --project=P --region=R --temp_location=gs://b/tmp
 """
@@ -41,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset",
         required=True,
-        help="mead, hdtf, lrs2, folder (any tree of videos) or synthetic (talking heads made on "
-        "the spot)",
+        help="mead, hdtf, lrs2, folder (any tree of videos), synthetic (talking heads made on "
+        "the spot) or speech (sound alone, made on the spot, with its text)",
     )
     parser.add_argument("--raw", help="raw data: the root folder of the data set")
     parser.add_argument("--out", required=True, help="prepared data set")
@@ -68,15 +69,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_split_arguments(parser)
     _add_gate_arguments(parser)
-    synthetic = parser.add_argument_group("synthetic")
-    synthetic.add_argument(
-        "--clips", type=common.at_least(1), help="how many training clips to make"
+    made = parser.add_argument_group("synthetic and speech")
+    made.add_argument("--clips", type=common.at_least(1), help="how many training clips to make")
+    made.add_argument(
+        "--test-clips",
+        type=common.at_least(0),
+        help="held-out clips (default: a quarter; of speech an eighth, at most 24)",
     )
-    synthetic.add_argument(
-        "--test-clips", type=common.at_least(0), help="held-out clips (default: a quarter)"
-    )
-    synthetic.add_argument(
+    made.add_argument(
         "--seed", type=common.at_least(0), default=0, help="the set is a function of it"
+    )
+    made.add_argument(
+        "--voices",
+        type=pathlib.Path,
+        help="speech: folder of Kokoro's voices, package/voices of npm's kokoro-js 1.2.1 "
+        "(default: one voice)",
     )
 
 
@@ -149,6 +156,10 @@ def run(args: argparse.Namespace) -> int:
     """Generates if asked, prepares, prints the summary."""
     from data_prep import datasets, places, prepare
 
+    if args.dataset == "speech":
+        return _run_speech(args)
+    if args.voices is not None:
+        args.parser.error("--voices needs --dataset=speech")
     datasets.get_adapter(args.dataset)
     places.import_beam()
     _check_rest(args)
@@ -162,6 +173,39 @@ def run(args: argparse.Namespace) -> int:
         elif raw is None:
             raise TalkfaceError(f"--dataset={args.dataset} needs the raw videos; give --raw=DIR")
         summary = prepare.prepare(args.dataset, raw=raw, out=out, progress=progress, **options)
+    common.console().print(str(summary), soft_wrap=True, markup=False)
+    return 0
+
+
+def _run_speech(args: argparse.Namespace) -> int:
+    """Speaks and writes the speech set, which has neither raw files nor faces."""
+    from data_prep import places
+    from data_prep.speech import dataset
+
+    if args.rest:
+        args.parser.error(f"unknown {' '.join(args.rest)}: --dataset=speech takes no Beam options")
+    for flag in ("raw", "face", "shards"):
+        if getattr(args, flag) is not None:
+            args.parser.error(f"--{flag} does not go with --dataset=speech")
+    if args.split != _SPLITS[0]:
+        args.parser.error("--split does not go with --dataset=speech: its test voices are fixed")
+    if args.clips is None:
+        raise TalkfaceError("--dataset=speech needs the number of clips to make; give --clips=N")
+    if places.is_remote(args.out):
+        raise TalkfaceError(f"--dataset=speech cannot write to {args.out}; give a local --out")
+    out = pathlib.Path(args.out)
+    common.require_folder(out, flag="--out")
+    with common.progress_bars() as progress:
+        summary = dataset.prepare_speech(
+            out,
+            clips=args.clips,
+            test_clips=args.test_clips,
+            seed=args.seed,
+            voices=args.voices,
+            workers=args.workers,
+            max_failures=args.max_failures,
+            progress=progress,
+        )
     common.console().print(str(summary), soft_wrap=True, markup=False)
     return 0
 

@@ -28,7 +28,7 @@ _PAPER = (255, 255, 255)
 _INK = (31, 41, 55)
 
 
-def _svg(draw: Callable[["Axes"], Any], *, width: float, height: float) -> str:
+def svg(draw: Callable[["Axes"], Any], *, width: float, height: float) -> str:
     """One axes drawn without pyplot's global state; text stays text, ids are reproducible."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -70,7 +70,7 @@ def row_plot(summaries: Mapping[str, scores.RowSummary], metric: str) -> str:
         axes.grid(axis="x", color="#e5e7eb")
         axes.set_axisbelow(True)
 
-    return _svg(draw, width=5.2, height=0.32 * len(names) + 0.7)
+    return svg(draw, width=5.2, height=0.32 * len(names) + 0.7)
 
 
 def lag_plot(summaries: Mapping[str, scores.RowSummary]) -> str:
@@ -93,7 +93,7 @@ def lag_plot(summaries: Mapping[str, scores.RowSummary]) -> str:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
-    return _svg(draw, width=5.8, height=2.4)
+    return svg(draw, width=5.8, height=2.4)
 
 
 def opening_plot(truth: np.ndarray, pred: np.ndarray) -> str:
@@ -113,7 +113,7 @@ def opening_plot(truth: np.ndarray, pred: np.ndarray) -> str:
         axes.set_ylabel("opening, %")
         axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 
-    return _svg(draw, width=9.0, height=1.9)
+    return svg(draw, width=9.0, height=1.9)
 
 
 def strip(

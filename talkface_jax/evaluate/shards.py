@@ -11,7 +11,7 @@ from talkface_jax.errors import TalkfaceError
 from talkface_jax.evaluate import noise, scores
 from talkface_jax.evaluate.landmarks import MotionCase
 from talkface_jax.evaluate.rows import SHIFT
-from talkface_jax.landmarks import boxes, schemes
+from talkface_jax.landmarks import blinks, boxes, references, retarget, schemes
 from talkface_jax.records import RECORD_SIZE, SAMPLES_PER_FRAME, FaceTrack, Motion, Segment
 
 Samples = Float32[np.ndarray, " s"]
@@ -53,6 +53,20 @@ def rows_of_samples(samples: Samples) -> Mapping[str, Samples]:
         scores.SHIFTED_AUDIO: np.roll(samples, -SHIFT * SAMPLES_PER_FRAME),
         scores.NO_AUDIO: np.zeros_like(samples),
     }
+
+
+def blink_curves(dataset: PreparedDataset) -> list[Float32[np.ndarray, " t"]]:
+    """Closure of the eyes in every segment with a face, as tracked; see `landmarks.blinks`."""
+    curves = []
+    for record in range(len(dataset)):
+        segment = dataset.segment(record)
+        if not segment.valid.any():
+            continue
+        mesh = boxes.from_box(segment.landmarks, segment.box)
+        chosen = references.spread_of_mesh(mesh, valid=segment.valid, count=retarget.REFERENCES)
+        offsets = retarget.normalise(mesh, valid=segment.valid, references=chosen).offsets
+        curves.append(blinks.closure(blinks.displacements(offsets)).astype(np.float32))
+    return curves
 
 
 class _Frames:

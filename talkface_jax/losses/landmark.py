@@ -1,7 +1,9 @@
-"""Losses on landmark sequences (IP-LAP section 3.2)."""
+"""Losses on landmark sequences (IP-LAP section 3.2; VOCA, Cudeiro et al., CVPR 2019, section 4)."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32
 
 from talkface_jax.losses.terms import per_item_mean
 
@@ -23,3 +25,23 @@ def landmark_velocity(prediction: jax.Array, target: jax.Array) -> jax.Array:
     # The root has no finite slope at 0, where a perfect frame would turn every gradient into NaN.
     positive = squares > 0
     return jnp.mean(jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0), -1)
+
+
+def landmark_mse(
+    prediction: jax.Array, target: jax.Array, *, weight: Float32[np.ndarray, " n"] | None = None
+) -> jax.Array:
+    """Mean squared coordinate difference, weighted by point: (b, t, n, d) twice -> (b,).
+
+    `weight` (n,) counts relatively, its mean is taken out; None for equal weights.
+    """
+    squares = jnp.square(prediction - target)
+    if weight is not None:
+        squares = squares * jnp.asarray(weight / weight.mean(), squares.dtype)[:, None]
+    return per_item_mean(squares)
+
+
+def landmark_velocity_mse(
+    prediction: jax.Array, target: jax.Array, *, weight: Float32[np.ndarray, " n"] | None = None
+) -> jax.Array:
+    """`landmark_mse` of the differences between consecutive frames, t at least 2."""
+    return landmark_mse(jnp.diff(prediction, axis=1), jnp.diff(target, axis=1), weight=weight)

@@ -11,7 +11,7 @@ from talkface_jax.models.blocks import halve
 from talkface_jax.models.frozen.vgg import VGG19, PixelRange, Vgg, VggConfig, normalise
 
 Pyramid = list[dict[str, jax.Array]]
-"""Features by layer, one dict per image scale, full size first."""
+"""Features by layer, one dict per image scale, the largest first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +22,14 @@ class PerceptualFeatures:
       network: the VGG.
       depth: features relu1_1 to relu<depth>_1.
       scales: sizes of the image, each half the one before.
+      halvings: how often the image is halved before the first of them.
       pixels: see `models.frozen.vgg.normalise`; "released" repeats the released code's mismatch.
     """
 
     network: VggConfig = VGG19
     depth: int = 5
     scales: int = 2
+    halvings: int = 0
     pixels: PixelRange = "imagenet"
 
     def __call__(self, params: Any, image: jax.Array) -> Pyramid:
@@ -36,6 +38,8 @@ class PerceptualFeatures:
         layers = tuple(f"relu{stage}_1" for stage in range(1, self.depth + 1))
         vgg = Vgg(self.network, layers)
         found = []
+        for _ in range(self.halvings):
+            image = halve(image)
         for scale in range(self.scales):
             # Differentiable in the image only: the frozen parameters never enter a gradient.
             fed = normalise(image, pixels=self.pixels)
@@ -66,7 +70,7 @@ def gram(features: jax.Array) -> jax.Array:
 
 
 def style(prediction: Pyramid, target: Pyramid) -> jax.Array:
-    """Sum over layers of the mean absolute difference of Gram matrices, at full size -> (b,)."""
+    """Sum over layers of the mean absolute difference of Gram matrices, first scale -> (b,)."""
     ours, theirs = prediction[0], target[0]
     return sum(
         (per_item_mean(jnp.abs(gram(ours[layer]) - gram(theirs[layer]))) for layer in ours),

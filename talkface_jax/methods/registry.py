@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 TASKS: dict[tuple[str, str], str] = {
     ("iplap", "motion"): "talkface_jax.methods.iplap.tasks:MotionTask",
     ("iplap", "render"): "talkface_jax.methods.iplap.tasks:RenderTask",
+    ("sinha2020", "motion"): "talkface_jax.methods.sinha2020.tasks.motion:MotionTask",
+    ("sinha2020", "blink"): "talkface_jax.methods.sinha2020.tasks.blink:BlinkTask",
+    ("sinha2020", "render"): "talkface_jax.methods.sinha2020.tasks.render:RenderTask",
+    ("speech", "ctc29"): "talkface_jax.methods.speech.tasks:Ctc29Task",
 }
 METHODS: dict[str, str] = {
     "iplap": "talkface_jax.methods.iplap.chain:METHOD",
+    "sinha2020": "talkface_jax.methods.sinha2020.chain:METHOD",
 }
 WEIGHTS: dict[str, str] = {
     "iplap": "talkface_jax.methods.iplap.torch_map:NETWORKS",

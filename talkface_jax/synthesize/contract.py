@@ -39,6 +39,10 @@ class Chain(Protocol):
         """Landmarks of every frame of a track if it spoke `samples`, in the boxes of `prepare`."""
         ...
 
+    def blinks(self, frames: int, *, seed: int) -> Float32[np.ndarray, " t"] | None:
+        """Closure of the eyes, 0 open to 1 closed, where the method makes blinks of its own."""
+        ...
+
     def start(
         self,
         track: FaceTrack,

@@ -1,21 +1,34 @@
 """The whole road through the command line, small: raw video to a scored talking mp4."""
 
+import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
+from talkface_jax.cli import common
 from talkface_jax.cli.main import main
+from talkface_jax.methods import registry
 
-MOTION = "--config=configs/iplap/motion.py:tiny"
-RENDER = "--config=configs/iplap/render.py:tiny"
+SHORT = {"warmup_steps": 2}
+"""Task fields that would keep three steps within the first phase of a stage."""
+
+
+def _short(method, stage):
+    """The stage's tiny config and what makes it a matter of seconds."""
+    known = {
+        field.name for field in dataclasses.fields(registry.task_class(method, stage).config_class)
+    }
+    shorter = [f"--config.task.{name}={v}" for name, v in SHORT.items() if name in known]
+    return [f"--config=configs/{method}/{stage}.py:tiny", "--config.train.steps=3", *shorter]
 
 
 def _train(config, workdir, data, *overrides):
     return main(
         [
             "train",
-            config,
+            *config,
             f"--workdir={workdir}",
             "--no-progress",
             f"--config.data.directory={data}",
@@ -27,33 +40,49 @@ def _train(config, workdir, data, *overrides):
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory, repository):
-    """Directories of a walked road: data, motion, render, bundle, talking.mp4."""
-    root = tmp_path_factory.mktemp("road")
-    patch = pytest.MonkeyPatch()
-    patch.chdir(repository)
-    data = root / "data"
-    prepare = ["prepare", "--dataset=synthetic", "--clips=2", "--test-clips=1", "--seed=3"]
-    assert main([*prepare, f"--out={data}"]) == 0
-    assert _train(MOTION, root / "motion", data, "--config.train.steps=3") == 0
-    # The second phase of the renderer starts at step 2, so both phases are walked.
-    render = ("--config.train.steps=3", "--config.task.warmup_steps=2")
-    assert _train(RENDER, root / "render", data, *render) == 0
-    stages = [f"--motion={root / 'motion'}", f"--render={root / 'render'}"]
-    assert main(["export", *stages, f"--out={root / 'bundle'}"]) == 0
-    yield root
-    patch.undo()
+def data(tmp_path_factory, repository):
+    """A prepared set of synthetic heads."""
+    out = tmp_path_factory.mktemp("data") / "data"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(repository)
+        prepare = ["prepare", "--dataset=synthetic", "--clips=2", "--test-clips=1", "--seed=3"]
+        assert main([*prepare, f"--out={out}"]) == 0
+        yield out
 
 
-def _held_out(road):
-    raw = road / "data" / "raw"
+@dataclasses.dataclass(frozen=True)
+class Road:
+    """A walked road: the method, its stages' working directories and its bundle below `root`."""
+
+    method: str
+    root: pathlib.Path
+    data: pathlib.Path
+
+    @property
+    def stages(self):
+        return registry.get_method(self.method).stages
+
+
+@pytest.fixture(scope="module", params=registry.METHODS)
+def road(request, tmp_path_factory, data):
+    """Every stage trained for three steps, and exported."""
+    walked = Road(request.param, tmp_path_factory.mktemp(request.param), data)
+    for stage in walked.stages:
+        assert _train(_short(walked.method, stage), walked.root / stage, data) == 0
+    stages = [f"--{stage}={walked.root / stage}" for stage in walked.stages]
+    assert main(["export", *stages, f"--out={walked.root / 'bundle'}"]) == 0
+    return walked
+
+
+def _held_out(data):
+    raw = data / "raw"
     metadata = json.loads((raw / "metadata.json").read_text())
     clips = [clip for clip in metadata["clips"] if clip["split"] == "test"]
     return raw / clips[0]["video"], raw / clips[0]["audio"]
 
 
-def test_data_is_split_by_speaker(road):
-    metadata = json.loads((road / "data" / "raw" / "metadata.json").read_text())["clips"]
+def test_data_is_split_by_speaker(data):
+    metadata = json.loads((data / "raw" / "metadata.json").read_text())["clips"]
     speakers = {
         split: {clip["actor"] for clip in metadata if clip["split"] == split}
         for split in ("train", "test")
@@ -66,24 +95,33 @@ def test_data_is_split_by_speaker(road):
     assert not texts["train"] & texts["test"]
 
 
-def test_metrics_of_both_phases_are_logged(road):
-    rows = [
-        json.loads(line) for line in (road / "render" / "metrics.jsonl").read_text().splitlines()
-    ]
-    names = set().union(*rows)
-    assert {"loss/renderer/warp", "loss/disc/total"} <= names
-    assert all(np.isfinite(value) for row in rows for value in row.values() if value is not None)
+def test_losses_of_every_player_are_logged_in_every_phase(road):
+    for stage in road.stages:
+        lines = (road.root / stage / "metrics.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        names = set().union(*rows)
+        config = common.load_workdir_experiment(road.root / stage)
+        task = registry.build_task(road.method, stage, config.task)
+        active = {item.player for item in task.objectives for k in range(3) if item.active(k)}
+        assert active == set(task.nets), stage
+        assert {f"loss/{player}/total" for player in active} <= names
+        assert all(
+            np.isfinite(value) for row in rows for value in row.values() if value is not None
+        )
 
 
 def test_the_same_command_again_has_nothing_left_to_do(road, capsys):
-    before = (road / "motion" / "metrics.jsonl").read_text()
-    assert _train(MOTION, road / "motion", road / "data", "--config.train.steps=3") == 0
+    stage = road.stages[0]
+    before = (road.root / stage / "metrics.jsonl").read_text()
+    assert _train(_short(road.method, stage), road.root / stage, road.data) == 0
     assert "3 steps done" in capsys.readouterr().out
-    assert (road / "motion" / "metrics.jsonl").read_text() == before
+    assert (road.root / stage / "metrics.jsonl").read_text() == before
 
 
 def test_another_config_in_the_same_workdir_is_refused(road, capsys):
-    status = _train(MOTION, road / "motion", road / "data", "--config.optim.lr=0.5")
+    stage = road.stages[0]
+    config = _short(road.method, stage)
+    status = _train(config, road.root / stage, road.data, "--config.optim.lr=0.5")
     error = capsys.readouterr().err
     assert status == 1
     assert "optim.lr" in error
@@ -92,10 +130,10 @@ def test_another_config_in_the_same_workdir_is_refused(road, capsys):
 def test_synthesize_speaks_the_whole_recording(road):
     from talkface_jax.media.probe import probe
 
-    video, audio = _held_out(road)
-    out = road / "talking.mp4"
+    video, audio = _held_out(road.data)
+    out = road.root / "talking.mp4"
     arguments = [
-        f"--bundle={road / 'bundle'}",
+        f"--bundle={road.root / 'bundle'}",
         f"--face={video}",
         f"--audio={audio}",
         f"--out={out}",
@@ -107,28 +145,32 @@ def test_synthesize_speaks_the_whole_recording(road):
     assert made.duration == pytest.approx(source.duration, abs=0.12)
 
 
-def test_evaluate_scores_shards_and_mp4s(road):
-    video, _ = _held_out(road)
-    pred, truth = road / "pred", road / "truth"
-    for folder in (pred, truth):
-        folder.mkdir(exist_ok=True)
-        (folder / "clip.mp4").write_bytes(video.read_bytes())
-    bundle = f"--bundle={road / 'bundle'}"
-    scored = road / "motion-scores"
-    shards = ["evaluate", bundle, f"--data={road / 'data'}", f"--out={scored}"]
-    assert main(shards) == 0
+def test_evaluate_scores_the_landmarks_of_shards(road):
+    scored = road.root / "motion-scores"
+    bundle = f"--bundle={road.root / 'bundle'}"
+    assert main(["evaluate", bundle, f"--data={road.data}", f"--out={scored}"]) == 0
     rows = json.loads((scored / "scores.json").read_text())["rows"]
     assert {"model", "ground-truth", "static-mouth", "shifted-audio", "no-audio"} <= set(rows)
-    # After three steps the residual is still small: about a static mouth, never a lost face.
+    # After three steps the motion is still small: about a static mouth, never a lost face.
     value = {name: row["metrics"]["lip_distance"]["value"] for name, row in rows.items()}
     assert value["ground-truth"] == 0
     assert 0.5 < value["static-mouth"] < 5
     assert 0.5 < value["model"] < 3 * value["static-mouth"]
-    videos = ["evaluate", f"--pred={pred}", f"--truth={truth}", f"--out={road / 'scores'}"]
-    assert main(videos) == 0
-    rows = json.loads((road / "scores" / "scores.json").read_text())["rows"]
+    makes_blinks = "blink_rate" in registry.get_method(road.method).controls
+    assert (scored / "blinks.json").is_file() == makes_blinks
+
+
+def test_evaluate_scores_mp4s(data, tmp_path):
+    video, _ = _held_out(data)
+    pred, truth = tmp_path / "pred", tmp_path / "truth"
+    for folder in (pred, truth):
+        folder.mkdir()
+        (folder / "clip.mp4").write_bytes(video.read_bytes())
+    out = tmp_path / "scores"
+    assert main(["evaluate", f"--pred={pred}", f"--truth={truth}", f"--out={out}"]) == 0
+    rows = json.loads((out / "scores.json").read_text())["rows"]
     # The prediction is the truth itself here: nothing but the tracker can differ.
     assert rows["model"]["metrics"]["lip_distance"]["value"] < 0.01
     assert rows["model"]["metrics"]["opening_correlation"]["value"] > 0.999
     assert rows["static-mouth"]["metrics"]["lip_distance"]["value"] > 0.5
-    assert (road / "scores" / "report.html").stat().st_size > 10_000
+    assert (out / "report.html").stat().st_size > 10_000

@@ -260,6 +260,10 @@ class IplapChain:
         ]
         return Motion(scheme="iplap131", landmarks=np.concatenate(points))
 
+    def blinks(self, frames: int, *, seed: int) -> None:
+        """None: the eyes are those of the video."""
+        del frames, seed
+
     def points(
         self,
         face: Face,

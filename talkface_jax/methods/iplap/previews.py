@@ -5,22 +5,13 @@ from typing import Any
 import numpy as np
 
 from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.media.wireframe import draw_wireframe
 from talkface_jax.task import Batch, Outputs, Previews
 
 SIZE = 192
 SHOWN = 6
 TRUE_COLOUR = (120, 120, 120)
 PREDICTED_COLOUR = (220, 60, 40)
-
-
-def _draw(canvas: np.ndarray, points: np.ndarray, edges: np.ndarray, colour: tuple) -> None:
-    """Lines of a landmark scheme, points in [0, 1]; half-pixel accuracy."""
-    import cv2
-
-    fixed = np.round(points * SIZE * 16).astype(np.int32)
-    for a, b in edges:
-        start, stop = (tuple(map(int, fixed[index])) for index in (a, b))
-        cv2.line(canvas, start, stop, colour, 1, cv2.LINE_AA, 4)
 
 
 def _join(pose: np.ndarray, content: np.ndarray) -> np.ndarray:
@@ -39,8 +30,9 @@ def motion(outputs: Outputs, batch: Batch) -> Previews:
 
     def frame(item: int, t: int) -> np.ndarray:
         canvas = np.full((SIZE, SIZE, 3), 255, np.uint8)
-        _draw(canvas, _join(pose[item, t], true[item, t]), edges, TRUE_COLOUR)
-        _draw(canvas, _join(pose[item, t], predicted[item, t]), edges, PREDICTED_COLOUR)
+        for content, colour in ((true, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
+            points = _join(pose[item, t], content[item, t]) * SIZE
+            draw_wireframe(canvas, points, edges, colour)
         return canvas
 
     count, middle = min(SHOWN, len(true)), true.shape[1] // 2

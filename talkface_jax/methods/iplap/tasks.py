@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.errors import ConfigError
-from talkface_jax.interop import weights
-from talkface_jax.losses import adversarial, landmark, perceptual, pixel
+from talkface_jax.losses import image_terms, landmark, perceptual
+from talkface_jax.losses.image_terms import unit
 from talkface_jax.losses.terms import LossTerm
 from talkface_jax.methods.iplap import previews
 from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
@@ -24,7 +24,6 @@ from talkface_jax.models.discriminators import (
     MultiscaleDiscriminator,
     MultiscaleDiscriminatorConfig,
 )
-from talkface_jax.models.frozen.vgg import VGG16, VGG19
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformer
 from talkface_jax.models.render.reference_warping import ReferenceWarping
 from talkface_jax.task import (
@@ -40,10 +39,6 @@ from talkface_jax.task import (
 
 WINDOW = 5
 JAW = 17
-
-
-def _unit(image: jax.Array) -> jax.Array:
-    return image.astype(jnp.float32) / 255.0
 
 
 class MotionTask:
@@ -182,17 +177,19 @@ class RenderTask:
         config = self.config
         features = self._features()
         warp = LossTerm("warp", self._warp_term(features), config.warp_weight)
-        l1 = (LossTerm("l1", _l1, config.l1_weight),) if config.l1_weight else ()
+        l1 = (LossTerm("l1", image_terms.l1_term(), config.l1_weight),) if config.l1_weight else ()
         adversarial_terms = (
-            LossTerm("adversarial", _fool, config.adversarial_weight),
-            LossTerm("matching", _match, config.matching_weight),
+            LossTerm("adversarial", image_terms.fool_term(), config.adversarial_weight),
+            LossTerm("matching", image_terms.matching_term(), config.matching_weight),
         )
         full = Objective(
             "renderer",
             (warp, *l1, *self._perceptual_terms(features), *adversarial_terms),
             start=config.warmup_steps,
         )
-        judge = Objective("disc", (LossTerm("lsgan", _judge),), start=config.warmup_steps)
+        judge = Objective(
+            "disc", (LossTerm("lsgan", image_terms.judge_term()),), start=config.warmup_steps
+        )
         if not config.warmup_steps:
             return (full, judge)
         return (Objective("renderer", (warp, *l1), stop=config.warmup_steps), full, judge)
@@ -202,7 +199,7 @@ class RenderTask:
         if config.perceptual == "none":
             return None
         return perceptual.PerceptualFeatures(
-            network=VGG16 if config.perceptual == "vgg16" else VGG19,
+            network=image_terms.VGGS[config.perceptual],
             depth=config.perceptual_layers,
             scales=config.perceptual_scales,
             pixels=config.perceptual_range,
@@ -212,14 +209,8 @@ class RenderTask:
         self, features: perceptual.PerceptualFeatures | None
     ) -> Callable[[LossContext], jax.Array]:
         if self.config.warp_loss == "l1" or features is None:
-            return _warp_l1
-
-        def warp(context: LossContext) -> jax.Array:
-            return perceptual.perceptual(
-                _pyramid(features, context, "warped"), _target_pyramid(features, context)
-            )
-
-        return warp
+            return image_terms.l1_term("warped")
+        return image_terms.perceptual_term(features, "warped")
 
     def _perceptual_terms(
         self, features: perceptual.PerceptualFeatures | None
@@ -228,18 +219,9 @@ class RenderTask:
         if features is None:
             return ()
 
-        def pyramids(context: LossContext) -> tuple[perceptual.Pyramid, perceptual.Pyramid]:
-            return _pyramid(features, context, "image"), _target_pyramid(features, context)
-
-        def content(context: LossContext) -> jax.Array:
-            return perceptual.perceptual(*pyramids(context))
-
-        def style(context: LossContext) -> jax.Array:
-            return perceptual.style(*pyramids(context))
-
         terms = (
-            LossTerm("perceptual", content, config.perceptual_weight),
-            LossTerm("style", style, config.style_weight),
+            LossTerm("perceptual", image_terms.perceptual_term(features), config.perceptual_weight),
+            LossTerm("style", image_terms.style_term(features), config.style_weight),
         )
         return tuple(term for term in terms if term.weight)
 
@@ -250,7 +232,7 @@ class RenderTask:
         arguments, points = self._inputs(first)
         return {
             "renderer": self.nets["renderer"].init(one, *arguments, **points),
-            "disc": self.nets["disc"].init(two, _unit(first["face"])),
+            "disc": self.nets["disc"].init(two, unit(first["face"])),
         }
 
     def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
@@ -261,10 +243,10 @@ class RenderTask:
     @staticmethod
     def _inputs(batch: Batch) -> tuple[tuple[jax.Array, ...], dict[str, Any]]:
         arguments = (
-            _unit(batch["masked"]),
-            _unit(batch["sketch"]),
-            _unit(batch["ref_image"]),
-            _unit(batch["ref_sketch"]),
+            unit(batch["masked"]),
+            unit(batch["sketch"]),
+            unit(batch["ref_image"]),
+            unit(batch["ref_sketch"]),
             batch["mel"],
         )
         middle = batch["points"][:, WINDOW // 2]
@@ -293,15 +275,11 @@ class RenderTask:
         Raises:
           WeightsError: its file is missing or altered.
         """
-        if self.config.perceptual == "none":
-            return {}
-        if self.config.perceptual == "vgg16":
-            return {"vgg": weights.load_vgg16()}
-        return {"vgg": weights.load_vgg19(self.config.vgg19_path)}
+        return image_terms.frozen_vgg(self.config.perceptual, vgg19_path=self.config.vgg19_path)
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
         """L1 of the image, of its lower half, and of the warped references; PSNR of the image."""
-        target, mask = _unit(batch["face"]), batch["mask"]
+        target, mask = unit(batch["face"]), batch["mask"]
         half = target.shape[1] // 2
         error = outputs["image"] - target
         mse = jnp.mean(jnp.square(error), axis=(1, 2, 3))
@@ -315,50 +293,3 @@ class RenderTask:
     def previews(self, outputs: Outputs, batch: Batch) -> Previews:
         """Masked input, sketch, a reference, warped references, image and target side by side."""
         return previews.render(outputs, batch)
-
-
-def _target(context: LossContext) -> jax.Array:
-    return context.once("target", lambda: _unit(context.batch["face"]))
-
-
-def _pyramid(
-    features: perceptual.PerceptualFeatures, context: LossContext, name: str
-) -> perceptual.Pyramid:
-    """Features of an output, once for all terms."""
-    return context.once(
-        f"vgg/{name}", lambda: features(context.frozen["vgg"], context.outputs[name])
-    )
-
-
-def _target_pyramid(
-    features: perceptual.PerceptualFeatures, context: LossContext
-) -> perceptual.Pyramid:
-    return context.once("vgg/target", lambda: features(context.frozen["vgg"], _target(context)))
-
-
-def _warp_l1(context: LossContext) -> jax.Array:
-    return pixel.l1(context.outputs["warped"], _target(context))
-
-
-def _l1(context: LossContext) -> jax.Array:
-    return pixel.l1(context.outputs["image"], _target(context))
-
-
-def _judged(context: LossContext) -> tuple[Any, Any]:
-    """Discriminator features of the image and of the target, once for all terms."""
-    fake = context.once("disc/fake", lambda: context.apply["disc"](context.outputs["image"]))
-    real = context.once("disc/real", lambda: context.apply["disc"](_target(context)))
-    return fake, real
-
-
-def _fool(context: LossContext) -> jax.Array:
-    return adversarial.lsgan_generator(_judged(context)[0])
-
-
-def _match(context: LossContext) -> jax.Array:
-    return adversarial.feature_matching(*_judged(context))
-
-
-def _judge(context: LossContext) -> jax.Array:
-    fake, real = _judged(context)
-    return adversarial.lsgan_discriminator(real, fake)

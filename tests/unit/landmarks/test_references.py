@@ -7,9 +7,7 @@ from talkface_jax.landmarks import references
 def test_references_are_spread_over_lip_openness():
     opening = np.array([0.5, 0.1, 9.0, 0.3, 0.2, 0.4])
     valid = np.array([True, True, False, True, True, True])
-    np.testing.assert_array_equal(
-        references.spread(opening, valid=valid, count=5), [1, 4, 3, 5, 0]
-    )
+    np.testing.assert_array_equal(references.spread(opening, valid=valid, count=5), [1, 4, 3, 5, 0])
     np.testing.assert_array_equal(references.spread(opening, valid=valid, count=3), [1, 3, 0])
     assert set(references.spread(opening, valid=valid, count=40)) == {0, 1, 3, 4, 5}
     with pytest.raises(ValueError, match="no valid frame"):

@@ -43,6 +43,29 @@ def test_landmark_losses(rng):
     np.testing.assert_allclose(landmark.landmark_velocity(array(a), array(b)), expected, rtol=1e-5)
 
 
+def test_squared_landmark_losses(rng):
+    a, b = rng.normal(size=(2, 3, 5, 68, 2))
+    error, speed = a - b, np.diff(a - b, axis=1)
+    np.testing.assert_allclose(
+        landmark.landmark_mse(array(a), array(b)), (error**2).mean((1, 2, 3)), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        landmark.landmark_velocity_mse(array(a), array(b)), (speed**2).mean((1, 2, 3)), rtol=1e-5
+    )
+    weight = rng.uniform(0, 3, 68).astype(np.float32)
+    shares = weight[:, None] / weight.sum()
+    for function, values in (
+        (landmark.landmark_mse, error),
+        (landmark.landmark_velocity_mse, speed),
+    ):
+        expected = ((values**2) * shares).sum(2).mean((1, 2))
+        np.testing.assert_allclose(function(array(a), array(b), weight=weight), expected, rtol=1e-5)
+        # Only what the weights say relative to each other counts.
+        np.testing.assert_allclose(
+            function(array(a), array(b), weight=5 * weight), expected, rtol=1e-5
+        )
+
+
 def test_velocity_of_a_constant_error_is_zero_with_a_zero_gradient(rng):
     a = array(rng.normal(size=(1, 5, 3, 2)))
 

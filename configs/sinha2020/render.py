@@ -1,0 +1,76 @@
+"""Attention-based texture of `sinha2020` (Sinha et al., IJCNN 2020), 256 x 256.
+
+base: the published design at sizes of our own (unverified defaults), batch 16. Needs VGG-19 by file
+(task.vgg19_path). Not trained here:
+  talkface train --config=configs/sinha2020/render.py:base --workdir=DIR \
+    --config.data.directory=SHARDS --config.task.vgg19_path=FILE
+tiny: a thin network on a folded picture whose colour map corrects a warp by the landmarks; what
+`make demo METHOD=sinha2020` trains on two CPU cores in a few minutes, with VGG-16 features from a
+packaged file:
+  talkface train --config=configs/sinha2020/render.py:tiny --workdir=out/demo/sinha2020/render \
+    --config.data.directory=out/demo/data
+"""
+
+from talkface_jax import config as c
+from talkface_jax.methods.sinha2020.config.render import RenderConfig
+from talkface_jax.models.render.attention_texture import SMALL
+
+
+def _base() -> c.ExperimentConfig:
+    return c.ExperimentConfig(
+        method="sinha2020",
+        stage="render",
+        task=RenderConfig(),
+        data=c.DataConfig(batch_size=16, threads=16, prefetch=8),
+        optim=c.OptimConfig(lr=2e-4, betas=(0.5, 0.999)),
+        train=c.TrainConfig(
+            steps=200_000,
+            log_every=100,
+            eval_every=5_000,
+            preview_every=5_000,
+            checkpoint_every=5_000,
+            best_metric="l1",
+        ),
+    )
+
+
+def _tiny() -> c.ExperimentConfig:
+    return c.ExperimentConfig(
+        method="sinha2020",
+        stage="render",
+        task=RenderConfig(
+            net=SMALL,
+            align="affine",
+            flip=True,
+            colour_jitter=0.1,
+            closed_share=0.25,
+            region_weight=4.0,
+            adversarial_weight=0.1,
+            perceptual="vgg16",
+            perceptual_layers=2,
+            perceptual_halvings=1,
+            perceptual_weight=2.0,
+            disc_channels=16,
+            disc_halvings=1,
+        ),
+        data=c.DataConfig(batch_size=4),
+        optim=c.OptimConfig(
+            lr=1e-3, schedule="cosine", warmup_steps=20, betas=(0.5, 0.999), clip_norm=1.0
+        ),
+        players={
+            "disc": c.OptimConfig(lr=2e-4, schedule="cosine", betas=(0.5, 0.999), clip_norm=1.0)
+        },
+        train=c.TrainConfig(
+            steps=350,
+            log_every=25,
+            eval_every=175,
+            preview_every=175,
+            checkpoint_every=175,
+            best_metric="l1",
+        ),
+    )
+
+
+def get_config(size: str = ""):
+    """The experiment of one size."""
+    return c.to_config_dict(c.pick({"base": _base, "tiny": _tiny}, size))

@@ -1,0 +1,1 @@
+"""Pictures of the stages for TensorBoard, made on the host."""

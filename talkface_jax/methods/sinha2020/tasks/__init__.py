@@ -1,0 +1,1 @@
+"""The trainable stages, one module each."""

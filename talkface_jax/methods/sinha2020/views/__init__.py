@@ -1,0 +1,1 @@
+"""What each stage takes of a segment."""

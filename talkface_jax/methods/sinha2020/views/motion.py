@@ -1,0 +1,116 @@
+"""What the motion stage takes of a segment: speech-content windows and normalised motion."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+from jaxtyping import Float32
+
+from talkface_jax.data.dataset import SegmentReader
+from talkface_jax.features import content
+from talkface_jax.landmarks import boxes, references, retarget
+from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.records import SAMPLES_PER_FRAME, Segment
+
+_INT16 = np.float32(32768)
+_HOP = SAMPLES_PER_FRAME * 25 // content.RATE
+_POINTS = len(get_scheme("ibug68"))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Feature rows of a segment with its context; `first` is the clip's row number of the first."""
+
+    rows: Float32[np.ndarray, "m f"]
+    first: int
+    start: int
+
+    def windows(self, frames: np.ndarray) -> Float32[np.ndarray, "t 16 f"]:
+        return content.content_windows(self.rows, self.start + frames, first=self.first)
+
+
+def _rows(segment: Segment, feature: content.ContentFeature) -> _Rows:
+    before, after = segment.context
+    at = segment.start * SAMPLES_PER_FRAME - len(before)
+    # A row begins at a multiple of the hop, counted from the start of the clip.
+    drop = -at % _HOP
+    sound = np.concatenate([before, segment.audio, after])[drop:].astype(np.float32) / _INT16
+    return _Rows(feature(sound), (at + drop) // _HOP, segment.start)
+
+
+def motion_offsets(
+    segment: Segment, *, reference_count: int = retarget.REFERENCES
+) -> Float32[np.ndarray, "t 68 2"]:
+    """The segment's person-independent motion; see `landmarks.retarget`.
+
+    Raises:
+      ValueError: no frame shows a face.
+    """
+    mesh = boxes.from_box(segment.landmarks, segment.box)
+    chosen = references.spread_of_mesh(mesh, valid=segment.valid, count=reference_count)
+    normalised = retarget.normalise(mesh, valid=segment.valid, references=chosen)
+    return normalised.offsets.astype(np.float32)
+
+
+@functools.cache
+def _feature(name: str, weights: str) -> content.ContentFeature:
+    """Opened once in every process; views carry the name only, for they are pickled."""
+    return content.open_feature(name, weights=weights)  # type: ignore[arg-type]
+
+
+@dataclasses.dataclass(frozen=True)
+class MotionView:
+    """Windows of consecutive frames; images are never decoded.
+
+    A sample holds `content` (t, 16, f), the feature rows around each frame, and `offsets`
+    (t, 68, 2), the person-independent motion.
+
+    Attributes:
+      feature, weights: as in `features.content.open_feature`.
+      window: t.
+      references: frames whose mean is the person's neutral face.
+      flip: whether half of the training samples have the mirrored motion.
+    """
+
+    feature: str = "deepspeech"
+    weights: str = ""
+    window: int = 5
+    references: int = retarget.REFERENCES
+    flip: bool = False
+    name: str = "sinha2020/motion"
+    faces: bool = True
+
+    def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of a batch."""
+        size = content.SIZES[self.feature]
+        shapes = {
+            "content": (self.window, content.WINDOW_ROWS, size),
+            "offsets": (self.window, _POINTS, 2),
+        }
+        return {
+            key: jax.ShapeDtypeStruct((batch_size, *shape), np.float32)
+            for key, shape in shapes.items()
+        }
+
+    def sample(
+        self, segment: SegmentReader, start: int, rng: np.random.Generator, *, train: bool
+    ) -> dict[str, np.ndarray]:
+        """One window; see the class.
+
+        Raises:
+          WeightsError: the features' weights are missing or altered.
+        """
+        feature = _feature(self.feature, self.weights)
+        rows = segment.derived(
+            f"content-{feature.cache_key()}", lambda segment: _rows(segment, feature)
+        )
+        motion = segment.derived(
+            f"sinha2020-offsets-{self.references}",
+            lambda segment: motion_offsets(segment, reference_count=self.references),
+        )
+        frames = np.arange(start, start + self.window)
+        offsets = motion[frames]
+        if train and self.flip and rng.random() < 0.5:
+            offsets = retarget.mirror(offsets)
+        return {"content": rows.windows(frames), "offsets": offsets}

@@ -1,0 +1,170 @@
+"""What the render stage takes of a segment: a frame, and another frame as the identity."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, UInt8
+
+from talkface_jax.data import transforms
+from talkface_jax.data.dataset import SegmentReader
+from talkface_jax.landmarks import boxes, measures
+from talkface_jax.landmarks.identity import identity_frame
+from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.media.aligned import RIGID, AlignedFace, align_face
+from talkface_jax.media.images import crop_resize, decode_jpeg
+from talkface_jax.records import RECORD_SIZE, Segment
+
+_SCHEME = get_scheme("ibug68")
+_CLOSED = 0.5
+"""Eyes that are open less than this share of the segment's median are called closed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Light:
+    """What the view needs of a segment besides its images.
+
+    `crops` are the crop boxes in pixels of the record's images, `points` (t, 68, 2) and `rigid`
+    (t, k, 2) landmarks there; `crop_points` and `crop_rigid` the same in [0, 1] over the crops;
+    `lips` and `eyes` how far they are open.
+    """
+
+    crops: Float32[np.ndarray, "t 4"]
+    points: Float32[np.ndarray, "t 68 2"]
+    rigid: Float32[np.ndarray, "t k 2"]
+    crop_points: Float32[np.ndarray, "t 68 2"]
+    crop_rigid: Float32[np.ndarray, "t k 2"]
+    valid: Bool[np.ndarray, " t"]
+    lips: Float[np.ndarray, " t"]
+    eyes: Float[np.ndarray, " t"]
+
+    def closed(self) -> Int[np.ndarray, " k"]:
+        """Frames with closed eyes."""
+        usual = np.median(self.eyes[self.valid])
+        return np.flatnonzero(self.valid & (self.eyes < _CLOSED * usual))
+
+
+def _light(segment: Segment, *, margin: float, smooth: float) -> _Light:
+    source = boxes.from_box(segment.landmarks, segment.box)
+    geometry = boxes.crop_geometry(
+        source, valid=segment.valid, scheme=_SCHEME.name, margin=margin, smooth=smooth
+    )
+    corners = boxes.to_box(geometry.boxes.reshape(-1, 2, 2), segment.box)
+    in_record = segment.landmarks[..., :2] * np.float32(RECORD_SIZE)
+    return _Light(
+        crops=corners.reshape(-1, 4) * RECORD_SIZE,
+        points=in_record[:, _SCHEME.indices],
+        rigid=in_record[:, RIGID],
+        crop_points=geometry.points,
+        crop_rigid=boxes.to_box(source[:, RIGID, :2], geometry.boxes),
+        valid=segment.valid,
+        lips=measures.mouth_opening(source[:, _SCHEME.indices], _SCHEME),
+        eyes=measures.eye_opening(source),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RenderView:
+    """Single frames of a face, each with another frame of the same segment; images as bytes.
+
+    A sample holds `face` (s, s, 3), the target; `identity` (s, s, 3), the other frame; `points` and
+    `identity_points` (68, 2) of each, [0, 1] over its crop. The identity is a random other frame in
+    training, else the one that `landmarks.identity` chooses of the others. In a segment with one
+    frame that shows a face it is the target itself.
+
+    Attributes:
+      size: s.
+      margin, smooth: of the crop box, as in `landmarks.boxes.crop_boxes`.
+      align: "affine" moves the identity onto the target's head pose, "none" gives its own crop.
+      flip: whether half of the training samples are mirrored.
+      colour_jitter: largest change of a colour channel in training, as a share of it.
+      closed_share: how often a training sample's target is replaced by a frame of the same segment
+        with closed eyes, if it has one; they are rare, and the largest change to paint.
+    """
+
+    size: int = 256
+    margin: float = 0.2
+    smooth: float = 12.0
+    align: Literal["affine", "none"] = "none"
+    flip: bool = False
+    colour_jitter: float = 0.0
+    closed_share: float = 0.0
+    name: str = "sinha2020/render"
+    window: int = 1
+    faces: bool = True
+
+    def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of a batch."""
+        image = jax.ShapeDtypeStruct((batch_size, self.size, self.size, 3), np.uint8)
+        points = jax.ShapeDtypeStruct((batch_size, len(_SCHEME), 2), np.float32)
+        return {
+            "face": image,
+            "identity": image,
+            "points": points,
+            "identity_points": points,
+        }
+
+    def sample(
+        self, segment: SegmentReader, start: int, rng: np.random.Generator, *, train: bool
+    ) -> dict[str, np.ndarray]:
+        """One frame; see the class."""
+        light = segment.derived(
+            f"sinha2020-render-{self.margin}-{self.smooth}",
+            lambda segment: _light(segment, margin=self.margin, smooth=self.smooth),
+        )
+        if train and self.closed_share and rng.random() < self.closed_share:
+            closed = light.closed()
+            start = int(rng.choice(closed)) if len(closed) else start
+        others = transforms.frames_outside(light.valid, start=start, window=1)
+        if train:
+            other = int(transforms.draw_references(rng, others, 1)[0])
+        else:
+            other = identity_frame(lips=light.lips, eyes=light.eyes, valid=others)
+        identity = self._identity(segment, light, other, start)
+        sample = {
+            "face": self._crop(segment, light, start),
+            "identity": identity.image,
+            "points": light.crop_points[start],
+            "identity_points": identity.points,
+        }
+        return self._changed(sample, rng) if train else sample
+
+    def _crop(
+        self, segment: SegmentReader, light: _Light, frame: int
+    ) -> UInt8[np.ndarray, "s s 3"]:
+        image = decode_jpeg(segment.frames[frame])
+        return crop_resize(image, light.crops[frame], (self.size, self.size))
+
+    def _identity(
+        self, segment: SegmentReader, light: _Light, frame: int, target: int
+    ) -> AlignedFace:
+        if self.align == "none":
+            return AlignedFace(self._crop(segment, light, frame), light.crop_points[frame])
+        return align_face(
+            decode_jpeg(segment.frames[frame]),
+            points=light.points[frame],
+            rigid=light.rigid[frame],
+            target_rigid=light.crop_rigid[target],
+            size=self.size,
+        )
+
+    def _changed(
+        self, sample: dict[str, np.ndarray], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """The sample mirrored and recoloured, target and identity alike."""
+        mirrored = self.flip and rng.random() < 0.5
+        low, high = 1 - self.colour_jitter, 1 + self.colour_jitter
+        # A table a channel: recolouring both pictures by arithmetic would cost more than the crops.
+        levels = np.arange(256)[:, None] * rng.uniform(low, high, 3)
+        table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+        changed = dict(sample)
+        for key in ("face", "identity"):
+            image = sample[key][:, ::-1] if mirrored else sample[key]
+            if self.colour_jitter:
+                image = np.stack([table[:, c][image[..., c]] for c in range(3)], -1)
+            changed[key] = np.ascontiguousarray(image)
+        if mirrored:
+            for key in ("points", "identity_points"):
+                changed[key] = _SCHEME.mirror(sample[key])
+        return changed

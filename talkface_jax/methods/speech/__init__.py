@@ -1,0 +1,1 @@
+"""Small speech recognisers that are trained here, for features.content."""

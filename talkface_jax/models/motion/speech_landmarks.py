@@ -1,0 +1,80 @@
+"""Speech-content features to person-independent landmark displacements, frame by frame.
+
+Source: Sinha et al., IJCNN 2020 (the paper does not give the network); the network is VOCA's
+(Cudeiro et al., CVPR 2019, section 4) without its speaker condition: convolutions over time and a
+decoder that starts from the principal components of the training motion.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from talkface_jax.models.blocks import Dropout, like_params, widen
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeechLandmarksConfig:
+    """Sizes of the network.
+
+    Attributes:
+      channels: outputs of the convolutions over time, each of kernel 3 and stride 2. Unverified
+        default.
+      hidden: width of the dense tanh layer. Unverified default.
+      basis: K, the coefficients that the last layer turns into landmarks; as many principal
+        components as hold 99 % of the variance of the training motion, or more. Unverified default.
+      points: landmarks.
+      dropout: before and after the dense tanh layer; 0 as in VOCA.
+      noise: deviation of the white noise on the normalised features in training; 0 as in VOCA.
+    """
+
+    channels: tuple[int, ...] = (32, 32, 64, 64)
+    hidden: int = 128
+    basis: int = 32
+    points: int = 68
+    dropout: float = 0.0
+    noise: float = 0.0
+
+
+class SpeechLandmarks(nn.Module):
+    """Windows of feature rows to displacements of the landmarks.
+
+    Variables that training does not change but `Task.fitted` gives lie in `batch_stats`:
+    `feature_mean` and `feature_deviation`, both (f,).
+    """
+
+    config: SpeechLandmarksConfig = SpeechLandmarksConfig()
+
+    @nn.compact
+    def __call__(self, content: jax.Array, *, train: bool = False) -> jax.Array:
+        """Predicts each frame from its own window; nothing but the sound goes in.
+
+        Args:
+          content: (…, rows, f) windows centred on their frames.
+          train: dropout and noise (rng "dropout").
+
+        Returns:
+          (…, points, 2) displacements in the unit of the training data, float32.
+        """
+        config = self.config
+        lead = content.shape[:-2]
+        x = self._normalised(content.reshape(-1, *content.shape[-2:]))
+        if train and config.noise > 0:
+            x += config.noise * jax.random.normal(self.make_rng("dropout"), x.shape)
+        x = like_params(self, x)
+        for index, features in enumerate(config.channels):
+            x = nn.relu(nn.Conv(features, (3,), (2,), [(1, 1)], name=f"conv_{index}")(x))
+        x = Dropout(config.dropout, name="dropout_in")(x.reshape(len(x), -1), train=train)
+        x = jnp.tanh(nn.Dense(config.hidden, name="hidden")(x))
+        x = Dropout(config.dropout, name="dropout_out")(x, train=train)
+        # Near zero, so that training starts from the mean motion.
+        x = nn.Dense(config.basis, kernel_init=nn.initializers.normal(0.01), name="coefficients")(x)
+        points = widen(nn.Dense(2 * config.points, name="decoder")(x))
+        return points.reshape(*lead, config.points, 2)
+
+    def _normalised(self, x: jax.Array) -> jax.Array:
+        features = x.shape[-1:]
+        mean = self.variable("batch_stats", "feature_mean", jnp.zeros, features)
+        deviation = self.variable("batch_stats", "feature_deviation", jnp.ones, features)
+        return (x - mean.value) / deviation.value
