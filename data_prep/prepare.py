@@ -296,7 +296,7 @@ def _end(job: Job, total: int) -> PrepareSummary:
     if places.exists(places.join(job.out, manifest.MANIFEST)):
         made = _read_manifest(job.out)
         places.delete_folder(job.work)
-        return _summary(job.out, made)
+        return summarise(job.out, made)
     place = places.join(job.out, manifest.FAILURES)
     rows = jobs.read_rows(place)
     done = total - len(rows)
@@ -330,7 +330,7 @@ def _existing(job: Job) -> PrepareSummary | None:
         if places.size(place) != shard.size:
             raise RecordError(f"shard {place} is missing or altered; remove it and its manifest")
     places.delete_folder(job.work)  # of a run that was killed while it removed it
-    return _summary(job.out, found)
+    return summarise(job.out, found)
 
 
 def _read_manifest(out: str) -> manifest.Manifest:
@@ -338,7 +338,8 @@ def _read_manifest(out: str) -> manifest.Manifest:
         return manifest.read_manifest(folder)
 
 
-def _summary(out: str, found: manifest.Manifest) -> PrepareSummary:
+def summarise(out: str, found: manifest.Manifest) -> PrepareSummary:
+    """What the manifest of a finished directory says, for the user."""
     return PrepareSummary(
         out=out,
         clips=found.clips,

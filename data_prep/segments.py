@@ -1,8 +1,6 @@
 """Cuts a tracked clip into the segments that become records."""
 
 import dataclasses
-import itertools
-import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -16,10 +14,10 @@ from talkface_jax.media.video import IndexedVideo
 from talkface_jax.records import (
     RECORD_SIZE,
     SAMPLES_PER_FRAME,
-    SEGMENT_FRAMES,
     ClipInfo,
     FaceTrack,
     Segment,
+    segment_spans,
 )
 
 MIN_FRAMES = 25
@@ -39,17 +37,12 @@ class TrackedClip:
     source_rate: int
 
 
-def spans(frames: int) -> list[tuple[int, int]]:
-    """Start and end of the segments: as few as fit 125 frames each, as even as can be."""
-    count = math.ceil(frames / SEGMENT_FRAMES)
-    edges = [frames * i // count for i in range(count + 1)] if count else [0]
-    return list(itertools.pairwise(edges))
-
-
 def usable_spans(valid: np.ndarray) -> list[tuple[int, int]]:
     """The segments of at least 25 frames in which the face is seen at all."""
     return [
-        (a, b) for a, b in spans(len(valid)) if b - a >= MIN_FRAMES and bool(np.any(valid[a:b]))
+        (a, b)
+        for a, b in segment_spans(len(valid))
+        if b - a >= MIN_FRAMES and bool(np.any(valid[a:b]))
     ]
 
 

@@ -17,7 +17,7 @@ from talkface_jax.errors import FaceError, MediaError, RecordError, TalkfaceErro
 from talkface_jax.media.audio import audio_rate, read_clip_audio
 from talkface_jax.media.tracker import FaceTracker, track_video
 from talkface_jax.media.video import open_video
-from talkface_jax.records import ClipInfo, Segment
+from talkface_jax.records import ClipInfo, Segment, segment_spans
 
 _LOG = logging.getLogger(__name__)
 # What is wrong with the machine, whatever the clip.
@@ -181,7 +181,7 @@ def _store(job: Job, task: ClipTask, clip: segments.TrackedClip) -> _Made:
         records=tuple(entry.length + store.FRAMING for entry in entries),
         frames=sum(entry.meta.frames for entry in entries),
         valid_frames=sum(entry.meta.valid for entry in entries),
-        dropped=len(segments.spans(len(clip.track))) - len(entries),
+        dropped=len(segment_spans(len(clip.track))) - len(entries),
         quality=measured,
     )
 

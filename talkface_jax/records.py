@@ -7,6 +7,8 @@ and sample 0 sounds when frame 0 is shown.
 """
 
 import dataclasses
+import itertools
+import math
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, UInt8
@@ -18,6 +20,8 @@ MESH_POINTS = 478
 BLENDSHAPES = 52
 RECORD_SIZE = 256
 SEGMENT_FRAMES = 125
+SOUND_ONLY = "sound"
+"""`ClipInfo.view` of clips that show nothing: their pictures are gray and no frame is valid."""
 EMOTIONS = (
     "angry",
     "contempt",
@@ -28,6 +32,13 @@ EMOTIONS = (
     "sad",
     "surprised",
 )
+
+
+def segment_spans(frames: int) -> list[tuple[int, int]]:
+    """Start and end of a clip's segments: as few as fit 125 frames each, as even as can be."""
+    count = math.ceil(frames / SEGMENT_FRAMES)
+    edges = [frames * i // count for i in range(count + 1)] if count else [0]
+    return list(itertools.pairwise(edges))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,8 +38,8 @@ def _tiny() -> c.ExperimentConfig:
     return c.ExperimentConfig(
         method="sinha2020",
         stage="blink",
-        task=BlinkConfig(net=BlinkLstmConfig(width=48)),
-        data=c.DataConfig(batch_size=64),
+        task=BlinkConfig(net=BlinkLstmConfig(width=48), count_weight=2.0),
+        data=c.DataConfig(batch_size=128),
         optim=c.OptimConfig(
             lr=4e-3, schedule="cosine", warmup_steps=50, betas=(0.9, 0.99), clip_norm=1.0
         ),

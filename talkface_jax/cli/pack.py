@@ -53,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
     runtime.enable_compilation_cache()
     variables, info = checkpoint.load_params(args.workdir, ["ctc"])
     network, params = experiment.task.net, variables["ctc"]["params"]
-    digest = ctc29.write_weights(
-        args.out, network, params, facts={"steps": str(info["step"]), "feature": ctc29.NAME}
-    )
+    digest = ctc29.write_weights(args.out, network, params)
     recognise = ctc29.Recogniser(*ctc29.read_weights(args.out), digest)
     rows = scores.score_voices(recognise, dataset, SoundConfig())
     out = common.console()

@@ -5,8 +5,9 @@ logarithm, at most 8 below the window's largest, (x + 4) / 4.
 
 Whisper looks at 30 seconds at a time and knows where in them a sound is: the same sound a few
 seconds later gives other values. So that a network meets in a long recording what it was trained
-on, recordings are computed in pieces as long as a prepared record (5 s), each with the 0.2 s on
-either side that a record carries, in a window of 6 s continued with silence as Whisper's 30 s are.
+on, recordings are computed in the pieces that prepared records are (at most 5 s), each with the
+0.2 s on either side that a record carries, in a window of 6 s continued with silence as Whisper's
+30 s are.
 The shorter window costs an eighth, and mouth openings read off it linearly are as good.
 """
 
@@ -22,13 +23,14 @@ from talkface_jax.features.spectra import power_rows, slaney_bank
 from talkface_jax.interop.content_weights import load_whisper_tiny
 from talkface_jax.interop.weights import REGISTRY
 from talkface_jax.models.frozen.whisper import WhisperEncoder
-from talkface_jax.records import AUDIO_RATE, SEGMENT_FRAMES
+from talkface_jax.records import AUDIO_RATE, SEGMENT_FRAMES, segment_spans
 
 NAME = "whisper_tiny"
 VERSION = 1
 ROW_SAMPLES = 320
-PIECE_ROWS = 2 * SEGMENT_FRAMES
-"""Rows that are kept of one window: those of a prepared record."""
+FRAME_ROWS = 2
+PIECE_ROWS = FRAME_ROWS * SEGMENT_FRAMES
+"""Most rows that are kept of one window: those of the longest prepared record."""
 CONTEXT_ROWS = 10
 """Rows (0.2 s) that a window computes beyond either end of its piece, as a record has them."""
 WINDOW_ROWS = 300
@@ -74,16 +76,17 @@ class Piece:
 
 
 def pieces(rows: int) -> Iterator[Piece]:
-    """How a recording of `rows` rows is cut: every 5 s, as prepared records are.
+    """How a recording of `rows` rows is cut: where the segments of a clip of its length are.
 
     A prepared record with the sound on either side is one piece, whose own rows are those that the
-    whole recording has in its place.
+    whole recording has in its place. A recording that is no longer than such a record is one piece
+    too.
     """
     if rows <= CONTEXT_ROWS + PIECE_ROWS + CONTEXT_ROWS:
         yield Piece(0, rows, 0, rows)
         return
-    for begin in range(0, rows, PIECE_ROWS):
-        end = min(begin + PIECE_ROWS, rows)
+    for first, last in segment_spans(-(-rows // FRAME_ROWS)):
+        begin, end = FRAME_ROWS * first, min(FRAME_ROWS * last, rows)
         yield Piece(max(0, begin - CONTEXT_ROWS), min(end + CONTEXT_ROWS, rows), begin, end)
 
 

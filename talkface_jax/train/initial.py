@@ -155,6 +155,8 @@ def fit_initial(task: Task, source: Source, initial: Initial, shapes: TrainState
     Raises:
       ValueError: the task's values have no place in its networks.
     """
+    if set(shapes.nets) <= set(initial.variables):
+        return initial  # Thousands of samples would be read for nothing.
     found = task.fitted(lambda: source.spread(task.view, limit=FIT_SAMPLES))
     fitted = {player: tree for player, tree in found.items() if player not in initial.variables}
     for player, tree in fitted.items():

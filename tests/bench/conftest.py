@@ -107,7 +107,7 @@ def frames(actor):
 
 @pytest.fixture(scope="session")
 def prepared_faces(tmp_path_factory, frames):
-    """A small prepared directory whose images are the actor's: 8 segments of 72 frames."""
+    """A small prepared directory whose images are the actor's: 8 segments of 125 frames."""
     import dataclasses
 
     from talkface_jax.media.images import crop_resize, encode_jpeg
@@ -117,10 +117,12 @@ def prepared_faces(tmp_path_factory, frames):
     whole = np.array([0, 0, frames[0].shape[1], frames[0].shape[0]], np.float32)
     size = (RECORD_SIZE, RECORD_SIZE)
     images = tuple(encode_jpeg(crop_resize(frame, whole, size)) for frame in frames)
-    segments = [
-        dataclasses.replace(unit.build_segment(seed=seed, frames=72), frames=3 * images)
-        for seed in range(8)
-    ]
+    segments = []
+    for seed in range(8):
+        segment = unit.build_segment(seed=seed, frames=125)
+        info = dataclasses.replace(segment.info, text="a blue moon")
+        shown = (images * 125)[:125]
+        segments.append(dataclasses.replace(segment, info=info, frames=shown))
     return unit.write_prepared(tmp_path_factory.mktemp("faces"), {"train-0": segments})
 
 

@@ -34,7 +34,7 @@ def experiment(repository, method, stage, size):
 
 
 def sampler_of(dataset, view):
-    windows = pipeline.enumerate_windows(dataset, window=view.window)
+    windows = pipeline.enumerate_windows(dataset, window=view.window, faces=view.faces)
     return Sampler(make_parts([dataset], [windows]), view, seed=0), windows
 
 

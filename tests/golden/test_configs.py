@@ -12,10 +12,11 @@ import pytest
 
 from talkface_jax import config as config_module
 from talkface_jax.cli import common
+from talkface_jax.methods import registry
 
 HERE = pathlib.Path(__file__).parent
 UPDATE = "TALKFACE_UPDATE_GOLDENS"
-CONFIGS = [("iplap", stage, size) for stage in ("motion", "render") for size in ("base", "tiny")]
+CONFIGS = [(*key, size) for key in registry.TASKS for size in ("base", "tiny")]
 
 
 @pytest.mark.parametrize(("method", "stage", "size"), CONFIGS)

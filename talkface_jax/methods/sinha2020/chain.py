@@ -46,7 +46,6 @@ class Face:
     Attributes:
       geometry: crop boxes and the 68 points of every source frame.
       valid: as in the track.
-      nearest: for every source frame the nearest one with a face.
       order: the frames whose mean is the neutral face.
       normalised: the face in person-independent terms.
       lids: offsets of the lid and brow points `blinks.POINTS` while the eyes are open: their
@@ -57,7 +56,6 @@ class Face:
 
     geometry: CropGeometry
     valid: Bool[np.ndarray, " t"]
-    nearest: Int[np.ndarray, " t"]
     order: Int[np.ndarray, " r"]
     normalised: retarget.Normalised
     lids: Float64[np.ndarray, "22 2"]
@@ -151,7 +149,6 @@ class SinhaChain:
         return Face(
             geometry=geometry,
             valid=valid,
-            nearest=reference_frames.nearest_valid(valid),
             order=order,
             normalised=normalised,
             lids=np.median(normalised.offsets[valid][:, blinks.POINTS], 0),
@@ -263,7 +260,8 @@ class SinhaChain:
             )
         except ValueError as error:
             raise ConfigError(
-                f"--blink-rate and --blink-duration cannot be had ({error}); give smaller ones"
+                f"--blink-rate and --blink-duration cannot be had ({error}); give smaller ones or "
+                "leave them out"
             ) from error
 
     def points(

@@ -60,7 +60,7 @@ def hum(rng: np.random.Generator, samples: Sound) -> Sound:
     base = rng.choice([50.0, 60.0]) * rng.uniform(0.99, 1.01)
     phase = np.arange(len(samples), dtype=np.float32) * np.float32(2 * np.pi * base / AUDIO_RATE)
     parts = [rng.uniform(0, 1 / k) * np.sin(k * phase + rng.uniform(0, 6)) for k in range(1, 7)]
-    return np.sum(parts, 0, dtype=np.float32)
+    return np.stack(parts).sum(0).astype(np.float32)
 
 
 def babble(rng: np.random.Generator, samples: Sound) -> Sound:
@@ -84,7 +84,7 @@ def echo(rng: np.random.Generator, samples: Sound) -> Sound:
     response *= np.float32(10 ** (-rng.uniform(3, 15) / 20) / np.sqrt(np.sum(np.square(response))))
     response[0] = 1.0
     size = scipy.fft.next_fast_len(len(samples) + length, real=True)
-    wet = scipy.fft.irfft(scipy.fft.rfft(samples, size) * scipy.fft.rfft(response, size), size)
+    wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(response, size), size)
     return wet[: len(samples)].astype(np.float32)
 
 

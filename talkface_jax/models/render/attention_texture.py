@@ -35,11 +35,11 @@ _REACH = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class AttentionTextureConfig:
-    """Sizes of the network; every default is an unverified default but for the 256 pixels and the
-    two heads.
+    """Sizes of the network; every default is an unverified default, those "as published" too; only
+    the two heads are certain.
 
     Attributes:
-      size: height and width of the crop, a multiple of 8.
+      size: height and width of the crop, a multiple of 4 times `fold`.
       channels: features at full size; doubled at each of the two stages below.
       blocks: residual blocks at a quarter of the size.
       kernel: of the first convolution and of the heads.

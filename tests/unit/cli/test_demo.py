@@ -30,7 +30,7 @@ def _goals(folder, changes, wanted=WANTED):
         metrics = tables[table].setdefault(row, {"metrics": {}})["metrics"]
         metrics[metric] = {"value": value, "low": low, "high": high}
     for table, rows in tables.items():
-        (folder / table).mkdir()
+        (folder / table).mkdir(exist_ok=True)
         (folder / table / "scores.json").write_text(json.dumps({"rows": rows}))
     return demo.goals(folder, wanted)
 
@@ -66,3 +66,31 @@ def test_a_method_may_have_fewer_and_other_goals(tmp_path):
     lines = _goals(tmp_path, {}, wanted)
     assert len(lines) == 8 and not any("no-audio" in line for line in lines)
     assert [index for index, line in enumerate(lines) if "MISSED" in line] == [0, 7]
+
+
+BLINKS = {
+    "sequences": {"rate": 0.33, "duration": 0.2},
+    "comparisons": {
+        "model": {"distance": {"value": 0.01}, "p_value": 0.4},
+        "constant-interval": {"distance": {"value": 0.09}, "p_value": 0.001},
+    },
+    "nearer": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({}, []),
+        ({"sequences": {"rate": 0.46, "duration": 0.2}}, [9]),
+        ({"sequences": {"rate": 0.33, "duration": 0.09}}, [10]),
+        ({"sequences": {"rate": 0.0, "duration": None}}, [9, 10]),
+        ({"nearer": False}, [11]),
+    ],
+)
+def test_a_method_that_makes_blinks_is_judged_by_them_too(tmp_path, changes, missed):
+    (tmp_path / "scores_motion").mkdir()
+    (tmp_path / "scores_motion" / "blinks.json").write_text(json.dumps({**BLINKS, **changes}))
+    lines = _goals(tmp_path, {})
+    assert len(lines) == 12 and "model 0.010 (p = 0.400)" in lines[11]
+    assert [index for index, line in enumerate(lines) if "MISSED" in line] == missed

@@ -107,6 +107,19 @@ def test_faults_of_one_record_are_all_told(segments, tmp_path):
     ]
 
 
+def test_only_sound_needs_no_face(segments, tmp_path):
+    segment = segments["train-1"][0]
+    empty = {
+        "valid": np.zeros_like(segment.valid),
+        "landmarks": np.zeros_like(segment.landmarks),
+    }
+    faceless = dataclasses.replace(segment, **empty)
+    directory = write(tmp_path / "set", {"train-0": [faceless]})
+    only(directory, "landmarks", "train-0.tfrecord, record 0", "no frame has a face")
+    heard = dataclasses.replace(faceless, **_info(view="sound")(segment))
+    assert found(write(tmp_path / "heard", {"train-0": [heard]})) == []
+
+
 def test_images_are_decoded_as_asked(segments, tmp_path):
     segment = segments["train-1"][0]
     wrong = dataclasses.replace(segment, **_image(lambda data: SMALL)(segment))

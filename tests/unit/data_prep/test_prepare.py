@@ -16,14 +16,15 @@ from talkface_jax.errors import ConfigError, FaceError, RecordError, TalkfaceErr
 from talkface_jax.media.audio import read_clip_audio, to_int16
 from talkface_jax.media.images import crop_resize, decode_jpeg
 from talkface_jax.media.video import VideoWriter, open_video
+from talkface_jax.records import segment_spans
 
 
 def test_spans():
-    assert segments.spans(0) == []
-    assert segments.spans(125) == [(0, 125)]
-    assert segments.spans(126) == [(0, 63), (63, 126)]
+    assert segment_spans(0) == []
+    assert segment_spans(125) == [(0, 125)]
+    assert segment_spans(126) == [(0, 63), (63, 126)]
     for frames in (26, 250, 251, 999):
-        cuts = segments.spans(frames)
+        cuts = segment_spans(frames)
         lengths = [b - a for a, b in cuts]
         assert [a for a, _ in cuts] == [0, *np.cumsum(lengths)[:-1]]
         assert sum(lengths) == frames

@@ -210,7 +210,7 @@ def train(config, windows, *, steps, seed=0):
 
     rng, state = np.random.default_rng(seed), optimiser.init(params)
     for number in range(steps):
-        batch = windows[rng.integers(len(windows), size=64)]
+        batch = windows[rng.integers(len(windows), size=128)]
         key = jax.random.key(1000 * seed + number)
         params, state = step(params, state, batch, key)
     return task, {"params": params, **constants}
@@ -224,7 +224,7 @@ def test_blinks_are_learned_by_the_mmd_and_by_nothing_else():
     windows = tracks_of(np.concatenate([closures(400, 75, seed) for seed in (10, 11)]))
     real = [curve[: 70 + 5 * (k % 8)] for k, curve in enumerate(closures(40, 110, seed=12))]
     constant = ConstantBlinker.of(list(closures(80, 100, seed=13)))
-    config = BlinkConfig(net=BlinkLstmConfig(width=48))
+    config = BlinkConfig(net=BlinkLstmConfig(width=48), count_weight=2.0)
     reports = {}
     for weight in (1.0, 0.0):
         task, variables = train(

@@ -330,6 +330,7 @@ def test_previews_show_true_and_predicted_faces(trained):
         ({"net": dataclasses.replace(NET, basis=0)}, "basis"),
         ({"net": dataclasses.replace(NET, basis=137)}, "basis"),
         ({"net": dataclasses.replace(NET, points=67)}, "points"),
+        ({"net": dataclasses.replace(NET, dropout=1.0)}, "dropout"),
     ],
 )
 def test_impossible_configs_are_refused_by_name(change, named):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from talkface_jax.data.pipeline import SegmentReader
-from talkface_jax.errors import ConfigError
+from talkface_jax.errors import ConfigError, WeightsError
 from talkface_jax.landmarks import align, boxes, measures
 from talkface_jax.landmarks.identity import identity_frame
 from talkface_jax.landmarks.schemes import get_scheme
@@ -296,6 +296,15 @@ def test_previews_show_every_map_in_a_row():
     assert (cells[:, 1] < 100).any() and (cells[:, 1] == 255).any()
 
 
+def test_a_perceptual_network_without_weight_is_not_asked_for():
+    """The published one needs a file."""
+    task = RenderTask(RenderConfig(perceptual_weight=0.0))
+    assert task.frozen() == {}
+    assert "perceptual" not in [term.name for term in task.objectives[0].terms]
+    with pytest.raises(WeightsError, match="needs VGG-19"):
+        RenderTask(RenderConfig()).frozen()
+
+
 def test_full_discriminator_and_mistakes_of_the_config():
     published = RenderTask(RenderConfig())
     batch = published.view.spec(1)
@@ -307,6 +316,12 @@ def test_full_discriminator_and_mistakes_of_the_config():
         ({"perceptual": "none"}, "perceptual is none but perceptual_weight is not 0"),
         ({"net": dataclasses.replace(NET, size=36)}, "size 36 is no multiple of 8"),
         ({"net": dataclasses.replace(NET, attention_start=1.0)}, "attention_start must lie"),
+        ({"net": dataclasses.replace(NET, kernel=4)}, "kernel must be odd, not 4"),
+        ({"net": dataclasses.replace(NET, size=0)}, r"net\.size must be at least 1, not 0"),
+        ({"closed_share": 25.0}, r"closed_share must be from 0 to 1, not 25\.0"),
+        ({"perceptual_layers": 6}, "perceptual_layers must be from 1 to 5, not 6"),
+        ({"disc_scales": 0}, "disc_scales must be at least 1, not 0"),
+        ({"disc_halvings": 6}, "disc_halvings 6 and disc_scales 1 the images are 4 pixels wide"),
     ):
         with pytest.raises(ConfigError, match=words):
             RenderTask(dataclasses.replace(RenderConfig(), **changed))

@@ -14,6 +14,7 @@ from talkface_jax.methods.speech.config import Ctc29Config, SoundConfig
 from talkface_jax.methods.speech.tasks import Ctc29Task
 from talkface_jax.methods.speech.views import SpeechView
 from talkface_jax.models.frozen.ctc import CtcConfig
+from talkface_jax.task import LossContext
 
 QUIET = SoundConfig(resample=0, gain=0, noise=0, echo=0, dull=0, masks=0)
 NET = CtcConfig(bands=8, channels=8, dilations=(1,))
@@ -73,17 +74,17 @@ def test_resampling_changes_the_length_within_its_bounds(spoken):
     assert min(lengths) >= 180 and max(lengths) <= 226
 
 
-def test_full_length_speech_is_never_cut(make_segment):
-    sound = np.random.default_rng(1).normal(0, 2000, 125 * 640).astype(np.int16)
+def test_the_end_of_full_length_speech_is_never_cut(make_segment):
+    """It may be played faster; slower, its last 0.2 s would not fit."""
+    sound = np.zeros(125 * 640, np.int16)
+    sound[-3200:] = np.random.default_rng(1).normal(0, 2000, 3200).astype(np.int16)
     sound[-1] = 5
     segment = make_segment(frames=125, sound=sound)
     segment = dataclasses.replace(segment, info=dataclasses.replace(segment.info, text=TEXT))
-    for seed in range(4):
-        config = dataclasses.replace(QUIET, resample=0.2)
+    config = dataclasses.replace(QUIET, resample=0.2)
+    for seed in range(6):
         mel = sample(segment, np.random.default_rng(seed), train=True, sound=config)["mel"]
-        # Faster is allowed, slower would lose the end.
-        assert (mel.max(-1) > -2.5)[0] or (mel.max(-1) > -2.5)[-1] or mel.shape == (500, 8)
-        assert (mel.max(-1) > -2.5).sum() <= 500
+        assert 16 <= (mel.max(-1) > -2.5).sum() <= 23
 
 
 def test_noisy_evaluation_is_fixed_and_differs(spoken):
@@ -171,8 +172,6 @@ def test_task_learns_one_sentence(spoken):
 
     def loss(params):
         outputs, _ = task.forward({"ctc": params}, batch, jax.random.key(1), train=True)
-        from talkface_jax.task import LossContext
-
         context = LossContext(outputs, batch, {}, {}, jnp.zeros((), jnp.int32))
         return sum(term(context) for term in objective.terms)
 

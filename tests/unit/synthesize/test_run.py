@@ -68,6 +68,15 @@ def test_controls_that_the_method_does_not_honour():
         run.check_controls(Controls(blink_rate=0.3), method="iplap")
 
 
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["blink_rate", "blink_duration"])
+def test_controls_out_of_range(name, value):
+    run.check_controls(Controls(**{name: 0.3}, seed=0), method="sinha2020")
+    flag = f"--{name.replace('_', '-')}"
+    with pytest.raises(ConfigError, match=f"{flag} must be above 0, not .*; give another"):
+        run.check_controls(Controls(**{name: value}), method="sinha2020")
+
+
 def test_output_that_is_an_input(tmp_path):
     face, other = tmp_path / "face.mp4", tmp_path / "b"
     with video.VideoWriter(face, size=(16, 16)) as writer:

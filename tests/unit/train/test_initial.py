@@ -365,6 +365,23 @@ def test_given_parameters_win_over_computed_ones(tmp_path):
     assert initial.fit_initial(task, toy.ToySource(), loaded, programs.state_shapes).fitted == {}
 
 
+def test_nothing_is_computed_where_every_player_is_given(tmp_path):
+    class Costly(toy.GanTask):
+        def fitted(self, samples):
+            raise AssertionError("it was asked for values that nobody needs")
+
+    config = experiment()
+    programs, _ = programs_of(config)
+    task, whole = Costly(config.task), initial.Initial(variables_of(toy.GanTask(config.task)))
+    shapes = programs.state_shapes
+    assert initial.fit_initial(task, toy.ToySource(), whole, shapes) is whole
+    players = list(whole.variables)
+    assert set(players) == set(shapes.nets) and len(players) > 1
+    part = initial.Initial({players[0]: whole.variables[players[0]]})
+    with pytest.raises(AssertionError, match="nobody needs"):
+        initial.fit_initial(task, toy.ToySource(), part, shapes)
+
+
 def test_computed_values_without_a_place_are_refused():
     class Lost(toy.GanTask):
         def fitted(self, samples):

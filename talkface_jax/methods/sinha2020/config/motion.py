@@ -10,6 +10,8 @@ from talkface_jax.models.motion.speech_landmarks import SpeechLandmarksConfig
 class MotionConfig:
     """Speech-content features to person-independent landmarks.
 
+    "As published" is as the paper is remembered, so unverified too.
+
     Attributes:
       net: network sizes.
       feature: which speech-content features it hears: the better ones of those that need no file

@@ -10,6 +10,8 @@ from talkface_jax.models.render.attention_texture import AttentionTextureConfig
 class RenderConfig:
     """Attention and colour maps over one picture of the identity, and the conditional PatchGAN.
 
+    "As published" is as the paper is remembered, so unverified too.
+
     Attributes:
       net: network sizes.
       align: "affine" moves the picture of the identity onto the target's head pose first, in

@@ -53,8 +53,8 @@ class MotionTask:
         """Builds network, view and objective from the stage's config.
 
         Raises:
-          ConfigError: windows without a velocity, a basis of no or more than all coordinates, or no
-            reference.
+          ConfigError: windows without a velocity, a basis of no or more than all coordinates, a
+            dropout of everything, or no reference.
         """
         _check(config)
         self.config = config
@@ -163,6 +163,11 @@ def _check(config: MotionConfig) -> None:
         raise ConfigError(
             f"config.task.references must be at least 1, not {config.references}; "
             "give another --config.task.references"
+        )
+    if not 0 <= config.net.dropout < 1:
+        raise ConfigError(
+            f"config.task.net.dropout must be from 0 to below 1, not {config.net.dropout}; "
+            "give another --config.task.net.dropout"
         )
     most = 2 * len(_SCHEME)
     if not 1 <= config.net.basis <= most:

@@ -1,6 +1,7 @@
 """The render stage: attention and colour maps over a picture of the identity (Sinha et al., IJCNN
 2020, section on texture generation)."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -37,6 +38,8 @@ from talkface_jax.task import (
 
 HIGH, LOW = 0.95, 0.05
 """An attention above or below these is called saturated."""
+# Three layers of stride 2 leave one pixel of it.
+_SMALLEST_JUDGED = 8
 
 
 class RenderTask:
@@ -54,8 +57,8 @@ class RenderTask:
         """Builds networks, view and objectives from the stage's config.
 
         Raises:
-          ConfigError: a perceptual weight without a perceptual network, or a size that cannot be
-            halved as often as the network does.
+          ConfigError: a perceptual weight without a perceptual network, a number out of its range,
+            or a size that cannot be halved as often as the networks do.
         """
         _check(config)
         self.config = config
@@ -158,12 +161,13 @@ class RenderTask:
         return outputs, {}
 
     def frozen(self) -> dict[str, PyTree]:
-        """The perceptual network.
+        """The perceptual network, if its term has a weight.
 
         Raises:
           WeightsError: its file is missing or altered.
         """
-        return image_terms.frozen_vgg(self.config.perceptual, vgg19_path=self.config.vgg19_path)
+        network = self.config.perceptual if self.config.perceptual_weight else "none"
+        return image_terms.frozen_vgg(network, vgg19_path=self.config.vgg19_path)
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
         """L1, over the image and at mouth and eyes; what the identity as it is would score; PSNR;
@@ -195,16 +199,53 @@ def _check(config: RenderConfig) -> None:
             "config.task: perceptual is none but perceptual_weight is not 0; set it to 0.0 or name "
             "a network"
         )
+    _check_ranges(config)
     if config.net.size % (4 * config.net.fold):
         raise ConfigError(
             f"config.task.net: size {config.net.size} is no multiple of {4 * config.net.fold}, as "
             f"two stages and fold {config.net.fold} need; give another size"
+        )
+    if config.net.kernel % 2 == 0:
+        raise ConfigError(
+            f"config.task.net.kernel must be odd, not {config.net.kernel}; give another"
+        )
+    judged = config.net.size >> (config.disc_halvings + config.disc_scales - 1)
+    if judged < _SMALLEST_JUDGED:
+        raise ConfigError(
+            f"config.task: halved by disc_halvings {config.disc_halvings} and disc_scales "
+            f"{config.disc_scales} the images are {judged} pixels wide, less than "
+            f"{_SMALLEST_JUDGED}; give smaller ones"
         )
     start = config.net.attention_start
     if not 0 < start < 1:
         raise ConfigError(
             f"config.task.net: attention_start must lie between 0 and 1, not {start}; give another"
         )
+
+
+def _check_ranges(config: RenderConfig) -> None:
+    """Each number by itself."""
+    net, most = config.net, math.inf
+    ranges = {
+        "net.size": (net.size, 1, most),
+        "net.line_width": (net.line_width, 0.1, most),
+        "smooth": (config.smooth, 0, most),
+        "colour_jitter": (config.colour_jitter, 0, 1),
+        "closed_share": (config.closed_share, 0, 1),
+        "region_weight": (config.region_weight, 0, most),
+        "perceptual_layers": (config.perceptual_layers, 1, 5),
+        "perceptual_scales": (config.perceptual_scales, 1, most),
+        "perceptual_halvings": (config.perceptual_halvings, 0, most),
+        "disc_scales": (config.disc_scales, 1, most),
+        "disc_halvings": (config.disc_halvings, 0, most),
+    }
+    for name, (value, low, high) in ranges.items():
+        if not low <= value <= high:
+            wanted = f"at least {low}" if high == most else f"from {low} to {high}"
+            raise ConfigError(
+                f"config.task.{name} must be {wanted}, not {value}; give another "
+                f"--config.task.{name}"
+            )
 
 
 def _inputs(batch: Batch) -> tuple[jax.Array, ...]:

