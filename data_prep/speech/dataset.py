@@ -193,7 +193,7 @@ def _write(
             f"{len(failures)} of {len(plan)} utterances could not be spoken, first "
             f"{failures[0].clip} ({failures[0].reason}); raise --max-failures."
         )
-    jobs.write_rows(places.join(out, manifest.CLIPS), map(dataclasses.asdict, done))
+    jobs.write_rows(places.join(out, manifest.CLIPS), [dataclasses.asdict(clip) for clip in done])
     made = manifest.Manifest(
         NAME,
         tuple(entries),

@@ -102,6 +102,8 @@ def _score_blinks(args: argparse.Namespace, chain: Any, dataset: Any) -> None:
     from talkface_jax.data.pipeline import open_dataset
     from talkface_jax.evaluate import blinks, shards
 
+    for name in ("blinks.json", "blinks.html"):
+        (args.out / name).unlink(missing_ok=True)
     # The baseline knows the training data, as the network does.
     splits = {shard.split for shard in dataset.manifest.shards}
     known = open_dataset(args.data, "train") if "train" in splits else dataset

@@ -147,20 +147,24 @@ class BlinkReport:
 
     @property
     def nearer(self) -> bool:
-        """Whether the model is nearer to the tracked clips than the constant-interval blinker, by
-        the two-sample test: the latter is told apart from them, the model is not."""
+        """Whether the model is nearer to the tracked clips than the constant-interval blinker.
+
+        Its distance is the smaller one, their intervals apart; or, where the clips are too few for
+        that, the two-sample test tells the constant-interval blinker from them and not the model.
+        """
         model, constant = self.comparisons[MODEL], self.comparisons[CONSTANT]
         told_apart = constant.p_value < SIGNIFICANT <= model.p_value
-        return told_apart and self.difference.value > 0
+        apart = model.distance.high < constant.distance.low
+        return apart or (told_apart and self.difference.value > 0)
 
     @property
     def passed(self) -> bool:
-        """Both."""
+        """Natural and nearer."""
         return self.natural and self.nearer
 
     def to_json(self) -> str:
         """All fields and the three verdicts."""
-        verdicts = {"natural": self.natural, "nearer": self.nearer, "passed": self.passed}
+        verdicts = {name: getattr(self, name) for name in ("natural", "nearer", "passed")}
         document = {"schema": SCHEMA, **dataclasses.asdict(self), **verdicts}
         return json.dumps(_plain(document), indent=1, allow_nan=False) + "\n"
 

@@ -55,17 +55,22 @@ def rows_of_samples(samples: Samples) -> Mapping[str, Samples]:
     }
 
 
-def blink_curves(dataset: PreparedDataset) -> list[Float32[np.ndarray, " t"]]:
-    """Closure of the eyes in every segment with a face, as tracked; see `landmarks.blinks`."""
+def blink_curves(dataset: PreparedDataset, *, limit: int = 2000) -> list[Float32[np.ndarray, " t"]]:
+    """Closure of the eyes in segments with a face, as tracked; see `landmarks.blinks`.
+
+    Of more segments than `limit`, so many are taken, evenly spread.
+    """
     curves = []
-    for record in range(len(dataset)):
-        segment = dataset.segment(record)
+    count = min(len(dataset), limit)
+    for record in np.linspace(0, len(dataset) - 1, count).round().astype(int):
+        segment = dataset.segment(int(record))
         if not segment.valid.any():
             continue
         mesh = boxes.from_box(segment.landmarks, segment.box)
         chosen = references.spread_of_mesh(mesh, valid=segment.valid, count=retarget.REFERENCES)
-        offsets = retarget.normalise(mesh, valid=segment.valid, references=chosen).offsets
-        curves.append(blinks.closure(blinks.displacements(offsets)).astype(np.float32))
+        normalised = retarget.normalise(mesh, valid=segment.valid, references=chosen)
+        track = blinks.displacements(normalised, valid=segment.valid)
+        curves.append(blinks.closure(track).astype(np.float32))
     return curves
 
 

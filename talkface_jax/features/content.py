@@ -89,18 +89,23 @@ def open_feature(name: FeatureName, *, weights: str = "") -> ContentFeature:
 
 
 def content_windows(
-    rows: Float32[np.ndarray, "m f"], frames: Int[np.ndarray, " t"], *, first: int = 0
-) -> Float32[np.ndarray, "t 16 f"]:
-    """The 16 rows (0.32 s) centred on each 25 fps video frame.
+    rows: Float32[np.ndarray, "m f"],
+    frames: Int[np.ndarray, " t"],
+    *,
+    first: int = 0,
+    length: int = WINDOW_ROWS,
+) -> Float32[np.ndarray, "t w f"]:
+    """The rows centred on each 25 fps video frame, 16 (0.32 s) unless another number is given.
 
-    Frame k lasts from row 2k to row 2k + 2, so its window is rows 2k - 7 to 2k + 8. Beyond either
-    end of `rows` the end row is repeated.
+    Frame k lasts from row 2k to row 2k + 2, so its window of 16 is rows 2k - 7 to 2k + 8. Beyond
+    either end of `rows` the end row is repeated.
 
     Args:
       rows: a feature of the clip or of a part of it.
       frames: indices of frames in the clip.
       first: number in the clip of the first row of `rows`.
+      length: rows of a window (w), an even number.
     """
     middles = np.asarray(frames, np.int64) * RATE // FPS + 1
-    numbers = middles[:, None] + np.arange(-WINDOW_ROWS // 2, WINDOW_ROWS // 2)
+    numbers = middles[:, None] + np.arange(-length // 2, length // 2)
     return rows[np.clip(numbers - first, 0, len(rows) - 1)]

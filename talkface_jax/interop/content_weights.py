@@ -1,5 +1,6 @@
 """Weights of the networks behind the speech-content features, read from their public files."""
 
+import os
 import re
 import zipfile
 import zlib
@@ -79,6 +80,7 @@ _DEEPSPEECH_NAMES: Mapping[str, tuple[str, str]] = {
 }
 DEEPSPEECH_VARIABLES: tuple[str, ...] = tuple(_DEEPSPEECH_NAMES)
 """The variables of a DeepSpeech checkpoint that the acoustic network consists of."""
+DEEPSPEECH_VARIABLE = "TALKFACE_DEEPSPEECH"
 DEEPSPEECH_INPUTS = 494
 DEEPSPEECH_CHARACTERS = 29
 
@@ -135,17 +137,21 @@ def load_deepspeech(path: str) -> dict[str, Any]:
         numpy.savez("deepspeech.npz", **{n: reader.get_tensor(n) for n in DEEPSPEECH_VARIABLES})
 
     Args:
-      path: the npz file; nothing in it is unpickled.
+      path: the npz file; nothing in it is unpickled. $TALKFACE_DEEPSPEECH names it where it is ""
+        or, as with a bundle from another machine, no file.
 
     Raises:
       WeightsError: no path, no such file, or not DeepSpeech's variables.
     """
+    if not os.path.isfile(path):
+        path = os.environ.get(DEEPSPEECH_VARIABLE, path)
     if not path:
         entry = weights.REGISTRY["deepspeech"]
         raise WeightsError(
             f"the speech feature 'deepspeech' needs weights, which no package ships: convert"
-            f" {entry.source} as interop.content_weights.load_deepspeech says and give the file's"
-            " path, or choose 'ctc29' or 'whisper_tiny'"
+            f" {entry.source} as interop.content_weights.load_deepspeech says and give the file by"
+            f" --config.task.feature_weights or {DEEPSPEECH_VARIABLE}, or choose 'ctc29' or"
+            " 'whisper_tiny'"
         )
     try:
         with open(path, "rb") as file:
@@ -154,7 +160,10 @@ def load_deepspeech(path: str) -> dict[str, Any]:
                 raise ValueError("it holds one array without a name")
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
-        raise WeightsError(f"there is no file {path}; give DeepSpeech's weights") from error
+        raise WeightsError(
+            f"there is no file {path}; give DeepSpeech's weights by"
+            f" --config.task.feature_weights or {DEEPSPEECH_VARIABLE}"
+        ) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(
             f"{path} is no npz file of plain arrays ({error}); make it as"

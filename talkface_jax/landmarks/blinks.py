@@ -1,9 +1,9 @@
 """Eye blinks in landmark tracks: what of the motion is a blink, where blinks are, and their timing.
 
 A *displacement track* holds 22 points of ibug68, 12 of the lids and 10 of the brows, relative to
-the open eye, in the canonical frame of `landmarks.retarget` and person-independent (times S).
-Its *closure* is the share by which the lids' gap has shrunk, in gaps of the mean face: 0 for open
-eyes, 1 where the lids of the mean face touch; people with wide eyes pass 1.
+the open eye, in the canonical frame of `landmarks.retarget` and person-independent (times S, those
+of the lids over the person's own opening, see `OpenEyes`).
+Its *closure* is the share by which the lids' gap has shrunk: 0 for open eyes, 1 where lids touch.
 
 Source: Sinha et al., IJCNN 2020: blinks are displacements of the eye points, which replace those
   points; frequency, duration and interval describe them. The separation from other motion is ours.
@@ -13,9 +13,9 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 
-from talkface_jax.landmarks.retarget import MEAN_FACE
+from talkface_jax.landmarks.retarget import MEAN_FACE, Normalised
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.records import FPS
 
@@ -31,6 +31,8 @@ OPEN_WINDOW = 31
 blink never shows in it, even where a clip begins or ends with one."""
 CLOSED = 0.5
 """Closure that a blink reaches."""
+_LEAST_GAP = 0.3
+_SHORTEST_BLINK = 2.0
 EDGE = 0.2
 """Closure at which a blink begins and ends; the tracker's noise stays below a third of it."""
 
@@ -69,17 +71,54 @@ class Blink:
         return self.stop - self.start
 
 
-def displacements(offsets: Float[np.ndarray, "t 68 2"]) -> Float32[np.ndarray, "t 22 2"]:
-    """The fast motion of lids and brows: offsets minus their running median over `OPEN_WINDOW`.
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpenEyes:
+    """A person's lids and brows while the eyes are open.
+
+    Attributes:
+      points: offsets of the points `POINTS` from the neutral face (`retarget.Normalised.offsets`).
+      gap: distance of the lids, in gaps of the mean face; lids move in proportion to it, so that
+        narrow eyes do not cross and wide ones close.
+    """
+
+    points: Float64[np.ndarray, "22 2"]
+    gap: float
+
+    def moved(self, track: Float[np.ndarray, "t 22 2"]) -> Float64[np.ndarray, "t 22 2"]:
+        """Offsets of the points with a displacement track on them."""
+        moved = np.array(track, np.float64)
+        moved[:, : len(LIDS)] *= self.gap
+        return self.points + moved
+
+
+def open_eyes(normalised: Normalised, *, valid: Bool[np.ndarray, " t"]) -> OpenEyes:
+    """The medians over a track, which blinks do not touch.
+
+    Raises:
+      ValueError: no frame is valid.
+    """
+    if not np.any(valid):
+        raise ValueError("no valid frame to see the open eyes in")
+    points = np.median(normalised.offsets[valid][:, POINTS], 0)
+    there = normalised.neutral[POINTS] * normalised.scale + points
+    return OpenEyes(points, max(float(-closure(there)), _LEAST_GAP))
+
+
+def displacements(
+    normalised: Normalised, *, valid: Bool[np.ndarray, " t"]
+) -> Float32[np.ndarray, "t 22 2"]:
+    """The fast motion of lids and brows: offsets minus their running median over `OPEN_WINDOW`,
+    those of the lids in proportion to the person's open eye.
 
     Expression and head turns move lids and brows slowly and gaze shifts by steps: the median
     follows both, and only what comes and goes within half its window is left.
     """
     from scipy import ndimage
 
-    points = np.asarray(offsets, np.float64)[:, POINTS]
-    open_eye = ndimage.median_filter(points, size=(OPEN_WINDOW, 1, 1), mode="reflect")
-    return (points - open_eye).astype(np.float32)
+    points = normalised.offsets[:, POINTS]
+    fast = points - ndimage.median_filter(points, size=(OPEN_WINDOW, 1, 1), mode="reflect")
+    fast[:, : len(LIDS)] /= open_eyes(normalised, valid=valid).gap
+    return fast.astype(np.float32)
 
 
 def closure(track: Float[np.ndarray, "*b 22 2"]) -> Float[np.ndarray, "*b"]:
@@ -131,8 +170,8 @@ def retime(
       frames: length of the result.
 
     Raises:
-      ValueError: no whole blink, a negative rate, a duration of 0 or less, or blinks that take
-        more time than there is at that rate.
+      ValueError: no whole blink, a negative rate, a duration of less than two frames, or blinks
+        that take more time than there is at that rate.
     """
     if rate == 0:
         return np.zeros((frames, *track.shape[1:]), np.float32)
@@ -143,10 +182,12 @@ def retime(
     old = float(np.mean([blink.duration for blink in blinks])) / FPS
     new_rate = len(blinks) * FPS / (end - begin) if rate is None else rate
     new_duration = old if duration is None else duration
-    if new_rate < 0 or new_duration <= 0 or new_rate * new_duration >= 1:
+    if new_rate < 0 or new_rate * new_duration >= 1:
         raise ValueError(
             f"{new_rate:.2f} blinks a second of {new_duration:.2f} s each leave no open eyes"
         )
+    if new_duration * FPS < _SHORTEST_BLINK:
+        raise ValueError(f"blinks of {new_duration:.2f} s would fall between the frames")
     stretch = new_duration / old
     closed = sum(blink.duration for blink in blinks)
     pause = (len(blinks) * FPS / new_rate - closed * stretch) / (end - begin - closed)

@@ -195,7 +195,9 @@ def check_controls(controls: Controls, *, method: str) -> None:
             accepted = ", ".join(f"--{item.replace('_', '-')}" for item in known) or "no controls"
             raise ConfigError(f"{method} has no {flag}; leave it out (it takes {accepted})")
         value = getattr(controls, name)
-        if name.startswith("blink_") and not 0 < value < float("inf"):
+        if name == "blink_rate" and not 0 <= value < float("inf"):
+            raise ConfigError(f"{flag} must not be below 0, but is {value:g}; give another")
+        if name == "blink_duration" and not 0 < value < float("inf"):
             raise ConfigError(f"{flag} must be above 0, not {value:g}; give another")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.features import content
@@ -35,6 +35,8 @@ SCHEME = "ibug68"
 _MOTION_BATCH = 64
 # Noise is drawn in whole pieces, so that few lengths of the program are compiled.
 _BLINK_PIECE = 250
+# The LSTM's first state is only about as likely as later ones: let it forget.
+_BLINK_WARMUP = 75
 # A minute: enough blinks to tell their rate.
 _RETIMED_FRAMES = 1500
 
@@ -48,8 +50,7 @@ class Face:
       valid: as in the track.
       order: the frames whose mean is the neutral face.
       normalised: the face in person-independent terms.
-      lids: offsets of the lid and brow points `blinks.POINTS` while the eyes are open: their
-        median over the track, to which generated displacements are added.
+      eyes: the open eyes, which generated blinks close.
       identity: the source frame that gives the picture.
       mesh: the track's mesh in source pixels.
     """
@@ -58,7 +59,7 @@ class Face:
     valid: Bool[np.ndarray, " t"]
     order: Int[np.ndarray, " r"]
     normalised: retarget.Normalised
-    lids: Float64[np.ndarray, "22 2"]
+    eyes: blinks.OpenEyes
     identity: int
     mesh: Float32[np.ndarray, "t 478 2"]
 
@@ -151,7 +152,7 @@ class SinhaChain:
             valid=valid,
             order=order,
             normalised=normalised,
-            lids=np.median(normalised.offsets[valid][:, blinks.POINTS], 0),
+            eyes=blinks.open_eyes(normalised, valid=valid),
             identity=identity_frame(
                 lips=measures.mouth_opening(track.landmarks, get_scheme("mesh478")),
                 eyes=measures.eye_opening(track.landmarks),
@@ -231,7 +232,7 @@ class SinhaChain:
         self, rows: Float32[np.ndarray, "m f"], frames: Int[np.ndarray, " t"]
     ) -> Float32[np.ndarray, "t 68 2"]:
         """Person-independent motion of the frames, from the sound alone."""
-        windows = content.content_windows(rows, frames)
+        windows = content.content_windows(rows, frames, length=self.motion_config.rows)
         parts = [
             self.call(programs.MOTION, {"content": windows[first : first + _MOTION_BATCH]})
             for first in range(0, len(windows), _MOTION_BATCH)
@@ -249,9 +250,11 @@ class SinhaChain:
         retimed = controls.blink_rate is not None or controls.blink_duration is not None
         least = max(frames, _RETIMED_FRAMES) if retimed else frames
         rng = np.random.default_rng(controls.seed or 0)
-        size = (-(-least // _BLINK_PIECE) * _BLINK_PIECE, self.blink_config.net.noise)
+        pieces = -(-(_BLINK_WARMUP + least) // _BLINK_PIECE)
+        size = (pieces * _BLINK_PIECE, self.blink_config.net.noise)
         noise = rng.standard_normal(size, np.float32)
         track = np.asarray(self.call(programs.BLINK, {"noise": noise})["displacements"])
+        track = track[_BLINK_WARMUP:]
         if not retimed:
             return track[:frames]
         try:
@@ -274,7 +277,7 @@ class SinhaChain:
     ) -> Float32[np.ndarray, "t 68 2"]:
         """The motion on the person's face and on the head pose of the source frames, in pixels."""
         moved = offsets.copy()
-        moved[:, blinks.POINTS] = face.lids + lids
+        moved[:, blinks.POINTS] = face.eyes.moved(lids)
         return retarget.retarget(moved, face.normalised.at(sources)).astype(np.float32)
 
     def render(

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.features.content import SIZES, WINDOW_ROWS
+from talkface_jax.features.content import SIZES
 from talkface_jax.methods.sinha2020.config import BlinkConfig, MotionConfig, RenderConfig
 from talkface_jax.models.motion.blink_lstm import BlinkLstm
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks
@@ -22,7 +22,7 @@ Arrays = Mapping[str, jax.Array]
 
 def motion_program(config: MotionConfig) -> Program:
     """Feature windows of single frames -> person-independent displacements of the landmarks."""
-    net, size = SpeechLandmarks(config.net), SIZES[config.feature]
+    net, shape = SpeechLandmarks(config.net), (config.rows, SIZES[config.feature])
 
     def function(variables: Variables, inputs: Arrays) -> Arrays:
         return {"offsets": net.apply(variables, inputs["content"])}  # type: ignore[dict-item]
@@ -32,8 +32,8 @@ def motion_program(config: MotionConfig) -> Program:
         stage="motion",
         player="motion",
         function=function,
-        inputs={"content": (("b", WINDOW_ROWS, size), jnp.float32)},
-        variables=lambda: _shapes(net, (1, WINDOW_ROWS, size)),
+        inputs={"content": (("b", *shape), jnp.float32)},
+        variables=lambda: _shapes(net, (1, *shape)),
     )
 
 

@@ -65,7 +65,7 @@ class SpeechLandmarks(nn.Module):
         x = like_params(self, x)
         for index, features in enumerate(config.channels):
             x = nn.relu(nn.Conv(features, (3,), (2,), [(1, 1)], name=f"conv_{index}")(x))
-        x = Dropout(config.dropout, name="dropout_in")(x.reshape(len(x), -1), train=train)
+        x = Dropout(config.dropout, name="dropout_in")(x.reshape(x.shape[0], -1), train=train)
         x = jnp.tanh(nn.Dense(config.hidden, name="hidden")(x))
         x = Dropout(config.dropout, name="dropout_out")(x, train=train)
         # Near zero, so that training starts from the mean motion.

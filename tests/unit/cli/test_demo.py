@@ -82,15 +82,20 @@ BLINKS = {
     ("changes", "missed"),
     [
         ({}, []),
-        ({"sequences": {"rate": 0.46, "duration": 0.2}}, [9]),
-        ({"sequences": {"rate": 0.33, "duration": 0.09}}, [10]),
-        ({"sequences": {"rate": 0.0, "duration": None}}, [9, 10]),
-        ({"nearer": False}, [11]),
+        ({"sequences": {"rate": 0.46, "duration": 0.2}}, [0]),
+        ({"sequences": {"rate": 0.33, "duration": 0.09}}, [1]),
+        ({"sequences": {"rate": 0.0, "duration": None}}, [0, 1]),
+        ({"nearer": False}, [2]),
     ],
 )
 def test_a_method_that_makes_blinks_is_judged_by_them_too(tmp_path, changes, missed):
     (tmp_path / "scores_motion").mkdir()
     (tmp_path / "scores_motion" / "blinks.json").write_text(json.dumps({**BLINKS, **changes}))
-    lines = _goals(tmp_path, {})
-    assert len(lines) == 12 and "model 0.010 (p = 0.400)" in lines[11]
+    lines = demo.blink_goals(tmp_path / "scores_motion" / "blinks.json")
+    assert len(lines) == 3 and "model 0.010 (p = 0.400)" in lines[2]
     assert [index for index, line in enumerate(lines) if "MISSED" in line] == missed
+
+
+def test_blinks_that_were_not_compared_are_a_missed_goal(tmp_path):
+    (line,) = demo.blink_goals(tmp_path / "blinks.json")
+    assert line.startswith("MISSED") and "were not compared" in line

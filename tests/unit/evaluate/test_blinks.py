@@ -8,6 +8,7 @@ import pytest
 
 from talkface_jax.errors import RecordError
 from talkface_jax.evaluate import blinks as evaluate
+from talkface_jax.evaluate.bootstrap import Interval
 from talkface_jax.landmarks import blinks
 from talkface_jax.metrics import blink as metric
 
@@ -86,10 +87,20 @@ def test_verdicts_need_rate_duration_and_both_p_values(report):
     assert not dataclasses.replace(report, sequences=slow).natural
     long = dataclasses.replace(report.sequences, duration=0.5)
     assert not dataclasses.replace(report, sequences=long).natural
+    wide = {
+        name: dataclasses.replace(item, distance=Interval(item.distance.value, 0.0, 2.0, 32))
+        for name, item in report.comparisons.items()
+    }
+    unsure = dataclasses.replace(report, comparisons=wide)
+    assert unsure.nearer
     for name, p_value in ((evaluate.MODEL, 0.01), (evaluate.CONSTANT, 0.3)):
-        other = dataclasses.replace(report.comparisons[name], p_value=p_value)
-        changed = {**report.comparisons, name: other}
+        changed = {**wide, name: dataclasses.replace(wide[name], p_value=p_value)}
         assert not dataclasses.replace(report, comparisons=changed).nearer
+        # With intervals apart no p-value is needed: of many clips none is exactly alike.
+        for row, ends in ((evaluate.MODEL, (0.0, 0.1)), (evaluate.CONSTANT, (0.2, 0.9))):
+            changed[row] = dataclasses.replace(changed[row], distance=Interval(0.1, *ends, 160))
+        assert dataclasses.replace(report, comparisons=changed).nearer
+    assert not dataclasses.replace(unsure, difference=Interval(-0.1, -0.5, 0.3, 32)).nearer
 
 
 def test_report_is_written_as_json_and_as_one_page(report, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from talkface_jax.landmarks import blinks
-from talkface_jax.landmarks.retarget import MEAN_FACE
+from talkface_jax.landmarks.retarget import MEAN_FACE, Normalised
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.records import FPS
 
@@ -18,6 +18,15 @@ def track_of(curve):
     gap = np.mean([MEAN_FACE[40, 1] - MEAN_FACE[38, 1], MEAN_FACE[41, 1] - MEAN_FACE[37, 1]])
     track[:, upper, 1] = np.asarray(curve)[:, None] * gap
     return track
+
+
+def normalised(offsets, neutral=MEAN_FACE):
+    """A face of the mean's proportions with those offsets."""
+    frames = len(offsets)
+    maps = np.repeat(np.eye(3, 2)[None], frames, 0)
+    return Normalised(
+        neutral, np.zeros(68), maps, np.zeros((frames, 2)), np.ones(2), np.asarray(offsets)
+    )
 
 
 def pulses(starts, frames):
@@ -62,12 +71,34 @@ def test_drift_and_gaze_shifts_leave_the_displacements_and_blinks_stay():
     offsets = np.zeros((frames, 68, 2))
     offsets[:, blinks.POINTS] = track_of(slow + steps + fast)
     offsets[:, blinks.BROWS, 1] = 0.5
-    found = blinks.displacements(offsets)
+    valid = np.ones(frames, bool)
+    found = blinks.displacements(normalised(offsets), valid=valid)
     assert found.dtype == np.float32 and found.shape == (frames, 22, 2)
     np.testing.assert_allclose(blinks.closure(found), fast, atol=0.13)
     assert not found[:, 12:].any()
     offsets[:, 0] = 9.0
-    np.testing.assert_array_equal(blinks.displacements(offsets), found)
+    np.testing.assert_array_equal(blinks.displacements(normalised(offsets), valid=valid), found)
+
+
+@pytest.mark.parametrize("gap", [0.7, 1.4])
+def test_every_eye_closes_by_its_own_opening(gap):
+    """Lids of narrow and of wide eyes meet at closure 1."""
+    neutral = MEAN_FACE.copy()
+    middle = neutral[blinks.LIDS, 1].mean()
+    neutral[blinks.LIDS, 1] = middle + gap * (neutral[blinks.LIDS, 1] - middle)
+    curve = pulses([20, 60], 100) / 1.2
+    offsets = np.zeros((100, 68, 2))
+    offsets[:, blinks.POINTS] = gap * track_of(curve)
+    face, valid = normalised(offsets, neutral), np.ones(100, bool)
+    eyes = blinks.open_eyes(face, valid=valid)
+    assert eyes.gap == pytest.approx(gap, rel=1e-6)
+    found = blinks.displacements(face, valid=valid)
+    np.testing.assert_allclose(blinks.closure(found), curve, atol=1e-5)
+    moved = face.neutral[blinks.POINTS] + eyes.moved(found)
+    lids = moved[:, [5, 4, 11, 10], 1] - moved[:, [1, 2, 7, 8], 1]
+    assert np.abs(lids.mean(1)[22]) < 0.02 * gap and (lids.mean(1)[:19] > 0).all()
+    with pytest.raises(ValueError, match="no valid frame"):
+        blinks.open_eyes(face, valid=~valid)
 
 
 def test_blinks_begin_and_end_at_the_crossings():
@@ -142,7 +173,7 @@ def test_a_rate_of_zero_keeps_the_eyes_open():
         (np.zeros(50), {"rate": 0.3}, "without a whole blink"),
         (pulses([20], 60), {"rate": 3.0, "duration": 0.4}, "leave no open eyes"),
         (pulses([20], 60), {"rate": -1.0}, "leave no open eyes"),
-        (pulses([20], 60), {"duration": 0.0}, "leave no open eyes"),
+        (pulses([20], 60), {"duration": 0.05}, "fall between the frames"),
     ],
 )
 def test_impossible_timings_are_refused(curve, options, message):

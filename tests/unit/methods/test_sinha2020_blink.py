@@ -222,9 +222,9 @@ def test_blinks_are_learned_by_the_mmd_and_by_nothing_else():
     """The acceptance test on a made-up process: with the MMD the two-sample test passes, without
     it, it fails."""
     windows = tracks_of(np.concatenate([closures(400, 75, seed) for seed in (10, 11)]))
-    real = [curve[: 70 + 5 * (k % 8)] for k, curve in enumerate(closures(40, 110, seed=12))]
+    real = [curve[: 70 + 5 * (k % 8)] for k, curve in enumerate(closures(160, 110, seed=12))]
     constant = ConstantBlinker.of(list(closures(80, 100, seed=13)))
-    config = BlinkConfig(net=BlinkLstmConfig(width=48), count_weight=2.0)
+    config = BlinkConfig(net=BlinkLstmConfig(width=48), interval_weight=2.0, count_weight=2.0)
     reports = {}
     for weight in (1.0, 0.0):
         task, variables = train(

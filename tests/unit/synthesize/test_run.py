@@ -68,12 +68,17 @@ def test_controls_that_the_method_does_not_honour():
         run.check_controls(Controls(blink_rate=0.3), method="iplap")
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-@pytest.mark.parametrize("name", ["blink_rate", "blink_duration"])
-def test_controls_out_of_range(name, value):
-    run.check_controls(Controls(**{name: 0.3}, seed=0), method="sinha2020")
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        *(("blink_rate", value, "not be below 0, but is") for value in (-1.0, np.nan, np.inf)),
+        *(("blink_duration", value, "be above 0, not") for value in (0.0, -1.0, np.nan, np.inf)),
+    ],
+)
+def test_controls_out_of_range(name, value, words):
+    run.check_controls(Controls(blink_rate=0.0, blink_duration=0.3, seed=0), method="sinha2020")
     flag = f"--{name.replace('_', '-')}"
-    with pytest.raises(ConfigError, match=f"{flag} must be above 0, not .*; give another"):
+    with pytest.raises(ConfigError, match=f"{flag} must {words} .*; give another"):
         run.check_controls(Controls(**{name: value}), method="sinha2020")
 
 

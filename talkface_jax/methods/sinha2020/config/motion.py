@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+from talkface_jax.features.content import WINDOW_ROWS
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarksConfig
 
 
@@ -18,6 +19,7 @@ class MotionConfig:
         here; the paper's "deepspeech" needs its file.
       feature_weights: file with the weights of the features, where `feature` is "deepspeech".
       references: frames whose mean is a person's neutral face. Unverified default.
+      rows: feature rows of the window around each frame, an even number. Unverified default.
       window: consecutive frames of a sample, at least 2: the velocity term compares neighbours.
         Unverified default.
       position_weight: weight of the squared position error (VOCA: 1). Unverified default.
@@ -31,6 +33,7 @@ class MotionConfig:
     feature: Literal["deepspeech", "whisper_tiny", "ctc29"] = "whisper_tiny"
     feature_weights: str = ""
     references: int = 15
+    rows: int = WINDOW_ROWS
     window: int = 5
     position_weight: float = 1.0
     velocity_weight: float = 10.0

@@ -62,6 +62,7 @@ class MotionTask:
         self.view = MotionView(
             feature=config.feature,
             weights=config.feature_weights,
+            rows=config.rows,
             window=config.window,
             references=config.references,
             flip=config.flip,
@@ -158,6 +159,11 @@ def _check(config: MotionConfig) -> None:
         raise ConfigError(
             f"config.task.window must be at least 2, for the velocity, not {config.window}; "
             "give another --config.task.window"
+        )
+    if config.rows < 2 or config.rows % 2:
+        raise ConfigError(
+            f"config.task.rows must be even and at least 2, not {config.rows}; "
+            "give another --config.task.rows"
         )
     if config.references < 1:
         raise ConfigError(

@@ -26,8 +26,10 @@ class _Rows:
     first: int
     start: int
 
-    def windows(self, frames: np.ndarray) -> Float32[np.ndarray, "t 16 f"]:
-        return content.content_windows(self.rows, self.start + frames, first=self.first)
+    def windows(self, frames: np.ndarray, length: int) -> Float32[np.ndarray, "t w f"]:
+        return content.content_windows(
+            self.rows, self.start + frames, first=self.first, length=length
+        )
 
 
 def _rows(segment: Segment, feature: content.ContentFeature) -> _Rows:
@@ -39,18 +41,28 @@ def _rows(segment: Segment, feature: content.ContentFeature) -> _Rows:
     return _Rows(feature(sound), (at + drop) // _HOP, segment.start)
 
 
-def motion_offsets(
+def normalised_face(
     segment: Segment, *, reference_count: int = retarget.REFERENCES
-) -> Float32[np.ndarray, "t 68 2"]:
-    """The segment's person-independent motion; see `landmarks.retarget`.
+) -> retarget.Normalised:
+    """The segment in person-independent terms; see `landmarks.retarget`.
 
     Raises:
       ValueError: no frame shows a face.
     """
     mesh = boxes.from_box(segment.landmarks, segment.box)
     chosen = references.spread_of_mesh(mesh, valid=segment.valid, count=reference_count)
-    normalised = retarget.normalise(mesh, valid=segment.valid, references=chosen)
-    return normalised.offsets.astype(np.float32)
+    return retarget.normalise(mesh, valid=segment.valid, references=chosen)
+
+
+def motion_offsets(
+    segment: Segment, *, reference_count: int = retarget.REFERENCES
+) -> Float32[np.ndarray, "t 68 2"]:
+    """The segment's person-independent motion.
+
+    Raises:
+      ValueError: no frame shows a face.
+    """
+    return normalised_face(segment, reference_count=reference_count).offsets.astype(np.float32)
 
 
 @functools.cache
@@ -63,11 +75,12 @@ def _feature(name: str, weights: str) -> content.ContentFeature:
 class MotionView:
     """Windows of consecutive frames; images are never decoded.
 
-    A sample holds `content` (t, 16, f), the feature rows around each frame, and `offsets`
+    A sample holds `content` (t, rows, f), the feature rows around each frame, and `offsets`
     (t, 68, 2), the person-independent motion.
 
     Attributes:
       feature, weights: as in `features.content.open_feature`.
+      rows: of the window around each frame.
       window: t.
       references: frames whose mean is the person's neutral face.
       flip: whether half of the training samples have the mirrored motion.
@@ -75,6 +88,7 @@ class MotionView:
 
     feature: str = "deepspeech"
     weights: str = ""
+    rows: int = content.WINDOW_ROWS
     window: int = 5
     references: int = retarget.REFERENCES
     flip: bool = False
@@ -85,7 +99,7 @@ class MotionView:
         """Shapes and types of a batch."""
         size = content.SIZES[self.feature]
         shapes = {
-            "content": (self.window, content.WINDOW_ROWS, size),
+            "content": (self.window, self.rows, size),
             "offsets": (self.window, _POINTS, 2),
         }
         return {
@@ -113,4 +127,4 @@ class MotionView:
         offsets = motion[frames]
         if train and self.flip and rng.random() < 0.5:
             offsets = retarget.mirror(offsets)
-        return {"content": rows.windows(frames), "offsets": offsets}
+        return {"content": rows.windows(frames, self.rows), "offsets": offsets}
