@@ -35,8 +35,8 @@ SCHEME = "ibug68"
 _MOTION_BATCH = 64
 # Noise is drawn in whole pieces, so that few lengths of the program are compiled.
 _BLINK_PIECE = 250
-# The LSTM's first state is only about as likely as later ones: let it forget.
-_BLINK_WARMUP = 75
+BLINK_WARMUP = 75
+"""Frames made and thrown away: the LSTM's first state is only about as likely as later ones."""
 # A minute: enough blinks to tell their rate.
 _RETIMED_FRAMES = 1500
 
@@ -250,11 +250,11 @@ class SinhaChain:
         retimed = controls.blink_rate is not None or controls.blink_duration is not None
         least = max(frames, _RETIMED_FRAMES) if retimed else frames
         rng = np.random.default_rng(controls.seed or 0)
-        pieces = -(-(_BLINK_WARMUP + least) // _BLINK_PIECE)
+        pieces = -(-(BLINK_WARMUP + least) // _BLINK_PIECE)
         size = (pieces * _BLINK_PIECE, self.blink_config.net.noise)
         noise = rng.standard_normal(size, np.float32)
         track = np.asarray(self.call(programs.BLINK, {"noise": noise})["displacements"])
-        track = track[_BLINK_WARMUP:]
+        track = track[BLINK_WARMUP:]
         if not retimed:
             return track[:frames]
         try:

@@ -15,6 +15,7 @@ from talkface_jax.evaluate.blinks import ConstantBlinker, evaluate_blinks
 from talkface_jax.landmarks import blinks
 from talkface_jax.losses import blink_features as features
 from talkface_jax.losses.distribution import mmd
+from talkface_jax.methods.sinha2020.chain import BLINK_WARMUP
 from talkface_jax.methods.sinha2020.config.blink import BlinkConfig
 from talkface_jax.methods.sinha2020.tasks.blink import BlinkTask
 from talkface_jax.methods.sinha2020.views.blink import BlinkView, blink_track
@@ -233,8 +234,10 @@ def test_blinks_are_learned_by_the_mmd_and_by_nothing_else():
         apply = jax.jit(task.nets["blink"].apply)
 
         def generate(seed, frames, apply=apply, variables=variables):
-            noise = jax.random.normal(jax.random.key(seed), (1, frames, config.net.noise))
-            return blinks.closure(np.asarray(apply(variables, noise)))[0]
+            # As the chain does: the first state is forgotten before anything is used.
+            shape = (1, BLINK_WARMUP + frames, config.net.noise)
+            noise = jax.random.normal(jax.random.key(seed), shape)
+            return blinks.closure(np.asarray(apply(variables, noise)))[0, BLINK_WARMUP:]
 
         reports[weight] = evaluate_blinks(generate, real, constant=constant)
     assert reports[1.0].natural and reports[1.0].nearer

@@ -15,7 +15,7 @@ from talkface_jax.records import Controls, FaceTrack
 LIPS = get_scheme("ibug68").groups["lips"]
 SIZE = 256
 # Of the frames below, behind the noise that is thrown away.
-CLOSED_FRAME = (22 - chain._BLINK_WARMUP) % 60
+CLOSED_FRAME = (22 - chain.BLINK_WARMUP) % 60
 # What closes the eyes of the mean face entirely, and nothing else.
 CLOSED = blinks.CLOSING / np.sum(np.square(blinks.CLOSING))
 
