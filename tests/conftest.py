@@ -14,7 +14,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 
 
 def pytest_configure(config):
-    """Turns on JAX's persistent compilation cache for this process and for its children."""
+    """Settings of JAX for this process and for its children: compilation is cached, and quick."""
     cache = pathlib.Path(
         os.environ.setdefault(
             "JAX_COMPILATION_CACHE_DIR",
@@ -27,6 +27,11 @@ def pytest_configure(config):
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if "not slow" in config.option.markexpr:
+        # Small networks are compiled for longer than they run; slow tests and benchmarks are not.
+        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        quick = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+        jax.config.update("jax_disable_most_optimizations", quick)
 
 
 @pytest.fixture(scope="session")
