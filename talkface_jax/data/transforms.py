@@ -1,15 +1,34 @@
-"""Reference frames and augmentation: pure functions of arrays and a random generator."""
+"""Sound, reference frames and augmentation: pure functions of records, arrays and generators."""
 
 import dataclasses
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
+from talkface_jax.features import mel
 from talkface_jax.landmarks.schemes import Scheme
+from talkface_jax.records import Segment
 
 # A recording's level varies by about three times the deviation of its noise.
 _LEVEL_PER_NOISE = 3.0
 _MEL_RANGE = 4.0
+_INT16 = np.float32(32768)
+
+
+def segment_sound(segment: Segment, *, hop: int) -> tuple[Float32[np.ndarray, " s"], int]:
+    """A segment's sound with its context, from a feature row of the clip on.
+
+    Args:
+      segment: the segment.
+      hop: samples from row to row, counted from the start of the clip.
+
+    Returns:
+      Samples in [-1, 1], and the clip's number of the row that they begin on.
+    """
+    before, after = segment.context
+    drop, first = mel.rows_of_part(segment.start, len(before), hop=hop)
+    sound = np.concatenate([before, segment.audio, after])[drop:]
+    return sound.astype(np.float32) / _INT16, first
 
 
 def frames_outside(

@@ -11,7 +11,7 @@ from talkface_jax.errors import TalkfaceError
 from talkface_jax.evaluate import noise, scores
 from talkface_jax.evaluate.landmarks import MotionCase
 from talkface_jax.evaluate.rows import SHIFT
-from talkface_jax.landmarks import blinks, boxes, references, retarget, schemes
+from talkface_jax.landmarks import blinks, boxes, retarget, schemes
 from talkface_jax.records import RECORD_SIZE, SAMPLES_PER_FRAME, FaceTrack, Motion, Segment
 
 Samples = Float32[np.ndarray, " s"]
@@ -66,9 +66,7 @@ def blink_curves(dataset: PreparedDataset, *, limit: int = 2000) -> list[Float32
         segment = dataset.segment(int(record))
         if not segment.valid.any():
             continue
-        mesh = boxes.from_box(segment.landmarks, segment.box)
-        chosen = references.spread_of_mesh(mesh, valid=segment.valid, count=retarget.REFERENCES)
-        normalised = retarget.normalise(mesh, valid=segment.valid, references=chosen)
+        normalised = retarget.normalise_segment(segment)
         track = blinks.displacements(normalised, valid=segment.valid)
         curves.append(blinks.closure(track).astype(np.float32))
     return curves

@@ -6,7 +6,6 @@ about samples 320 i to 320 i + 320; it hears 0.4 s to either side, and silence b
 
 import dataclasses
 import functools
-import hashlib
 import importlib.resources
 import json
 import os
@@ -22,6 +21,7 @@ from talkface_jax.errors import ConfigError, WeightsError
 from talkface_jax.features import alphabet
 from talkface_jax.features.host import HostNetwork
 from talkface_jax.features.spectra import power_rows, slaney_bank
+from talkface_jax.interop.torch_file import file_sha256
 from talkface_jax.interop.torch_rules import write_safetensors
 from talkface_jax.models.frozen.ctc import ROWS_OF_STEP, CtcConfig, CtcNetwork
 from talkface_jax.records import AUDIO_RATE
@@ -137,7 +137,7 @@ def write_weights(
     sizes = json.dumps(dataclasses.asdict(network), sort_keys=True)
     # One entry alone: several would be stored in any order, and the checksum would change.
     write_safetensors(path, flat, {"config": sizes})
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_sha256(path)
 
 
 @functools.cache
@@ -145,7 +145,7 @@ def _recogniser() -> Recogniser:
     asset = importlib.resources.files("talkface_jax.assets").joinpath(ASSET)
     with importlib.resources.as_file(asset) as path:
         network, params = read_weights(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_sha256(path)
     return Recogniser(network, params, digest)
 
 

@@ -91,17 +91,18 @@ def mel_windows(
     return np.ascontiguousarray(np.swapaxes(taken, 1, 2))
 
 
-def rows_of_part(start: int, before: int) -> tuple[int, int]:
-    """How a part of a clip lines up with the clip's spectrogram.
+def rows_of_part(start: int, before: int, *, hop: int = HOP) -> tuple[int, int]:
+    """How a part of a clip lines up with the clip's spectrogram, or other rows a hop apart.
 
     Args:
       start: first frame of the part.
       before: samples that are at hand from before that frame.
+      hop: samples from row to row.
 
     Returns:
       The number of samples to drop from the front, so that the rest begins on a row of the clip's
       spectrogram, and the index of that row.
     """
     at = start * (AUDIO_RATE // FPS) - before
-    drop = -at % HOP
-    return drop, (at + drop) // HOP
+    drop = -at % hop
+    return drop, (at + drop) // hop

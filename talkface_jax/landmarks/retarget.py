@@ -19,9 +19,10 @@ import importlib.resources
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from talkface_jax.landmarks import align
-from talkface_jax.landmarks.references import nearest_valid
+from talkface_jax.landmarks import align, boxes
+from talkface_jax.landmarks.references import nearest_valid, spread_of_mesh
 from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.records import Segment
 
 REFERENCES = 15
 """Frames whose mean is the neutral face, spread over lip openness (`references.spread_of_mesh`)."""
@@ -119,6 +120,17 @@ def normalise(
     neutral = aligned[references].mean(0)
     scale = np.ptp(MEAN_FACE, 0) / np.ptp(neutral, 0)
     return Normalised(neutral, depth, maps, parallax, scale, (aligned - neutral) * scale)
+
+
+def normalise_segment(segment: Segment, *, reference_count: int = REFERENCES) -> Normalised:
+    """`normalise` of a record, in source pixels; the neutral face from so many of its frames.
+
+    Raises:
+      ValueError: no frame shows a face.
+    """
+    mesh = boxes.from_box(segment.landmarks, segment.box)
+    chosen = spread_of_mesh(mesh, valid=segment.valid, count=reference_count)
+    return normalise(mesh, valid=segment.valid, references=chosen)
 
 
 def retarget(

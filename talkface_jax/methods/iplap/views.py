@@ -17,7 +17,6 @@ from talkface_jax.records import RECORD_SIZE, Segment
 
 WINDOW = 5
 """Frames that the landmark generator predicts at once, and sketches that the renderer sees."""
-_INT16 = np.float32(32768)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +42,7 @@ class _Light:
 def _light(segment: Segment, *, margin: float, smooth: float) -> _Light:
     source = boxes.from_box(segment.landmarks, segment.box)
     geometry = boxes.crop_geometry(source, valid=segment.valid, margin=margin, smooth=smooth)
-    before, after = segment.context
-    drop, first_row = mel.rows_of_part(segment.start, len(before))
-    sound = np.concatenate([before, segment.audio, after])[drop:].astype(np.float32) / _INT16
+    sound, first_row = transforms.segment_sound(segment, hop=mel.HOP)
     return _Light(
         geometry=geometry,
         record_boxes=segment.box,

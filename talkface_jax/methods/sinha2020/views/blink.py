@@ -8,7 +8,6 @@ from jaxtyping import Float32
 
 from talkface_jax.data.dataset import SegmentReader
 from talkface_jax.landmarks import blinks, retarget
-from talkface_jax.methods.sinha2020.views.motion import normalised_face
 from talkface_jax.records import Segment
 
 
@@ -20,7 +19,7 @@ def blink_track(
     Raises:
       ValueError: no frame shows a face.
     """
-    face = normalised_face(segment, reference_count=reference_count)
+    face = retarget.normalise_segment(segment, reference_count=reference_count)
     return blinks.displacements(face, valid=segment.valid)
 
 

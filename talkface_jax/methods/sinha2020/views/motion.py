@@ -7,13 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
+from talkface_jax.data import transforms
 from talkface_jax.data.dataset import SegmentReader
 from talkface_jax.features import content
-from talkface_jax.landmarks import boxes, references, retarget
+from talkface_jax.landmarks import retarget
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.records import SAMPLES_PER_FRAME, Segment
 
-_INT16 = np.float32(32768)
 _HOP = SAMPLES_PER_FRAME * 25 // content.RATE
 _POINTS = len(get_scheme("ibug68"))
 
@@ -33,25 +33,8 @@ class _Rows:
 
 
 def _rows(segment: Segment, feature: content.ContentFeature) -> _Rows:
-    before, after = segment.context
-    at = segment.start * SAMPLES_PER_FRAME - len(before)
-    # A row begins at a multiple of the hop, counted from the start of the clip.
-    drop = -at % _HOP
-    sound = np.concatenate([before, segment.audio, after])[drop:].astype(np.float32) / _INT16
-    return _Rows(feature(sound), (at + drop) // _HOP, segment.start)
-
-
-def normalised_face(
-    segment: Segment, *, reference_count: int = retarget.REFERENCES
-) -> retarget.Normalised:
-    """The segment in person-independent terms; see `landmarks.retarget`.
-
-    Raises:
-      ValueError: no frame shows a face.
-    """
-    mesh = boxes.from_box(segment.landmarks, segment.box)
-    chosen = references.spread_of_mesh(mesh, valid=segment.valid, count=reference_count)
-    return retarget.normalise(mesh, valid=segment.valid, references=chosen)
+    sound, first = transforms.segment_sound(segment, hop=_HOP)
+    return _Rows(feature(sound), first, segment.start)
 
 
 def motion_offsets(
@@ -62,7 +45,8 @@ def motion_offsets(
     Raises:
       ValueError: no frame shows a face.
     """
-    return normalised_face(segment, reference_count=reference_count).offsets.astype(np.float32)
+    face = retarget.normalise_segment(segment, reference_count=reference_count)
+    return face.offsets.astype(np.float32)
 
 
 @functools.cache
