@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from data_prep import prepare
+from data_prep.synthetic import dataset as synthetic
 from talkface_jax.data import manifest, schema, store, verify
+from talkface_jax.landmarks.measures import mouth_opening
+from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.media.audio import read_clip_audio
 from talkface_jax.records import EMOTIONS
 
@@ -157,6 +160,39 @@ def test_mead(tmp_path, film, sound_file, speech):
     ]
     assert all("is empty (0 bytes)" in failure.reason for failure in failures)
     assert any(note.startswith("Without a sound file") for note in notes)
+
+
+@pytest.mark.slow
+def test_a_minute_of_acted_mead(tmp_path):
+    """Clips that the adapter lists itself: every frame tracked where the truth has the mouth."""
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    synthetic.generate(raw, clips=24, held_out_clips=0, seed=7, workers=2)
+    plans = {p.clip: p for p in synthetic.plan_clips(clips=24, held_out_clips=0, seed=7)}
+    summary = prepare.prepare("mead", raw=raw, out=out, workers=2)
+    checked = verify.verify(out)
+    assert checked.clean, checked.defects
+    paths = [out / shard.name for shard in manifest.read_manifest(out).shards]
+    source = store.ShardSource(paths)
+    segments = [schema.decode(source[number]) for number in range(len(source))]
+    source.close()
+    assert summary.clips == len(plans)
+    assert sum(map(len, segments)) / 25 >= 60
+    lips, followed = get_scheme("iplap131"), []
+    for segment in segments:
+        plan = plans[segment.info.clip.replace("_front_", "_")]
+        told = segment.info.speaker, EMOTIONS[segment.info.emotion], segment.info.level
+        assert told == (plan.actor, plan.emotion, plan.level)
+        assert segment.valid.all() and len(segment.audio) == 640 * len(segment)
+        with np.load(raw / plan.truth) as stored:
+            truth = stored["landmarks"][segment.start :][: len(segment)]
+        corner, size = segment.box[:, None, :2], np.diff(segment.box[:, None, ::2])
+        found = corner + size * segment.landmarks[:, lips.indices, :2]
+        assert np.linalg.norm(found.mean(1) - truth.mean(1), axis=-1).max() < 0.06 * size.min()
+        # The tracker's lips are not the mesh's: their openings go together, and are not the same.
+        tracked, true = mouth_opening(found, lips), mouth_opening(truth, lips)
+        followed.append(np.corrcoef(tracked, true)[0, 1])
+    assert np.median(followed) > 0.9 and min(followed) > 0.7, followed
+    print(np.round(sorted(followed), 2))
 
 
 def test_hdtf(tmp_path, film, speech):
