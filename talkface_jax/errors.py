@@ -1,4 +1,4 @@
-"""The one exception that users see.
+"""The one exception that users see, and how its sentences count.
 
 Everything a user can get wrong (a file without a face, an unknown config field, a full disk) is
 raised as `TalkfaceError`: one sentence that names the input and the remedy. The command line
@@ -8,6 +8,11 @@ prints that sentence and exits with status 1; any other exception is a bug and k
 
 class TalkfaceError(Exception):
     """Bad input or environment: `str(error)` is one sentence naming the input and the remedy."""
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, for a sentence: "1 frame", "2 frames"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 class MediaError(TalkfaceError):

@@ -1,6 +1,7 @@
 """One split of a prepared directory: its records, what is remembered of them, and its windows."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from talkface_jax.data import manifest as manifests
+from talkface_jax.data import remedy
 from talkface_jax.data.cache import Cache
+from talkface_jax.data.kept import Arrays, KeptArrays
 from talkface_jax.data.schema import RecordMeta, decode
 from talkface_jax.data.store import ShardSource
 from talkface_jax.errors import RecordError
@@ -20,8 +23,15 @@ _MIB = 2**20
 class SegmentReader:
     """One segment as a view sees it: decoded when needed, what is made of it remembered."""
 
-    def __init__(self, key: Any, load: Callable[[], Segment], cache: Cache) -> None:
-        self._key, self._load, self._cache = key, load, cache
+    def __init__(
+        self,
+        key: Any,
+        load: Callable[[], Segment],
+        cache: Cache,
+        keep: Callable[[str, Callable[[], Arrays]], Arrays] | None = None,
+    ) -> None:
+        """`keep(name, make)` gives what `make` does, from where it was kept for longer."""
+        self._key, self._load, self._cache, self._keep = key, load, cache, keep
         self._segment: Segment | None = None
 
     @classmethod
@@ -45,6 +55,20 @@ class SegmentReader:
         """`make(segment)`, kept in the cache under `name`, which must tell its options apart."""
         return self._cache.get((self._key, name), lambda: make(self.segment))
 
+    def stored(self, name: str, make: Callable[[Segment], Arrays]) -> Arrays:
+        """The same for arrays that are costly to make: where a run keeps those on disk, they are
+        read from there, and the segment is not.
+
+        `name` must tell apart versions and weights too, for what is kept outlives the run.
+        """
+
+        def made() -> Arrays:
+            return make(self.segment)
+
+        keep = self._keep
+        load = made if keep is None else lambda: keep(name, made)
+        return self._cache.get((self._key, name), load)
+
 
 @dataclasses.dataclass(frozen=True)
 class PreparedDataset:
@@ -55,6 +79,7 @@ class PreparedDataset:
       manifest: of the whole directory.
       source: the records' bytes.
       cache: decoded parts, shared by all iterators.
+      kept: arrays on disk that outlive the run, if any.
     """
 
     directory: pathlib.Path
@@ -62,6 +87,7 @@ class PreparedDataset:
     manifest: manifests.Manifest
     source: ShardSource
     cache: Cache
+    kept: KeptArrays | None = None
 
     def __len__(self) -> int:
         """Number of records (segments)."""
@@ -76,7 +102,16 @@ class PreparedDataset:
         """A reader of one record."""
         # Several data sets may share a cache.
         key = str(self.directory), self.split, record
-        return SegmentReader(key, lambda: self.segment(record), self.cache)
+        keep = None if self.kept is None else functools.partial(self._keep, self.kept, record)
+        return SegmentReader(key, lambda: self.segment(record), self.cache, keep)
+
+    def _keep(self, kept: KeptArrays, record: int, name: str, make: Callable[[], Arrays]) -> Arrays:
+        shard, number = self.source.locate(record)
+        return kept.get(name, self._hashes[shard], number, make)
+
+    @functools.cached_property
+    def _hashes(self) -> tuple[str, ...]:
+        return tuple(shard.sha256 for shard in self.manifest.of_split(self.split))
 
     def segment(self, record: int) -> Segment:
         """One record, decoded.
@@ -102,6 +137,7 @@ def open_dataset(
     *,
     cache_mb: int = 1024,
     cache: Cache | None = None,
+    kept: KeptArrays | None = None,
 ) -> PreparedDataset:
     """Opens one split, checking manifest and indices but reading no record.
 
@@ -110,6 +146,7 @@ def open_dataset(
       split: one of its splits.
       cache_mb: memory for decoded parts, in MiB.
       cache: where to keep them instead, shared with other data sets.
+      kept: where to keep on disk what is costly to make; in memory only if None.
 
     Raises:
       RecordError: a remote directory, no manifest, no such split, or a shard or index that is
@@ -129,10 +166,10 @@ def open_dataset(
     if len(source) != expected:
         raise RecordError(
             f"split {split} of {directory} has {len(source)} indexed records, its manifest says "
-            f"{expected}; run `talkface prepare` again"
+            f"{expected}; {remedy.prepare_anew(directory)}"
         )
-    kept = Cache(cache_mb * _MIB) if cache is None else cache
-    return PreparedDataset(directory, split, manifest, source, kept)
+    cache = Cache(cache_mb * _MIB) if cache is None else cache
+    return PreparedDataset(directory, split, manifest, source, cache, kept)
 
 
 class Windows:
@@ -179,6 +216,11 @@ def enumerate_windows(
     runs = [meta.runs if faces else ((0, meta.frames),) for meta in dataset.metas]
     windows = Windows(runs, window=window, stride=stride)
     if not len(windows):
+        if faces and not any(runs):
+            raise RecordError(
+                f"no frame of split {dataset.split} of {dataset.directory} shows a face; give a "
+                "data set that was prepared from videos of faces"
+            )
         what = "frames with a face" if faces else "frames"
         raise RecordError(
             f"split {dataset.split} of {dataset.directory} has no {window} consecutive {what}; "

@@ -59,10 +59,10 @@ class Source(Protocol):
 class PreparedSource:
     """The splits of the prepared directories that a config names.
 
-    All of them share one cache and one budget for corrupt records.
+    All of them share one cache, one folder of features and one budget for corrupt records.
 
     Raises:
-      ConfigError: the config names no directory.
+      ConfigError: the config names no directory, or the folder of features cannot be made.
       RecordError: a directory is missing or damaged, or has no such split.
     """
 
@@ -71,6 +71,7 @@ class PreparedSource:
         refused before training and not at the first evaluation."""
         from talkface_jax.data import pipeline
         from talkface_jax.data.cache import Cache
+        from talkface_jax.data.kept import KeptArrays
 
         if not (config.directory or config.mixture):
             raise ConfigError(
@@ -80,6 +81,7 @@ class PreparedSource:
         self._config = config
         self._pipeline = pipeline
         self._cache = Cache(config.cache_mb * 2**20)
+        self._kept = KeptArrays.open(config.features_dir)
         self._corrupt = pipeline.CorruptRecords(config.max_corrupt)
         self._train = self._open(config.train_split)
         self._eval: Any = self._open(config.eval_split) if evaluates else None
@@ -87,7 +89,7 @@ class PreparedSource:
     def _open(self, split: str) -> Any:
         config = self._config
         parts = tuple(
-            self._pipeline.open_dataset(directory, split, cache=self._cache)
+            self._pipeline.open_dataset(directory, split, cache=self._cache, kept=self._kept)
             for directory in config.mixture or (config.directory,)
         )
         return self._pipeline.Mixture(parts, config.weights or (1.0,))
@@ -107,7 +109,14 @@ class PreparedSource:
         return json.loads(json.dumps({"mixture": mixture}))
 
     def train(self, view: DataView, *, batch_size: int, seed: int) -> TrainBatches:
-        """Shuffled by `seed`, each process its own windows."""
+        """Shuffled by `seed`, each process its own windows.
+
+        Raises:
+          RecordError: the training split has no window, or that of the evaluation, which is looked
+            at here and not at the first evaluation.
+        """
+        for part in self._eval.parts if self._eval is not None else ():
+            self._pipeline.enumerate_windows(part, window=view.window, faces=view.faces)
         return self._pipeline.train_iterator(
             self._train,
             view,

@@ -24,6 +24,7 @@ CHANGEABLE = frozenset(
         "data.workers",
         "data.prefetch",
         "data.cache_mb",
+        "data.features_dir",
         "data.max_corrupt",
         "mesh.data",
         "mesh.fsdp",

@@ -11,6 +11,7 @@ import pytest
 
 from talkface_jax.cli import common
 from talkface_jax.data import pipeline
+from talkface_jax.data.kept import KeptArrays
 from talkface_jax.data.sampler import Sampler, make_parts
 from talkface_jax.data.schema import RecordMeta
 from talkface_jax.data.store import ShardSource, ShardWriter
@@ -67,6 +68,25 @@ def test_view(board, repository, prepared_faces, method, stage, size):
             how = f"{workers} processes" if workers else f"{threads} threads"
             detail = f"batches of {BATCH}, {how}, {state}"
             board.per_second(name, take, items=rounds * BATCH, repeats=3, detail=detail)
+
+
+def test_features_on_disk(board, repository, prepared_faces, tmp_path):
+    """Data far larger than the cache, whose costly features an earlier run kept."""
+    _, task = experiment(repository, "sinha2020", "motion", "tiny")
+    kept = KeptArrays.open(str(tmp_path))
+    dataset = pipeline.open_dataset(prepared_faces, "train", cache_mb=0, kept=kept)
+    sampler, windows = sampler_of(dataset, task.view)
+    numbers = np.random.default_rng(0).permutation(len(windows))[: 8 * BATCH]
+
+    def run():
+        for position, window in enumerate(numbers):
+            sampler(position, int(window))
+
+    run()  # makes what is read from now on
+    detail = "one thread, nothing cached, features on disk"
+    board.per_second(
+        "sinha2020/motion:tiny, samples", run, items=len(numbers), repeats=3, detail=detail
+    )
 
 
 @pytest.mark.parametrize(("method", "stage"), sorted(registry.TASKS))

@@ -42,3 +42,18 @@ def damage(source, record):
         byte = file.read(1)
         file.seek(at)
         file.write(bytes([byte[0] ^ 255]))
+
+
+class KeptView:
+    """The sum of a segment's sound, kept where the run keeps things, and where the window is."""
+
+    name = "kept"
+    window = 5
+    faces = True
+
+    def spec(self, batch_size):
+        raise NotImplementedError
+
+    def sample(self, segment, start, rng, *, train):
+        (level,) = segment.stored("sound-v1", lambda s: (np.array([s.audio.sum()], np.float64),))
+        return {"row": np.array([level[0], start, rng.random()])}

@@ -1,6 +1,7 @@
 """The motion stage: what it takes of a segment, what it fits, its terms and its metrics."""
 
 import dataclasses
+import itertools
 import logging
 import pickle
 
@@ -9,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from talkface_jax.data.pipeline import SegmentReader, open_dataset, train_iterator
+from talkface_jax.data.kept import KeptArrays
+from talkface_jax.data.pipeline import (
+    Mixture,
+    PreparedDataset,
+    SegmentReader,
+    eval_batches,
+    open_dataset,
+    train_iterator,
+)
 from talkface_jax.errors import ConfigError
 from talkface_jax.features import content
 from talkface_jax.landmarks import boxes, retarget
@@ -48,10 +57,8 @@ class LevelRows:
 
 @pytest.fixture(autouse=True)
 def feature(monkeypatch):
-    monkeypatch.setattr(content, "open_feature", lambda name, weights="": LevelRows())
-    views._feature.cache_clear()
-    yield
-    views._feature.cache_clear()
+    # Not below its memory: a thread that an earlier test's reading left behind may still fill that.
+    monkeypatch.setattr(views, "_feature", lambda name, weights: LevelRows())
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +149,41 @@ class TestView:
         assert {key: item.shape for key, item in batch.items()} == {
             key: item.shape for key, item in view.spec(6).items()
         }
+
+    def test_batches_do_not_depend_on_what_is_kept(self, prepared, tmp_path, monkeypatch):
+        """Memory only, made and written, read from disk: the same bytes, of one set or of two."""
+        view = MotionView(feature="ctc29", window=3, flip=True)
+
+        def batches(kept):
+            dataset = open_dataset(prepared, "train", cache_mb=0 if kept else 64, kept=kept)
+            for data in (dataset, Mixture((dataset, dataset), (1.0, 2.0))):
+                iterator = train_iterator(data, view, batch_size=4, seed=5, threads=2)
+                yield from itertools.islice(iterator, 6)
+                iterator.close()
+            yield from eval_batches(dataset, view, batch_size=4)
+
+        def content(kept):
+            return [{k: (v.dtype, v.tobytes()) for k, v in b.items()} for b in batches(kept)]
+
+        kept = KeptArrays.open(str(tmp_path / "kept"))
+        expected = content(None)
+        assert content(kept) == expected
+        records = len(open_dataset(prepared, "train"))
+        made = list((tmp_path / "kept").rglob("*.safetensors"))
+        assert len(made) == 2 * records and {path.parts[-3] for path in made} == {
+            "content-levels",
+            f"sinha2020-offsets-v{views.OFFSETS_VERSION}-{view.references}",
+        }
+        read = []
+        monkeypatch.setattr(PreparedDataset, "segment", lambda *record: read.append(record))
+        assert content(kept) == expected and not read, "the segments themselves are not read"
+
+    def test_other_offsets_than_before_need_another_version(self, segment):
+        """Else a run would take the old ones that another run kept on disk."""
+        offsets = views.motion_offsets(segment).astype(np.float64)
+        known = {1: (0.0171996448, -0.0184855890, 50.5149338)}
+        found = (offsets[8, 30, 0], offsets[25, 66, 1], np.abs(offsets).sum())
+        np.testing.assert_allclose(found, known[views.OFFSETS_VERSION], rtol=1e-4)
 
 
 def make_batch(task, rows=3, seed=0):

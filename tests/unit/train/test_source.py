@@ -1,6 +1,9 @@
 import dataclasses
 import json
+import types
+from typing import Any
 
+import numpy as np
 import pytest
 
 from talkface_jax import config as c
@@ -28,6 +31,15 @@ def test_a_mixture_of_the_config_is_read(prepared):
     batches.close()
 
 
+def test_a_split_without_windows_is_refused_before_training(prepared):
+    """Training has 30 frames with a face on end, the test split 24."""
+    view: Any = types.SimpleNamespace(window=26, faces=True)
+    one = c.DataConfig(directory=str(prepared), threads=0)
+    PreparedSource(one, evaluates=False).train(view, batch_size=4, seed=0).close()
+    with pytest.raises(RecordError, match=r"split test of .* has no 26 consecutive frames with a"):
+        PreparedSource(one).train(view, batch_size=4, seed=0)
+
+
 def test_lineage_names_every_manifest(prepared):
     one = PreparedSource(c.DataConfig(directory=str(prepared))).lineage
     assert one["dataset"] == "fake" and one["shards"][0]["sha256"]
@@ -45,6 +57,31 @@ def test_a_remote_directory_is_refused_by_its_name(prepared):
             RecordError, match=r"gs://bucket/mead is not on this machine.*; copy it"
         ):
             PreparedSource(data)
+
+
+class KeptView:
+    name, window, faces = "kept", 5, True
+
+    def spec(self, batch_size):
+        raise NotImplementedError
+
+    def sample(self, segment, start, rng, *, train):
+        return {"row": segment.stored("length", lambda s: (np.array([len(s)]),))[0]}
+
+
+def test_the_folder_of_features_is_that_of_the_config(prepared, tmp_path):
+    folder = tmp_path / "runs" / "features"
+    source = PreparedSource(mixture(prepared, features_dir=str(folder)))
+    batches = source.train(KeptView(), batch_size=40, seed=0)
+    next(batches)
+    batches.close()
+    # Of both parts, which are the same set.
+    assert len(list(folder.glob("length/*/*.safetensors"))) == 3
+    assert len(list(source.evaluation(KeptView(), batch_size=4))) > 0
+    assert len(list(folder.glob("length/*/*.safetensors"))) == 4
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"data\.features_dir .*file cannot be made"):
+        PreparedSource(mixture(prepared, features_dir=str(tmp_path / "file")))
 
 
 def test_every_directory_needs_the_split(prepared):

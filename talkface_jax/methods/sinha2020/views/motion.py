@@ -18,23 +18,15 @@ _HOP = SAMPLES_PER_FRAME * 25 // content.RATE
 _POINTS = len(get_scheme("ibug68"))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rows:
-    """Feature rows of a segment with its context; `first` is the clip's row number of the first."""
-
-    rows: Float32[np.ndarray, "m f"]
-    first: int
-    start: int
-
-    def windows(self, frames: np.ndarray, length: int) -> Float32[np.ndarray, "t w f"]:
-        return content.content_windows(
-            self.rows, self.start + frames, first=self.first, length=length
-        )
+OFFSETS_VERSION = 1
+"""Raised when `motion_offsets` gives other numbers: what runs kept on disk is then made again."""
 
 
-def _rows(segment: Segment, feature: content.ContentFeature) -> _Rows:
+def _rows(segment: Segment, feature: content.ContentFeature) -> tuple[np.ndarray, np.ndarray]:
+    """Feature rows of a segment with its context; the clip's numbers of the first row, and of the
+    segment's first frame."""
     sound, first = transforms.segment_sound(segment, hop=_HOP)
-    return _Rows(feature(sound), first, segment.start)
+    return feature(sound), np.array([first, segment.start], np.int64)
 
 
 def motion_offsets(
@@ -100,15 +92,17 @@ class MotionView:
           WeightsError: the features' weights are missing or altered.
         """
         feature = _feature(self.feature, self.weights)
-        rows = segment.derived(
+        rows, place = segment.stored(
             f"content-{feature.cache_key()}", lambda segment: _rows(segment, feature)
         )
-        motion = segment.derived(
-            f"sinha2020-offsets-{self.references}",
-            lambda segment: motion_offsets(segment, reference_count=self.references),
+        (motion,) = segment.stored(
+            f"sinha2020-offsets-v{OFFSETS_VERSION}-{self.references}",
+            lambda segment: (motion_offsets(segment, reference_count=self.references),),
         )
+        first, origin = place.tolist()
         frames = np.arange(start, start + self.window)
         offsets = motion[frames]
         if train and self.flip and rng.random() < 0.5:
             offsets = retarget.mirror(offsets)
-        return {"content": rows.windows(frames, self.rows), "offsets": offsets}
+        windows = content.content_windows(rows, origin + frames, first=first, length=self.rows)
+        return {"content": windows, "offsets": offsets}
