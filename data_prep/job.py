@@ -219,3 +219,10 @@ def write_rows(place: str, rows: Iterable[Mapping[str, Any]]) -> None:
         places.write_text(place, "".join(lines))
     else:
         places.delete(place)
+
+
+def remove_half_written(out: str) -> None:
+    """Remove the files that a killed run was writing in a folder that nobody writes to now."""
+    for name in places.names(out):
+        if name.startswith(".") and ".tmp-" in name:
+            places.delete(places.join(out, name))

@@ -214,7 +214,7 @@ def locked(folder: str) -> Iterator[bool]:
     """Hold the lock of a local folder, which is made, while the block runs.
 
     The system frees the lock with its process, however that ends. The folder may be deleted while
-    the lock is held.
+    the lock is held, and goes at the end if there is nothing else in it.
 
     Yields:
       Whether this process has the lock: False while another one does. Always True in a remote
@@ -232,6 +232,9 @@ def locked(folder: str) -> Iterator[bool]:
         yield file is not None
     finally:
         if file is not None:
+            with contextlib.suppress(OSError):  # the folder may have been deleted
+                if os.listdir(folder) == [_LOCK]:
+                    os.unlink(join(folder, _LOCK))
             file.close()
             with contextlib.suppress(OSError):  # NFS keeps a deleted folder while a file is open
                 os.rmdir(folder)

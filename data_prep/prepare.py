@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,8 @@ from data_prep import job as jobs
 from data_prep.datasets import Listing, splits
 from data_prep.gates import Gates
 from data_prep.job import ClipTask, Job
-from talkface_jax.data import manifest
-from talkface_jax.errors import ConfigError, MediaError, RecordError, TalkfaceError
+from talkface_jax.data import manifest, remedy
+from talkface_jax.errors import ConfigError, MediaError, RecordError, TalkfaceError, counted
 from talkface_jax.media import faces
 from talkface_jax.records import ClipInfo
 
@@ -53,6 +54,8 @@ class PrepareSummary:
       dropped: segments left out (shorter than 25 frames or faceless).
       splits: clips of each split.
       notes: what the data set's adapter found odd but harmless, a sentence each.
+      made: whether this run came to its end; else the directory was there, and its records were not
+        read again.
     """
 
     out: str
@@ -64,17 +67,24 @@ class PrepareSummary:
     dropped: int
     splits: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    made: bool = dataclasses.field(default=True, compare=False)
 
     def __str__(self) -> str:
         splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
         faceless = self.frames - self.valid_frames
         where = f" (see {manifest.FAILURES})" if self.failures else ""
         line = (
-            f"{self.out}: {self.clips} clips ({splits}) in {self.segments} segments, "
-            f"{self.frames} frames of which {faceless} without a face; "
-            f"{self.failures} clips failed{where}, {self.dropped} segments dropped"
+            f"{self.out}: {counted(self.clips, 'clip')} ({splits}) in "
+            f"{counted(self.segments, 'segment')}, {counted(self.frames, 'frame')} of which "
+            f"{faceless} without a face; {counted(self.failures, 'clip')} failed{where}, "
+            f"{counted(self.dropped, 'segment')} dropped"
         )
-        return "\n".join([line, *(f"note: {note}" for note in self.notes)])
+        notes = list(self.notes)
+        if not self.made:
+            local = not places.is_remote(self.out)
+            check = f", which `talkface verify {shlex.quote(self.out)}` does" if local else ""
+            notes.append(f"it was there, finished, and its records were not read again{check}")
+        return "\n".join([line, *(f"note: {note}" for note in notes)])
 
 
 def prepare(
@@ -280,9 +290,7 @@ def _start(job: Job, tasks: Sequence[ClipTask], listing: Listing) -> None:
     for name in places.names(job.work):
         if name.endswith(jobs.FAILED) or ".tmp-" in name:
             places.delete(places.join(job.work, name))
-    for name in places.names(job.out):
-        if name.startswith(".") and ".tmp-" in name:
-            places.delete(places.join(job.out, name))
+    jobs.remove_half_written(job.out)
     jobs.write_listing(job, notes=listing.notes, problems=listing.problems)
     jobs.write_tasks(job, tasks)
 
@@ -296,7 +304,7 @@ def _end(job: Job, total: int) -> PrepareSummary:
     if places.exists(places.join(job.out, manifest.MANIFEST)):
         made = _read_manifest(job.out)
         places.delete_folder(job.work)
-        return summarise(job.out, made)
+        return summarise(job.out, made, made=True)
     place = places.join(job.out, manifest.FAILURES)
     rows = jobs.read_rows(place)
     done = total - len(rows)
@@ -324,22 +332,36 @@ def _existing(job: Job) -> PrepareSummary | None:
             "another --out."
         )
     if not places.is_remote(job.out):
-        manifest.check_sizes(job.out, found.shards)
+        manifest.check_finished(job.out, found.shards)
     for shard in found.shards if places.is_remote(job.out) else ():
         place = places.join(job.out, shard.name)
-        if places.size(place) != shard.size:
-            raise RecordError(f"shard {place} is missing or altered; remove it and its manifest")
+        if places.size(place) != shard.size or places.size(f"{place}.index.json") < 1:
+            raise RecordError(
+                f"shard {place} or its index is missing or altered; {remedy.prepare_anew(job.out)}"
+            )
     places.delete_folder(job.work)  # of a run that was killed while it removed it
-    return summarise(job.out, found)
+    return summarise(job.out, found, made=False)
 
 
 def _read_manifest(out: str) -> manifest.Manifest:
     with places.local_files(out, manifest.MANIFEST) as folder:
-        return manifest.read_manifest(folder)
+        try:
+            return manifest.read_manifest(folder)
+        except RecordError as error:
+            if not places.is_remote(out):
+                raise
+            # It names the local copy.
+            raise RecordError(str(error).replace(str(folder), out)) from error
 
 
-def summarise(out: str, found: manifest.Manifest) -> PrepareSummary:
-    """What the manifest of a finished directory says, for the user."""
+def summarise(out: str, found: manifest.Manifest, *, made: bool) -> PrepareSummary:
+    """What the manifest of a finished directory says, for the user.
+
+    Args:
+      out: the directory.
+      found: its manifest.
+      made: whether this run came to its end, or only found it there.
+    """
     return PrepareSummary(
         out=out,
         clips=found.clips,
@@ -350,4 +372,5 @@ def summarise(out: str, found: manifest.Manifest) -> PrepareSummary:
         dropped=found.lineage.get("dropped_segments", 0),
         splits=dict(found.lineage.get("clips_of_split", {})),
         notes=tuple(found.lineage.get("notes", ())),
+        made=made,
     )

@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from data_prep import places, tfds_info
@@ -81,7 +81,7 @@ def plan_shards(dataset: str, parts: Sequence[Part], *, shards: int | None) -> l
     for split in sorted({part.split for part in parts}):
         mine = [part for part in parts if part.split == split]
         sizes = [size for part in mine for size in part.records]
-        count = min(len(sizes), shards or _count(sum(sizes)))
+        count = min(len(sizes), shards or shard_count(sum(sizes)))
         edges = _edges(sizes, count)
         for k, (first, end) in enumerate(itertools.pairwise(edges)):
             name = tfds_info.shard_name(dataset, split, k, count)
@@ -89,7 +89,8 @@ def plan_shards(dataset: str, parts: Sequence[Part], *, shards: int | None) -> l
     return plans
 
 
-def _count(size: int) -> int:
+def shard_count(size: int) -> int:
+    """How many shards hold that many bytes of one split."""
     return 1 if size <= _ONE_SHARD else math.ceil(size / _SHARD)
 
 
@@ -182,12 +183,16 @@ def _records(job: Job, piece: Piece) -> Iterator[tuple[bytes, schema.RecordMeta]
         ):
             metas = source.metas()
             if len(metas) < piece.end:
-                raise RecordError(f"{name} has lost records; run `talkface prepare` again")
+                raise RecordError(f"{name} has lost records; make it anew")
             for i in range(piece.first, piece.end):
                 yield source[i], metas[i]
-    except RecordError:
+    except RecordError as error:
         _delete_part(job, piece)
-        raise
+        # What a finished set would need is not needed here: this part alone is made anew.
+        reason = str(error).partition("; ")[0]
+        raise RecordError(
+            f"{reason}: this part was removed; run `talkface prepare` again"
+        ) from error
 
 
 def _delete_part(job: Job, piece: Piece) -> None:
@@ -216,11 +221,15 @@ def unfinished(job: Job, plan: Plan) -> list[ShardPlan]:
 
 def remove_strangers(job: Job, plan: Plan) -> None:
     """Remove shards of an unfinished run with another plan, which would look like data."""
-    kept = {name for shard in plan.shards for name in (shard.name, f"{shard.name}.index.json")}
-    ours = re.compile(rf"{re.escape(job.dataset)}-\w+\.tfrecord-\d{{5}}-of-\d{{5}}(\.index\.json)?")
-    for name in places.names(job.out):
-        if ours.fullmatch(name) and name not in kept:
-            places.delete(places.join(job.out, name))
+    remove_shards(job.out, job.dataset, but=[shard.name for shard in plan.shards])
+
+
+def remove_shards(out: str, dataset: str, *, but: Collection[str]) -> None:
+    """Remove the shards of a data set, with their indices, but those of these names."""
+    ours = re.compile(rf"({re.escape(dataset)}-\w+\.tfrecord-\d{{5}}-of-\d{{5}})(\.index\.json)?")
+    for name in places.names(out):
+        if (match := ours.fullmatch(name)) and match[1] not in but:
+            places.delete(places.join(out, name))
 
 
 def _mark(job: Job, shard: ShardPlan) -> str:

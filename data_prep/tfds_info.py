@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from talkface_jax import runtime
+from talkface_jax.data import remedy
 from talkface_jax.data.manifest import Manifest, ShardEntry
 from talkface_jax.data.schema import PER_FRAME, SCHEMA_VERSION
 from talkface_jax.data.store import FRAMING
@@ -55,6 +56,16 @@ _DOCS: Mapping[str, str] = {
     "box": "crop x0, y0, x1, y1 in pixels of the raw video",
     "valid": "whether the frame shows a face",
 }
+
+
+def import_tfds() -> None:
+    """Loads all of tensorflow-datasets that is used here.
+
+    While it loads, `import` means something else in the whole process, and one of another thread
+    fails, such as the thread's that refreshes progress bars. So this comes before there are any.
+    """
+    from tensorflow_datasets import core, features  # noqa: F401 (loaded, not used)
+    from tensorflow_datasets.core import dataset_info, splits  # noqa: F401
 
 
 def write_tfds_info(directory: str | os.PathLike[str], manifest: Manifest) -> None:
@@ -99,13 +110,14 @@ def shard_name(dataset: str, split: str, shard: int, shards: int) -> str:
 
 
 def problems(directory: str | os.PathLike[str], manifest: Manifest) -> list[str]:
-    """What the two files say that the manifest does not, one phrase each; no files, no problem.
+    """What the two files say that the manifest does not, one phrase each.
 
-    They are compared by meaning, so that those of another release of tensorflow-datasets pass.
+    They are compared by meaning, so that those of another release of tensorflow-datasets pass. A
+    manifest that names no release was made without them, and then nothing is missing.
     """
     paths = [pathlib.Path(directory) / name for name in (FEATURES, DATASET_INFO)]
     present = [path for path in paths if path.is_file()]
-    if not present:
+    if not present and "tensorflow-datasets" not in manifest.versions:
         return []
     found = [f"{path.name} is missing" for path in paths if path not in present]
     stored: dict[str, Any] = {}
@@ -151,8 +163,8 @@ def _check_shards(manifest: Manifest) -> None:
             name = shard_name(manifest.dataset, split, k, len(shards))
             if shard.name != name:
                 raise RecordError(
-                    f"shard {shard.name} must be named {name} for TensorFlow Datasets; run "
-                    "`talkface prepare` again"
+                    f"shard {shard.name} must be named {name} for TensorFlow Datasets; "
+                    f"{remedy.PREPARE_ANEW}"
                 )
 
 

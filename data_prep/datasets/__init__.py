@@ -8,11 +8,13 @@ from data_prep.datasets.listing import LICENCES, Listing
 from data_prep.tree import Tree
 from talkface_jax.errors import ConfigError
 
-__all__ = ["ADAPTERS", "LICENCES", "Adapter", "Listing", "get_adapter"]
+__all__ = ["ADAPTERS", "LICENCES", "SPEECH", "Adapter", "Listing", "check_name", "get_adapter"]
 
 ADAPTERS: Mapping[str, str] = {
     name: f"data_prep.datasets.{name}" for name in ("folder", "hdtf", "lrs2", "mead", "synthetic")
 }
+SPEECH = "speech"
+"""The data set that is made without raw files (`data_prep.speech`), so that it has no adapter."""
 
 
 class Adapter(Protocol):
@@ -27,14 +29,26 @@ class Adapter(Protocol):
         ...
 
 
+def check_name(name: str) -> None:
+    """Refuse the name of a data set that there is not.
+
+    Raises:
+      ConfigError: it is such a name.
+    """
+    names = sorted([*ADAPTERS, SPEECH])
+    if name not in names:
+        raise ConfigError(f"--dataset={name} is unknown; use one of: {', '.join(names)}.")
+
+
 def get_adapter(name: str) -> Adapter:
     """The adapter of a data set.
 
     Raises:
-      ConfigError: no such data set.
+      ConfigError: no such data set, or the one that has no raw files.
     """
-    if name not in ADAPTERS:
+    check_name(name)
+    if name == SPEECH:
         raise ConfigError(
-            f"--dataset={name} is unknown; use one of: {', '.join(sorted(ADAPTERS))}."
+            f"--dataset={name} has no raw files; make it with data_prep.speech.dataset."
         )
     return cast(Adapter, importlib.import_module(ADAPTERS[name]))

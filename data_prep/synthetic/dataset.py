@@ -10,13 +10,12 @@ The set is a function of the arguments of `generate`: every clip draws from a ge
 (seed, clip index), so neither the number of workers nor an interruption changes a frame.
 """
 
-import concurrent.futures.process
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
 import json
 import logging
-import multiprocessing
 import os
 import pathlib
 import time
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep import processes
 from data_prep.synthetic.identity import CAST, Person, held_out_cast, train_cast
 from data_prep.synthetic.mesh import HeadModel, load_head
 from data_prep.synthetic.sentences import held_out_sentences, train_sentences
@@ -262,6 +262,7 @@ def generate(
 
     Raises:
       ConfigError: no clip was asked for, or the folder holds a set made with other arguments.
+      TalkfaceError: the folder cannot be made, or a worker process died.
     """
     if clips < 1 or workers < 1:
         raise ConfigError(f"--clips={clips} and --workers={workers} must both be at least 1.")
@@ -296,19 +297,8 @@ def _run(plans: list[ClipPlan], out: str, seed: int, workers: int) -> Iterator[i
         yield from (make_clip(plan, out, seed) for plan in plans)
         return
     # The first clip is made here, so that the workers find numba's kernels compiled on disk.
-    # Workers are spawned: forking a process whose libraries run threads can deadlock.
     yield make_clip(plans[0], out, seed)
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with processes.pool(workers, kept="finished clips are kept") as pool:
         jobs = [pool.submit(make_clip, plan, out, seed) for plan in plans[1:]]
-        try:
-            for job in concurrent.futures.as_completed(jobs):
-                yield job.result()
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise TalkfaceError(
-                "a worker process died, most likely for want of memory; run the same command with "
-                f"fewer than --workers={workers} (finished clips are kept)."
-            ) from error
-        finally:
-            for job in jobs:
-                job.cancel()
+        for job in concurrent.futures.as_completed(jobs):
+            yield job.result()

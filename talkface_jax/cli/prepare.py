@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 from talkface_jax.cli import common
@@ -15,9 +16,10 @@ second, tracks the face (478 points, 52 blendshapes, head pose) and writes
 method-agnostic TFRecord shards with an index and a manifest.
 
 A clip that cannot be used, or that fails a quality gate, becomes a row of
-failures.jsonl with its reason. A stopped run continues where it was. The same
-input gives the same bytes, whatever the number of workers. One run at a time
-may write to a folder; remote places cannot be locked, so see to it there.
+failures.jsonl with its reason. A stopped run continues where it was; only
+--dataset=speech begins anew. The same input gives the same bytes, whatever the
+number of workers. One run at a time may write to a folder; remote places cannot
+be locked, so see to it there.
 
 The work is an Apache Beam pipeline. It runs on this machine (--workers=N
 processes) unless another runner is named; every flag that is not listed here is
@@ -35,6 +37,8 @@ examples:
 """
 TAKES_REST = True
 _SPLITS = ("official", "speaker")
+_SPLIT_FLAGS = ("split", "test_share", "val_share", "split_seed")
+_MADE_FLAGS = ("clips", "test_clips", "seed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="held-out clips (default: a quarter; of speech an eighth, at most 24)",
     )
     made.add_argument(
-        "--seed", type=common.at_least(0), default=0, help="the set is a function of it"
+        "--seed", type=common.at_least(0), help="the set is a function of it (default: 0)"
     )
     made.add_argument(
         "--voices",
@@ -92,7 +96,6 @@ def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--split",
         choices=_SPLITS,
-        default=_SPLITS[0],
         help="the data set's own splits, or splits that share no speaker (default: official)",
     )
     group.add_argument(
@@ -122,7 +125,6 @@ def _add_gate_arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             gates.flag(field.name),
             type=float,
-            default=field.default,
             metavar="X",
             help=f"{field.metadata['help']} (default: {field.default:g})".replace("%", "%%"),
         )
@@ -154,19 +156,21 @@ def _share(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Generates if asked, prepares, prints the summary."""
-    from data_prep import datasets, places, prepare
+    from data_prep import datasets, places, prepare, tfds_info
 
-    if args.dataset == "speech":
+    datasets.check_name(args.dataset)
+    if args.dataset == datasets.SPEECH:
         return _run_speech(args)
-    if args.voices is not None:
-        args.parser.error("--voices needs --dataset=speech")
-    datasets.get_adapter(args.dataset)
+    if args.dataset != "synthetic":
+        _refuse(args, _MADE_FLAGS, "needs --dataset=synthetic or --dataset=speech")
+    _refuse(args, ["voices"], "needs --dataset=speech")
     places.import_beam()
     _check_rest(args)
     options = _prepare_options(args)
     raw, out = args.raw, args.out
     if not places.is_remote(out):
         common.require_folder(pathlib.Path(out), flag="--out")
+    tfds_info.import_tfds()
     with common.progress_bars() as progress:
         if args.dataset == "synthetic":
             raw = _generate(args, progress)
@@ -179,28 +183,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_speech(args: argparse.Namespace) -> int:
     """Speaks and writes the speech set, which has neither raw files nor faces."""
-    from data_prep import places
+    from data_prep import places, tfds_info
     from data_prep.speech import dataset
 
     if args.rest:
         args.parser.error(f"unknown {' '.join(args.rest)}: --dataset=speech takes no Beam options")
-    for flag in ("raw", "face", "shards"):
-        if getattr(args, flag) is not None:
-            args.parser.error(f"--{flag} does not go with --dataset=speech")
-    if args.split != _SPLITS[0]:
-        args.parser.error("--split does not go with --dataset=speech: its test voices are fixed")
+    _refuse(args, ["raw", "face", "shards"], "does not go with --dataset=speech")
+    _refuse(args, _SPLIT_FLAGS, "does not go with --dataset=speech: its test voices are fixed")
+    _refuse(args, _gate_fields(), "does not go with --dataset=speech, which has no raw videos")
     if args.clips is None:
         raise TalkfaceError("--dataset=speech needs the number of clips to make; give --clips=N")
     if places.is_remote(args.out):
         raise TalkfaceError(f"--dataset=speech cannot write to {args.out}; give a local --out")
     out = pathlib.Path(args.out)
     common.require_folder(out, flag="--out")
+    tfds_info.import_tfds()
     with common.progress_bars() as progress:
         summary = dataset.prepare_speech(
             out,
             clips=args.clips,
             test_clips=args.test_clips,
-            seed=args.seed,
+            seed=args.seed or 0,
             voices=args.voices,
             workers=args.workers,
             max_failures=args.max_failures,
@@ -208,6 +211,19 @@ def _run_speech(args: argparse.Namespace) -> int:
         )
     common.console().print(str(summary), soft_wrap=True, markup=False)
     return 0
+
+
+def _refuse(args: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    """A flag that would be ignored is a mistake of usage."""
+    for name in names:
+        if getattr(args, name) is not None:
+            args.parser.error(f"--{name.replace('_', '-')} {why}")
+
+
+def _gate_fields() -> list[str]:
+    from data_prep import gates
+
+    return [field.name for field in dataclasses.fields(gates.Gates)]
 
 
 def _check_rest(args: argparse.Namespace) -> None:
@@ -240,7 +256,8 @@ def _prepare_options(args: argparse.Namespace) -> dict[str, Any]:
     }
     if given and args.split != "speaker":
         args.parser.error("--test-share, --val-share and --split-seed need --split=speaker")
-    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(gates.Gates)}
+    values = {name: getattr(args, name) for name in _gate_fields()}
+    values = {name: value for name, value in values.items() if value is not None}
     return {
         "face": args.face,
         "gates": gates.Gates(**values),
@@ -269,7 +286,7 @@ def _generate(args: argparse.Namespace, progress: common.Progress) -> str:
         pathlib.Path(raw),
         clips=args.clips,
         held_out_clips=args.test_clips,
-        seed=args.seed,
+        seed=args.seed or 0,
         workers=args.workers,
         progress=progress,
     )

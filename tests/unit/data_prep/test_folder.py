@@ -15,8 +15,11 @@ def test_every_adapter_loads():
     assert set(datasets.ADAPTERS) == {"folder", "hdtf", "lrs2", "mead", "synthetic"}
     for name in datasets.ADAPTERS:
         assert callable(datasets.get_adapter(name).list_clips)
-    with pytest.raises(ConfigError, match="unknown; use one of: folder, hdtf, lrs2, mead, synth"):
+    names = ", ".join(sorted([*datasets.ADAPTERS, "speech"]))
+    with pytest.raises(ConfigError, match=f"--dataset=vox is unknown; use one of: {names}\\."):
         datasets.get_adapter("vox")
+    with pytest.raises(ConfigError, match="--dataset=speech has no raw files"):
+        datasets.get_adapter("speech")
 
 
 def test_defaults(tmp_path, write_files):

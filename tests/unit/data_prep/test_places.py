@@ -237,5 +237,13 @@ def test_preparation_between_remote_places_gives_the_same_bytes(data_dir, tmp_pa
         prepare.prepare("folder", raw="shelf://raw", out=tmp_path / "o", beam_options=dataflow)
     assert not (tmp_path / "o").exists()
     before = Shelf.writes
-    assert prepare.prepare("folder", **options) == found
+    again = prepare.prepare("folder", **options)
+    assert again == found and "records were not read again" in str(again)
+    for name, words in (
+        ("folder-test.tfrecord-00000-of-00001.index.json", "its index is missing or altered"),
+        ("manifest.json", "shelf://made/set/manifest.json cannot be read"),
+    ):
+        (made / name).write_bytes(b"")
+        with pytest.raises(RecordError, match=f"{words}.*; remove the folder shelf://made/set and"):
+            prepare.prepare("folder", **options)
     assert Shelf.writes == before

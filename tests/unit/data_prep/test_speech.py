@@ -1,15 +1,17 @@
 """The speech set: sentences, plan, Kokoro's files, records and the command."""
 
+import dataclasses
 import json
 import pathlib
 
 import numpy as np
 import pytest
 
+from data_prep import datasets, gates, shards
 from data_prep.speech import dataset, kokoro, plan, texts, voice
 from data_prep.synthetic.sentences import held_out_sentences
 from talkface_jax.cli import main as cli
-from talkface_jax.data import manifest, pipeline
+from talkface_jax.data import manifest, pipeline, schema, store
 from talkface_jax.errors import ConfigError, MediaError, TalkfaceError
 from talkface_jax.features import alphabet
 
@@ -155,23 +157,136 @@ def test_prepared_speech_is_a_data_set(tmp_path, voices, kokoro_speaks):
     before = len(kokoro_speaks)
     assert dataset.prepare_speech(out, **options) == summary
     assert len(kokoro_speaks) == before
+    held = sorted(out.rglob("*"))
     with pytest.raises(ConfigError, match="other clips or options"):
         dataset.prepare_speech(out, **{**options, "seed": 4})
+    assert sorted(out.rglob("*")) == held
     again = tmp_path / "again"
     dataset.prepare_speech(again, **options)
     for shard in manifest.read_manifest(out).shards:
         assert (out / shard.name).read_bytes() == (again / shard.name).read_bytes()
 
 
-def test_failures_are_rows_and_too_many_are_an_error(tmp_path, monkeypatch):
-    real = voice.say
+def test_two_workers_and_what_a_killed_run_left_change_nothing(tmp_path):
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    dataset.prepare_speech(alone, clips=5, test_clips=1)
+    left = [
+        ".parts/.speech-train.tfrecord-00000-of-00001.tmp-7",
+        ".parts/speech-train.tfrecord-00000-of-00002",
+        ".parts/speech-train.tfrecord-00000-of-00002.index.json",
+        ".clips.jsonl.tmp-7",
+        "speech-train.tfrecord-00000-of-00002",
+        "speech-train.tfrecord-00000-of-00002.index.json",
+        "failures.jsonl",
+    ]
+    (out / ".parts").mkdir(parents=True)
+    for name in [*left, "mine.tfrecord", "folder-train.tfrecord-00000-of-00002"]:
+        (out / name).write_text("x")
+    dataset.prepare_speech(out, clips=5, test_clips=1, workers=2)
+    others = {"mine.tfrecord": b"x", "folder-train.tfrecord-00000-of-00002": b"x"}
+    assert _contents(out) == _contents(alone) | others
 
-    def say(utterance, *, voices):
-        if utterance.clip == "train-000001":
-            raise MediaError("it lasts too long")
-        return real(utterance, voices=voices)
 
-    monkeypatch.setattr(voice, "say", say)
+def _contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_shards_have_100_to_250_megabytes():
+    item = plan.make_plan(1, 0, seed=0, voices=())[0]
+    record = schema.encode(dataset.make_segment(item, np.zeros(voice.LENGTH, np.int16)))
+    size = len(record) + store.FRAMING
+    assert dataset._record_size([item]) == size
+    for count in (1, 178, 220, 223, 224, 256, 447, 4000):
+        records = dataset.shard_records(count, size=size)
+        assert sum(records) == count
+        assert max(records) * size <= 250e6
+        assert len(records) == 1 or min(records) * size >= 100e6
+
+
+def test_verify_compares_the_records_with_the_list_of_clips(tmp_path, capsys):
+    dataset.prepare_speech(tmp_path, clips=2, test_clips=1)
+    assert cli.main(["verify", str(tmp_path)]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "clips.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert (row["frames"], row["valid_frames"], row["dropped_segments"]) == (125, 0, 0)
+    rows[0]["frames"], rows[1]["valid_frames"] = 124, 1
+    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cli.main(["verify", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert "clips.jsonl says 124 frames, the records hold 125" in out
+    assert "clips.jsonl says 1 valid_frames, the records hold 0" in out
+    assert "2 defects" in err
+
+
+@pytest.fixture
+def mute(monkeypatch):
+    """Makes the named clips fail."""
+
+    def fail(*clips):
+        real = voice.say
+
+        def say(utterance, *, voices):
+            if utterance.clip in clips:
+                raise MediaError("it lasts too long")
+            return real(utterance, voices=voices)
+
+        monkeypatch.setattr(voice, "say", say)
+
+    return fail
+
+
+def test_a_shard_and_a_split_without_records_are_left_out(tmp_path, monkeypatch, mute):
+    mute("train-000002", "train-000003", "test-000000")
+    monkeypatch.setattr(shards, "_ONE_SHARD", 2_500_000)
+    monkeypatch.setattr(shards, "_SHARD", 2_500_000)
+    summary = dataset.prepare_speech(tmp_path, clips=6, test_clips=1, max_failures=3)
+    assert (summary.clips, summary.failures, summary.splits) == (4, 3, {"train": 4})
+    found = manifest.read_manifest(tmp_path)
+    assert [(shard.name, shard.records) for shard in found.shards] == [
+        ("speech-train.tfrecord-00000-of-00002", 2),
+        ("speech-train.tfrecord-00001-of-00002", 2),
+    ]
+    rows = (tmp_path / "failures.jsonl").read_text().splitlines()
+    assert [json.loads(row)["clip"] for row in rows] == [
+        "train-000002",
+        "train-000003",
+        "test-000000",
+    ]
+    assert cli.main(["verify", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("muted", "allowed", "what"),
+    [
+        (2, 1, "2 of 3 utterances could not be spoken, first train-000000 .*raise --max-failures"),
+        (3, 0, "none of the 3 utterances could be spoken, first train-000000 .*--seed"),
+        (3, "100%", "none of the 3 utterances could be spoken, first train-000000 .*--seed"),
+    ],
+)
+def test_a_split_that_fails_is_told_with_its_reasons(tmp_path, mute, muted, allowed, what):
+    mute(*["train-000000", "train-000001", "test-000000"][:muted])
+    with pytest.raises(TalkfaceError, match=rf"^{what}"):
+        dataset.prepare_speech(tmp_path, clips=2, test_clips=1, max_failures=allowed)
+    assert [path.name for path in tmp_path.iterdir()] == ["failures.jsonl"]
+    assert len((tmp_path / "failures.jsonl").read_text().splitlines()) == muted
+
+
+def test_a_run_that_fails_leaves_the_parts_of_others(tmp_path, mute):
+    mute("train-000000", "test-000000")
+    (tmp_path / ".parts").mkdir()
+    part = tmp_path / ".parts" / "0123.tfrecord"
+    part.write_text("x")
+    with pytest.raises(TalkfaceError, match="none of the 2"):
+        dataset.prepare_speech(tmp_path, clips=1, test_clips=1)
+    assert part.read_text() == "x"
+    mute("train-000000")
+    with pytest.raises(TalkfaceError, match="2 of 3"):
+        dataset.prepare_speech(tmp_path, clips=2, test_clips=1)
+    assert sorted(path.name for path in tmp_path.rglob("*.tfrecord*")) == [part.name]
+
+
+def test_failures_are_rows_and_too_many_are_an_error(tmp_path, mute):
+    mute("train-000001")
     with pytest.raises(TalkfaceError, match=r"1 of 3 .*train-000001"):
         dataset.prepare_speech(tmp_path / "a", clips=2, test_clips=1)
     assert not (tmp_path / "a" / "manifest.json").exists()
@@ -197,7 +312,16 @@ def test_the_windows_of_a_sound_only_set(tmp_path):
     [
         (["--raw=x", "--clips=2"], "--raw"),
         (["--face=largest", "--clips=2"], "--face"),
+        (["--shards=2", "--clips=2"], "--shards"),
         (["--split=speaker", "--clips=2"], "--split"),
+        (["--split=official", "--clips=2"], "--split"),
+        (["--test-share=0.1", "--clips=2"], "--test-share"),
+        (["--val-share=0", "--clips=2"], "--val-share"),
+        (["--split-seed=0", "--clips=2"], "--split-seed"),
+        *(
+            ([f"{gates.flag(gate.name)}={gate.default}", "--clips=2"], gates.flag(gate.name))
+            for gate in dataclasses.fields(gates.Gates)
+        ),
         (["--runner=X", "--clips=2"], "Beam"),
     ],
 )
@@ -205,7 +329,26 @@ def test_flags_that_do_not_go_with_speech(flags, what, capsys, tmp_path):
     with pytest.raises(SystemExit) as stop:
         cli.main(["prepare", "--dataset=speech", f"--out={tmp_path / 'o'}", *flags])
     assert stop.value.code == 2
-    assert what in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert what in error and "--dataset=speech" in error and error.strip().count("\n") == 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", sorted(set(datasets.ADAPTERS) - {"synthetic"}))
+@pytest.mark.parametrize("flag", ["--clips=2", "--test-clips=0", "--seed=0", "--voices=x"])
+def test_flags_of_sets_that_are_made(name, flag, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["prepare", f"--dataset={name}", f"--out={tmp_path / 'o'}", "--raw=y", flag])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{flag.partition('=')[0]} needs --dataset=s" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_data_set_is_told_all_names(capsys, tmp_path):
+    assert cli.main(["prepare", "--dataset=nonsense", f"--out={tmp_path / 'o'}", "--clips=2"]) == 1
+    names = ", ".join(sorted([*datasets.ADAPTERS, "speech"]))
+    assert f"--dataset=nonsense is unknown; use one of: {names}." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -222,9 +365,15 @@ def test_mistakes_are_one_sentence(flags, what, capsys, tmp_path):
 
 def test_voices_are_for_speech_alone(capsys, tmp_path):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["prepare", "--dataset=folder", f"--out={tmp_path}", "--voices=x", "--raw=y"])
+        cli.main(["prepare", "--dataset=synthetic", f"--out={tmp_path}", "--voices=x", "--clips=1"])
     assert stop.value.code == 2
-    assert "--dataset=speech" in capsys.readouterr().err
+    assert "--voices needs --dataset=speech" in capsys.readouterr().err
+
+
+def test_help_says_which_set_begins_anew(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["prepare", "--help"])
+    assert "only --dataset=speech begins anew" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_kokoro_packages_are_an_extra():

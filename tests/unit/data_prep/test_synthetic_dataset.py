@@ -97,9 +97,9 @@ def test_mouth_in_the_video_follows_the_truth(made):
     assert np.corrcoef(gap, dark)[0, 1] > 0.5
 
 
-def test_same_arguments_same_bytes_and_finished_clips_are_kept(made, tmp_path):
+def test_two_workers_write_the_same_bytes_and_finished_clips_are_kept(made, tmp_path):
     out, _ = made
-    dataset.generate(tmp_path / "again", clips=1, held_out_clips=1, seed=3)
+    dataset.generate(tmp_path / "again", clips=1, held_out_clips=1, seed=3, workers=2)
     assert _digests(tmp_path / "again") == _digests(out)
     before = _digests(out)
     lost = next(out.glob("truth/*.npz"))
