@@ -3,8 +3,10 @@
 Lowest layer beside the errors; importing it loads nothing heavy.
 """
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator, Mapping
 
 from talkface_jax.errors import TalkfaceError
 
@@ -17,17 +19,39 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a UTF-8 text file so that it appears complete, on the disk, or not at all.
 
     Raises:
-      OSError: it cannot be written; an older file of that name is as before.
+      OSError: it cannot be written; it names the file, of which an older one is as before.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    write_together({path: text})
+
+
+def write_together(texts: Mapping[pathlib.Path, str]) -> None:
+    """Writes UTF-8 text files that belong together: none is in its place before all are on disk.
+
+    Raises:
+      OSError: one cannot be written; it names that file, and older files are as before.
+    """
+    temporaries = {path: path.with_name(f".{path.name}.tmp-{os.getpid()}") for path in texts}
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for path, temporary in temporaries.items():
+            with _naming(path), open(temporary, "w", encoding="utf-8") as file:
+                file.write(texts[path])
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in temporaries.items():
+            with _naming(path):
+                os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+    """Names the file in an OSError: that of a full disk names none, or the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def cache_dir(*parts: str) -> pathlib.Path:

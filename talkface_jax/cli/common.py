@@ -8,10 +8,32 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from talkface_jax import runtime
 from talkface_jax.errors import ConfigError, TalkfaceError
+from talkface_jax.methods import registry
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total)."""
+
+
+def _config_list() -> str:
+    """The configs of the checkout, a line for every method."""
+    stages: dict[str, list[str]] = {}
+    for method, stage in registry.TASKS:
+        stages.setdefault(method, []).append(stage)
+    lines = [
+        f"  configs/{method + '/':<10} {' '.join(f'{name}.py' for name in names)}\n"
+        for method, names in stages.items()
+    ]
+    return "".join(lines)
+
+
+CONFIGS = f"""\
+Configs of the checkout, whose root is where to run this (or give a full path):
+{_config_list()}Each has the sizes :base, the full one, which is also what FILE alone means,
+and :tiny, for trying it out on two cores.
+"""
+"""For the help of commands with `--config`."""
 
 
 def console() -> Any:
@@ -90,8 +112,8 @@ def add_config_argument(parser: argparse.ArgumentParser, *, required: bool = Tru
         "--config",
         required=required,
         metavar="FILE[:ARG]",
-        help="config file and its argument, e.g. configs/iplap/motion.py:tiny; any field is "
-        "overridden by --config.a.b=value",
+        help="config file and its size (base where it is left out), for example "
+        "configs/iplap/motion.py:tiny; --config.a.b=value overrides any field",
     )
 
 
@@ -102,7 +124,6 @@ def load_experiment(config: str, overrides: Sequence[str]) -> Any:
       ConfigError: anything wrong with the file, a field or a value.
     """
     from talkface_jax import config as config_module
-    from talkface_jax.methods import registry
 
     values = config_module.parse_flags([f"--config={config}", *overrides])
     for name in ("method", "stage"):
@@ -122,7 +143,6 @@ def load_workdir_experiment(workdir: pathlib.Path) -> Any:
       ConfigError: there is no config in it, or it does not fit this version.
     """
     from talkface_jax import config as config_module
-    from talkface_jax.methods import registry
 
     path = workdir / "config.json"
     values = config_module.load_json(path)
@@ -133,6 +153,4 @@ def load_workdir_experiment(workdir: pathlib.Path) -> Any:
 def write_json(path: pathlib.Path, value: Any) -> None:
     """JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-    temporary.replace(path)
+    runtime.write_whole(path, json.dumps(value, indent=2, sort_keys=True) + "\n")

@@ -40,9 +40,13 @@ _FORWARDS, _BACK = ("out", "config", "terms"), ("from", "step")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--method", required=True, help="whose official code, e.g. iplap")
+    from talkface_jax.methods import registry
+
     parser.add_argument(
-        "--stage", required=True, help="which network, e.g. motion, render or discriminator"
+        "--method", required=True, help=f"whose official code: {', '.join(registry.WEIGHTS)}"
+    )
+    parser.add_argument(
+        "--stage", required=True, help="which network: motion, render or discriminator"
     )
     direction = parser.add_mutually_exclusive_group(required=True)
     direction.add_argument(

@@ -9,7 +9,8 @@ from talkface_jax.cli import common
 from talkface_jax.errors import WeightsError
 
 HELP = "parameters, FLOPs and memory of a config"
-DESCRIPTION = """\
+DESCRIPTION = (
+    """\
 Counts what a config would build, from shapes alone and in a few seconds:
 parameters of every network, memory of weights, optimiser state and one batch,
 and floating-point operations of the forward pass and of every phase of
@@ -18,12 +19,16 @@ training (matrix products and convolutions; a multiply-add counts as two).
 Activations are not in these figures: how much they take is the compiler's
 choice. --compile compiles the training step for the devices at hand and asks
 it, which takes up to a minute for a tiny config and longer for a base one.
+
 """
+    + common.CONFIGS
+)
 EPILOG = """\
 examples:
   talkface describe --config=configs/iplap/render.py:base
-  talkface describe --config=configs/iplap/motion.py:tiny --compile \\
-    --config.data.batch_size=96
+  talkface describe --config=configs/sinha2020/blink.py --json
+  talkface describe --config=configs/speech/ctc29.py:tiny --compile \\
+    --config.data.batch_size=8
 """
 TAKES_CONFIG = True
 
@@ -218,9 +223,9 @@ def run(args: argparse.Namespace) -> int:
     out.print(f"forward, one sample     {forward} (generating networks, as at inference)")
     out.print(f"one batch of {result['batch_size']:<10} {_size(result['batch_bytes'])}")
     out.print(_phase_table(result))
-    for phase in result["phases"]:
-        if phase["not_counted"]:
-            out.print(f"not counted: {phase['not_counted']}", soft_wrap=True)
+    for reason in dict.fromkeys(phase["not_counted"] for phase in result["phases"]):
+        if reason:
+            out.print(f"not counted: {reason}", soft_wrap=True)
     if args.compile:
         out.print("memory: of one device, as compiled for these; other devices plan differently")
     else:

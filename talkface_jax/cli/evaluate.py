@@ -6,17 +6,18 @@ import tempfile
 from typing import Any
 
 from talkface_jax.cli import common
-from talkface_jax.errors import RecordError, TalkfaceError
+from talkface_jax.errors import FaceError, RecordError
 
 HELP = "score landmarks or mp4s against the truth and trivial baselines"
 DESCRIPTION = """\
 Two ways in, one report out (scores.json and report.html):
 
-  --bundle and --data   the landmarks that a bundle predicts for a prepared
-                        split, against the tracked ones; nothing is rendered
-  --pred and --truth    two folders of mp4s, matched by name; both are tracked
-                        anew. With --bundle, the shifted-audio and no-audio
-                        rows are synthesized too
+  --bundle --data [--split]
+      the landmarks that a bundle predicts for a prepared split, against the
+      tracked ones; nothing is rendered
+  --pred --truth [--bundle] [--face]
+      two folders of mp4s, matched by name; both are tracked anew. With
+      --bundle, the shifted-audio and no-audio rows are synthesized too
 
 Every table has a ground-truth row, a static mouth, audio shifted by 10 frames,
 for our models no audio, the tracker's own noise, intervals over clips, and the
@@ -27,19 +28,29 @@ EPILOG = """\
 examples:
   talkface evaluate --bundle=out/bundle --data=out/data --out=out/scores_motion
   talkface evaluate --pred=out/pred --truth=out/truth --out=out/scores
+  talkface evaluate --pred=out/pred --truth=out/truth --bundle=out/bundle \\
+    --face=speaker --out=out/scores_with_baselines
 """
+_SPLIT = "test"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--out", required=True, type=pathlib.Path, help="folder of the report")
-    parser.add_argument("--pred", type=pathlib.Path, help="folder of generated mp4s")
-    parser.add_argument("--truth", type=pathlib.Path, help="folder of true mp4s, same names")
-    parser.add_argument("--bundle", type=pathlib.Path, help="from talkface export")
-    parser.add_argument("--data", metavar="DIR", help="from talkface prepare")
-    parser.add_argument("--split", default="test", help="split of --data (default: test)")
     parser.add_argument(
+        "--out", required=True, type=pathlib.Path, metavar="DIR", help="folder of the report"
+    )
+    parser.add_argument("--bundle", type=pathlib.Path, metavar="DIR", help="from talkface export")
+    landmarks = parser.add_argument_group("with a prepared data set")
+    landmarks.add_argument("--data", metavar="DIR", help="from talkface prepare; needs --bundle")
+    landmarks.add_argument("--split", metavar="NAME", help=f"of --data (default: {_SPLIT})")
+    videos = parser.add_argument_group("with mp4s")
+    videos.add_argument(
+        "--pred", type=pathlib.Path, metavar="DIR", help="generated mp4s; needs --truth"
+    )
+    videos.add_argument("--truth", type=pathlib.Path, metavar="DIR", help="true mp4s, same names")
+    videos.add_argument(
         "--face",
+        metavar="WHICH",
         help="where there are several faces: speaker, largest, or an index from the left",
     )
 
@@ -47,16 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Scores and writes the report; prints the table."""
     videos = args.pred is not None or args.truth is not None
-    if videos and (args.pred is None or args.truth is None or args.data is not None):
-        raise TalkfaceError(
-            "--pred, --truth and --data do not fit; give --pred and --truth without --data"
-        )
-    if not videos and (args.bundle is None or args.data is None):
-        raise TalkfaceError(
-            "nothing to score was given; give --pred and --truth, or --bundle and --data"
-        )
+    if wrong := _wrong_flags(args, videos=videos):
+        args.parser.error(wrong)
     common.require_folder(args.out, flag="--out")
     from talkface_jax import runtime
+    from talkface_jax.media import faces
+
+    # Before rows are synthesized, which takes minutes.
+    faces.check_choice(args.face)
 
     runtime.enable_compilation_cache()
     scores = _score_videos(args) if videos else _score_landmarks(args)
@@ -70,16 +79,37 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _wrong_flags(args: argparse.Namespace, *, videos: bool) -> str:
+    """What is missing, or is of the other way in; "" where the flags fit."""
+    if videos:
+        for flag in ("data", "split"):
+            if getattr(args, flag) is not None:
+                return f"--{flag} does not go with --pred and --truth"
+        for flag, other in (("pred", "truth"), ("truth", "pred")):
+            if getattr(args, flag) is None:
+                return f"--{other} needs --{flag}=DIR"
+        return ""
+    if args.data is None and args.bundle is None:
+        return "give --bundle and --data, or --pred and --truth"
+    if args.data is None:
+        return "--bundle needs --data=DIR, or --pred and --truth"
+    if args.bundle is None:
+        return "--data needs --bundle=DIR"
+    return "" if args.face is None else "--face goes with --pred and --truth only"
+
+
 def _score_landmarks(args: argparse.Namespace) -> Any:
     from talkface_jax.data.pipeline import open_dataset
     from talkface_jax.evaluate import landmarks, report, shards
+    from talkface_jax.evaluate.scores import require_predictions
     from talkface_jax.export.load import load_bundle
     from talkface_jax.synthesize.run import build_chain
 
     bundle = load_bundle(args.bundle)
     chain: Any = build_chain(bundle)
     failures: list[Any] = []
-    dataset = open_dataset(args.data, args.split)
+    split = args.split or _SPLIT
+    dataset = open_dataset(args.data, split)
     with common.progress_bars() as progress:
         scores = landmarks.evaluate_motion(
             shards.motion_cases(dataset, chain, failures=failures, progress=progress),
@@ -87,10 +117,16 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
             command=args.command_line,
             notes={
                 "bundle": bundle.manifest.weight_id,
-                "data": f"{args.data}, {args.split}",
+                "data": f"{args.data}, {split}",
                 "unit of the intervals": "segments of at most 125 frames",
             },
         )
+    require_predictions(
+        scores.clips,
+        failures=scores.failures,
+        noun="segment",
+        remedy="give a --data and --split with faces",
+    )
     report.write_report(scores, args.out)
     if chain.blinks(1, seed=0) is not None:
         _score_blinks(args, chain, dataset)
@@ -178,6 +214,10 @@ def _synthesize_rows(
             request = engine.SynthesisRequest(
                 bundle=args.bundle, face=truth, audio=wav, out=out, face_choice=args.face
             )
-            engine.synthesize(request)
+            try:
+                engine.synthesize(request)
+            except FaceError as error:
+                # Synthesis knows the choice by its own command's flag.
+                raise FaceError(str(error).replace("--face-choice=", "--face=")) from error
         progress("synthesize baseline rows", done, len(truths))
     return rows

@@ -13,24 +13,32 @@ DESCRIPTION = """\
 Writes a bundle: the networks as jax.export programs (CPU, CUDA and TPU from
 any machine), their weights as safetensors, the config, and a manifest with
 checksums and the lineage of the weights (data, licence, checkpoints).
+
+A bundle holds one method: give the working directory of every stage of it.
 """
 EPILOG = """\
-example:
+examples:
   talkface export --motion=out/motion --render=out/render --out=out/bundle
+  talkface export --motion=out/sinha2020/motion --blink=out/sinha2020/blink \\
+    --render=out/sinha2020/render --out=out/bundle
 """
 
 
-def add_stage_arguments(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
-    """A flag for every stage that some method has."""
+def add_stage_arguments(parser: argparse.ArgumentParser, *, title: str) -> None:
+    """A flag for every stage that some method has, below which flags each method needs."""
     from talkface_jax.methods import registry
 
+    needed = []
+    for method in registry.METHODS:
+        flags = [f"--{stage}" for name, stage in registry.TASKS if name == method]
+        needed.append(f"{method} needs {' '.join(flags)}")
+    group = parser.add_argument_group(title, "\n".join(needed))
     for stage in registry.stages():
-        methods = [name for name in registry.METHODS if (name, stage) in registry.TASKS]
-        only = "" if len(methods) == len(registry.METHODS) else f" ({', '.join(methods)})"
-        parser.add_argument(
+        group.add_argument(
             f"--{stage}",
             type=pathlib.Path,
-            help=f"{prefix}working directory of the {stage} stage{only}",
+            metavar="DIR",
+            help=f"of the {stage} stage, from talkface train or convert",
         )
 
 
@@ -44,8 +52,10 @@ def given_stages(args: argparse.Namespace) -> dict[str, pathlib.Path]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_stage_arguments(parser)
-    parser.add_argument("--out", required=True, type=pathlib.Path, help="bundle directory")
+    parser.add_argument(
+        "--out", required=True, type=pathlib.Path, metavar="DIR", help="bundle directory"
+    )
+    add_stage_arguments(parser, title="working directories, of every stage of one method")
 
 
 def _load_stages(workdirs: Mapping[str, pathlib.Path]) -> dict[str, Any]:

@@ -45,7 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with manifest.json and the arrays",
     )
-    parser.add_argument("--method", default="iplap", help="whose networks (default: iplap)")
+    from talkface_jax.methods import registry
+
+    methods = list(registry.PARITY)
+    parser.add_argument(
+        "--method",
+        default=methods[0],
+        help=f"whose networks: {', '.join(methods)} (default: {methods[0]}); the other methods "
+        "have no official code",
+    )
     parser.add_argument(
         "--json",
         type=pathlib.Path,

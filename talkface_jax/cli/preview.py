@@ -13,6 +13,9 @@ pose, bars for blinks and jaw, and the sound, as a log-mel and a waveform with
 the mouth's opening under a moving cursor, and to hear. All segments of the clip
 follow each other. A contact sheet (FILE.png) lies beside it.
 
+Of a sound-only set (--dataset=speech) the crops are grey; there is the sound
+alone to see and to hear.
+
 Where the words have p, b or m the lips must meet: there the orange line, the
 mouth's opening, falls to the bottom.
 """

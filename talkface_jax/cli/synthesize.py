@@ -11,16 +11,18 @@ from talkface_jax.cli import common, export
 
 HELP = "a face and a recording -> a talking mp4"
 DESCRIPTION = """\
-Makes the face speak the recording. A video gives head pose and references; a
-single image works too, its pose held. Audio longer than the video plays it
-forwards and backwards. Frames without a face pass through untouched.
+Makes the face speak the recording. A video keeps its head motion; a single
+image works too, its pose held. iplap sees the person in several frames of the
+video, sinha2020 in one. Audio longer than the video plays it forwards and
+backwards. Frames without a face pass through untouched.
 
 The networks come from a bundle, or straight from the working directories of
 all stages (of `talkface train` or `talkface convert`), which are exported to
 a bundle that is thrown away afterwards.
 
-The result carries a visible mark and says in its metadata that it is
-generated, by which weights and from which files.
+Every generated frame is marked, visibly unless --mark=invisible is given, and
+the metadata says that the file is generated, by which weights and from which
+files.
 """
 EPILOG = """\
 examples:
@@ -28,18 +30,20 @@ examples:
     --audio=sentence.wav --out=out/talking.mp4
   talkface synthesize --motion=out/motion --render=out/render \\
     --face=speaker.mp4 --audio=sentence.wav --out=out/talking.mp4
+  talkface synthesize --bundle=out/sinha2020/bundle --face=portrait.jpg \\
+    --audio=sentence.wav --blink-rate=0.3 --seed=1 --out=out/talking.mp4
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--bundle", type=pathlib.Path, help="from talkface export")
-    export.add_stage_arguments(parser, prefix="instead of --bundle: ")
-    parser.add_argument("--face", required=True, type=pathlib.Path, help="a video or an image")
-    parser.add_argument(
-        "--audio", required=True, type=pathlib.Path, help="a recording (any format)"
-    )
-    parser.add_argument("--out", required=True, type=pathlib.Path, help="the mp4 to write")
+    for flag, text in (
+        ("--face", "a video or an image"),
+        ("--audio", "a recording (any format)"),
+        ("--out", "the mp4 to write"),
+    ):
+        parser.add_argument(flag, required=True, type=pathlib.Path, metavar="FILE", help=text)
+    parser.add_argument("--bundle", type=pathlib.Path, metavar="DIR", help="from talkface export")
     parser.add_argument(
         "--face-choice",
         metavar="WHICH",
@@ -48,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--references",
         type=common.at_least(1),
-        help="reference frames (default: the config's)",
+        metavar="N",
+        help="frames in which iplap sees the person (default: the config's); "
+        "sinha2020 takes one only",
     )
     parser.add_argument(
         "--mark",
@@ -57,14 +63,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how the frames are marked as generated (default: visible)",
     )
     parser.add_argument(
-        "--batch", type=common.at_least(1), default=8, help="frames rendered at a time (default: 8)"
+        "--batch",
+        type=common.at_least(1),
+        default=8,
+        metavar="N",
+        help="frames rendered at a time (default: 8)",
     )
-    controls = parser.add_argument_group("controls of methods that make blinks")
+    export.add_stage_arguments(
+        parser, title="instead of --bundle, working directories of every stage of one method"
+    )
+    controls = parser.add_argument_group("blinks", "sinha2020 only: iplap leaves the eyes alone")
     controls.add_argument(
-        "--blink-rate", type=float, help="blinks a second (default: as the network makes them)"
+        "--blink-rate",
+        type=float,
+        metavar="X",
+        help="blinks a second (default: as the network makes them)",
     )
-    controls.add_argument("--blink-duration", type=float, help="seconds of one blink (likewise)")
-    controls.add_argument("--seed", type=common.at_least(0), help="of all that is drawn")
+    controls.add_argument(
+        "--blink-duration",
+        type=float,
+        metavar="X",
+        help="seconds that a blink lasts (default: as the network makes them)",
+    )
+    controls.add_argument(
+        "--seed",
+        type=common.at_least(0),
+        metavar="N",
+        help="another seed gives other blinks (default: 0)",
+    )
 
 
 @contextlib.contextmanager

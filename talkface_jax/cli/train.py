@@ -7,7 +7,8 @@ import pathlib
 from talkface_jax.cli import common
 
 HELP = "train one stage; the same command again resumes"
-DESCRIPTION = """\
+DESCRIPTION = (
+    """\
 Trains one stage of a method on a prepared data set, sharded over all devices.
 
 Writes checkpoints, metrics.jsonl and TensorBoard events to the working
@@ -16,12 +17,19 @@ the same batches and the same random numbers.
 
 With --init-from a run starts from the players that another run trained, or
 that `talkface convert` read, instead of fresh ones; optimisers start fresh.
+
 """
+    + common.CONFIGS
+)
 EPILOG = """\
-example:
+examples:
   talkface train --config=configs/iplap/motion.py:tiny --workdir=out/motion \\
     --config.data.directory=out/data --config.train.steps=2000
   tensorboard --logdir out/motion
+  talkface train --config=configs/sinha2020/blink.py:tiny --workdir=out/blink \\
+    --config.data.directory=out/data
+  talkface train --config=configs/speech/ctc29.py --workdir=out/ctc29 \\
+    --config.data.directory=out/voices
   talkface train --config=configs/iplap/motion.py:base --workdir=out/tuned \\
     --config.data.directory=out/data --init-from=out/converted
 """
@@ -32,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     common.add_config_argument(parser)
     parser.add_argument(
-        "--workdir", required=True, type=pathlib.Path, help="directory for checkpoints and logs"
+        "--workdir",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="directory for checkpoints and logs",
     )
     parser.add_argument(
         "--init-from",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from talkface_jax.cli import common
-from talkface_jax.errors import RecordError
+from talkface_jax.errors import RecordError, counted
 
 HELP = "check a prepared data set and print what it holds"
 DESCRIPTION = """\
@@ -20,6 +20,9 @@ together: segments that follow each other, clips.jsonl, splits, and the files
 for TensorFlow Datasets. The tables also tell by how much the sound comes after
 the mouth where talkface prepare could measure it: the median over the clips,
 weighted by confidence, and the five speakers farthest from 0.
+
+Sound-only sets (--dataset=speech) have no face in any frame; there that is no
+defect.
 
 All defects are listed, up to 20 of each kind; one damaged record hides no
 other. The exit status is 0 only where there is none. The data set is only read.
@@ -86,8 +89,8 @@ def run(args: argparse.Namespace) -> int:
         total = sum(found.counts.values())
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.counts.items()))
         raise RecordError(
-            f"{args.data} has {total} defects ({kinds}); mend what is listed above, or remove the "
-            "folder and run `talkface prepare` again"
+            f"{args.data} has {counted(total, 'defect')} ({kinds}); mend what is listed above, or "
+            "remove the folder and run `talkface prepare` again"
         )
     return 0
 
@@ -114,7 +117,8 @@ def _print(found: Any) -> None:
     out.print(_count_table(statistics))
     out.print(_byte_table(statistics))
     if manifest.failures:
-        out.print(f"{len(manifest.failures)} clips could not be prepared, see failures.jsonl")
+        failed = counted(len(manifest.failures), "clip")
+        out.print(f"{failed} could not be prepared, see failures.jsonl")
     for note in found.notes:
         out.print(f"note: {note}", soft_wrap=True, markup=False)
     if found.clean:
@@ -123,7 +127,7 @@ def _print(found: Any) -> None:
     for kind in sorted(found.counts):
         listed = [defect for defect in found.defects if defect.kind == kind]
         more = found.counts[kind] - len(listed)
-        out.print(f"[bold]{kind}[/bold]: {found.counts[kind]} defects")
+        out.print(f"[bold]{kind}[/bold]: {counted(found.counts[kind], 'defect')}")
         for defect in listed:
             out.print(f"  {defect.place}: {defect.reason}", soft_wrap=True, markup=False)
         if more:
@@ -197,7 +201,7 @@ def _byte_table(statistics: Any) -> Any:
     table.add_section()
     sizes = sorted(statistics.shard_sizes)
     spread = f"{_size(sizes[0])} to {_size(sizes[-1])}" if sizes else ""
-    table.add_row(f"{len(sizes)} shards", _size(sum(sizes)), spread)
+    table.add_row(counted(len(sizes), "shard"), _size(sum(sizes)), spread)
     return table
 
 

@@ -17,12 +17,15 @@ import numpy as np
 from talkface_jax.errors import FaceError, MediaError, TalkfaceError
 from talkface_jax.evaluate import crops, noise, pairs, provenance, report, rows, scores
 from talkface_jax.landmarks import schemes
+from talkface_jax.media import faces
 from talkface_jax.metrics import image, landmark, sync
 from talkface_jax.records import FaceTrack
 
 LOG = logging.getLogger(__name__)
 TOLERANCE = 3
 STRIP_FRAMES = 6
+_ALONE, _FACE = 0, 2
+"""Ranks of failures: a video without a counterpart says little, a face that is not there much."""
 TRUE_ROWS = (scores.GROUND_TRUTH, scores.NOISE_FLOOR, scores.STATIC_MOUTH)
 
 Progress = Callable[[str, int, int], None]
@@ -77,10 +80,13 @@ class _Findings:
     clips: list[scores.ClipScore] = dataclasses.field(default_factory=list)
     failures: list[scores.Failure] = dataclasses.field(default_factory=list)
     strips: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    ranks: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def fail(self, clip: str, names: Sequence[str], reason: str) -> None:
+    def fail(self, clip: str, names: Sequence[str], reason: str, *, rank: int = 1) -> None:
         LOG.info("%s (%s): %s", clip, ", ".join(names), reason)
         self.failures += [scores.Failure(clip, row, reason) for row in names]
+        if scores.MODEL in names:
+            self.ranks[clip] = rank
 
 
 def _select(landmarks: np.ndarray) -> np.ndarray:
@@ -180,19 +186,24 @@ def _score_clip(
             truth = stack.enter_context(_tracked(true_path, setup, sound=true_path))
         except TalkfaceError as error:
             every = [*TRUE_ROWS, *(row for names in costs.values() for row in names)]
-            found.fail(clip, every, f"truth: {error}")
+            found.fail(clip, every, f"truth: {error}", rank=_rank(error))
             return
         _score_truth(clip, truth, setup, found)
         for row, path in predicted.items():
             if path is None:
-                found.fail(clip, costs[row], "missing: no video of this name was predicted")
+                reason = "missing: no video of this name was predicted"
+                found.fail(clip, costs[row], reason, rank=_ALONE)
                 continue
             try:
                 with _tracked(path, setup, sound=true_path) as pred:
                     shifted = len(costs[row]) > 1
                     _score_prediction(clip, row, pred, truth, found, shifted=shifted)
             except TalkfaceError as error:
-                found.fail(clip, costs[row], str(error))
+                found.fail(clip, costs[row], str(error), rank=_rank(error))
+
+
+def _rank(error: TalkfaceError) -> int:
+    return _FACE if isinstance(error, FaceError) else 1
 
 
 def _match(
@@ -205,13 +216,19 @@ def _match(
         for clip, path in pairing.pairs.items():
             predicted[clip][row] = path
         for stranger in pairing.strangers:
-            found.fail(stranger, [row], "no true video of this name")
+            found.fail(stranger, [row], "no true video of this name", rank=_ALONE)
     return predicted
 
 
-def _check_rows(
-    out: pathlib.Path, truth: pathlib.Path, directories: Mapping[str, pathlib.Path]
+def _check(
+    out: pathlib.Path,
+    truth: pathlib.Path,
+    directories: Mapping[str, pathlib.Path],
+    *,
+    face: str | None,
 ) -> None:
+    """What can be known before any work."""
+    faces.check_choice(face)
     for row in set(directories) & set(TRUE_ROWS):
         raise TalkfaceError(f"row {row} is made from the truth; give the directory another name")
     for directory in (truth, *directories.values()):
@@ -219,13 +236,12 @@ def _check_rows(
             raise TalkfaceError(f"{out} is an input; name another directory for the report")
 
 
-def _require_scores(found: _Findings, clips: int) -> None:
-    if any(clip.row == scores.MODEL for clip in found.clips):
-        return
-    first = next(failure for failure in found.failures if failure.row == scores.MODEL)
-    raise TalkfaceError(
-        f"none of {clips} clips could be scored, first {first.clip} ({first.reason.rstrip('.')}); "
-        "mend the videos or name other folders"
+def _require_predictions(found: _Findings) -> None:
+    scores.require_predictions(
+        found.clips,
+        failures=sorted(found.failures, key=lambda failure: -found.ranks.get(failure.clip, 0)),
+        noun="clip",
+        remedy="mend the videos or name other folders",
     )
 
 
@@ -258,10 +274,10 @@ def benchmark(
 
     Raises:
       MediaError: a directory that does not exist or holds no video.
-      TalkfaceError: `out` is an input, a row's name is reserved, or no prediction can be scored.
+      TalkfaceError: `face` is no choice, `out` an input, a row's name reserved, or nothing scored.
     """
     directories = {scores.MODEL: pred, **(rows or {})}
-    _check_rows(out, truth, directories)
+    _check(out, truth, directories, face=face)
     found = _Findings()
     truths = pairs.find_videos(truth)
     predicted = _match(truths, directories, found)
@@ -277,7 +293,7 @@ def benchmark(
             _score_clip(clip, path, predicted[clip], setup, found)
     if progress:
         progress("score videos", len(truths), len(truths))
-    _require_scores(found, len(truths))
+    _require_predictions(found)
     run = {"prediction": str(pred), "truth": str(truth), "face": str(face or "the only one")}
     result = scores.summarise(
         "benchmark",

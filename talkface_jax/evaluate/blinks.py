@@ -235,11 +235,11 @@ _EXAMPLES = 5
 
 
 def write_report(report: BlinkReport, out: pathlib.Path) -> None:
-    """Writes `out`/blinks.json and `out`/blinks.html, each whole or not at all."""
+    """Writes `out`/blinks.json and `out`/blinks.html: both, or none."""
     from talkface_jax.evaluate import blink_page
 
-    scores.write_text(out / "blinks.json", report.to_json())
-    scores.write_text(out / "blinks.html", blink_page.render(report))
+    page = blink_page.render(report)
+    scores.write_files(out, {"blinks.json": report.to_json(), "blinks.html": page})
 
 
 def _generated(

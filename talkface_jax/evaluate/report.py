@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
+from talkface_jax.errors import counted
 from talkface_jax.evaluate import plots, scores
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def _caption(result: scores.Scores) -> str:
     lines = ["lip distance: " + ", ".join(ratios)] if ratios else []
     if result.failures:
         failed = len({failure.clip for failure in result.failures})
-        lines.append(f"{failed} clips failed in some row: reasons in scores.json and report.html")
+        names = "reasons in scores.json and report.html"
+        lines.append(f"{counted(failed, 'clip')} failed in some row: {names}")
     return "\n".join([*lines, _escape(result.conventions["intervals"])])
 
 
@@ -168,7 +170,7 @@ def _clip_view(
         if name in clip.values
     ]
     if clip.faceless:
-        facts.append(f"{clip.faceless} frames without a face")
+        facts.append(f"{counted(clip.faceless, 'frame')} without a face")
     return {
         "name": clip.clip,
         "facts": "; ".join(facts),
@@ -223,6 +225,6 @@ def write_report(
     *,
     strips: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Writes `out`/scores.json and `out`/report.html, each whole or not at all."""
-    result.save(out / "scores.json")
-    scores.write_text(out / "report.html", render(result, strips=strips))
+    """Writes `out`/scores.json and `out`/report.html: both, or none."""
+    page = render(result, strips=strips)
+    scores.write_files(out, {"scores.json": result.to_json(), "report.html": page})

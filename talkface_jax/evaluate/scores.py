@@ -14,16 +14,18 @@ Schema of scores.json (version 1; NaN is written as null):
      "conventions": {topic: text}, "run": {topic: text}}
 """
 
+import contextlib
 import dataclasses
 import json
 import math
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from talkface_jax import runtime
+from talkface_jax.errors import TalkfaceError
 from talkface_jax.evaluate import bootstrap
 from talkface_jax.evaluate.bootstrap import Interval
 from talkface_jax.metrics import sync
@@ -156,9 +158,9 @@ class Scores:
             "run": dict(self.run),
         }
 
-    def save(self, path: pathlib.Path) -> None:
-        """Writes scores.json, whole or not at all."""
-        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+    def to_json(self) -> str:
+        """The text of scores.json."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -174,15 +176,47 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+def write_files(folder: pathlib.Path, texts: Mapping[str, str]) -> None:
+    """Writes files by name into a folder that is made if need be: all of them, or nothing.
+
+    Raises:
+      OSError: one cannot be written; it names that file.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        runtime.write_together({folder / name: text for name, text in texts.items()})
+    except OSError:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def require_predictions(
+    clips: Sequence[ClipScore], *, failures: Sequence[Failure], noun: str, remedy: str
+) -> None:
+    """Refuses a result in which no prediction was scored.
+
+    Args:
+      clips: what was scored, in all rows.
+      failures: what was not, the most telling first.
+      noun: what the predictions are, and `remedy` what to do about them.
+
+    Raises:
+      TalkfaceError: no clip is in the model's row.
+    """
+    if any(clip.row == MODEL for clip in clips):
+        return
+    model = [failure for failure in failures if failure.row == MODEL]
+    if not model:
+        raise TalkfaceError(f"there is no {noun} to score; {remedy}")
+    why = f"{model[0].clip} ({model[0].reason.rstrip('.')})"
+    if len(model) == 1:
+        raise TalkfaceError(f"the only {noun} could not be scored: {why}; {remedy}")
+    raise TalkfaceError(
+        f"none of {len(model)} {noun}s could be scored, for instance {why}; {remedy}"
+    )
 
 
 def table_order(names: Sequence[str]) -> list[str]:

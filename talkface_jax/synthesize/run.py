@@ -9,14 +9,14 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from talkface_jax import __version__, config
-from talkface_jax.errors import ConfigError, FaceError, MediaError, WeightsError
+from talkface_jax.errors import ConfigError, FaceError, MediaError, WeightsError, counted
 from talkface_jax.export import load
 from talkface_jax.media import audio as sound
 from talkface_jax.media import composite, mark, tracker, video
@@ -91,11 +91,14 @@ class SynthesisReport:
 
     def __str__(self) -> str:
         """Two lines for a reader."""
-        passed = f"{self.untouched} frames without a face passed through untouched"
+        passed = f"{counted(self.untouched, 'frame')} without a face passed through untouched"
+        # A frame lasts 0.04 s.
+        length = self.frames / FPS
+        lasts = f"{length:.1f}" if length >= 1 else f"{length:.2f}"
         return (
-            f"{self.out}: {self.frames} frames ({self.frames / FPS:.1f} s), {passed}\n"
-            f"{self.references} references of {self.tracked} tracked frames, mark {self.mark}, "
-            f"weights {self.weight_id}, {self.seconds:.1f} s"
+            f"{self.out}: {counted(self.frames, 'frame')} ({lasts} s), {passed}\n"
+            f"{counted(self.references, 'reference')} of {counted(self.tracked, 'tracked frame')}, "
+            f"mark {self.mark}, weights {self.weight_id}, {self.seconds:.1f} s"
         )
 
 
@@ -169,16 +172,24 @@ def build_chain(bundle: load.Bundle) -> Chain:
             f"the bundle holds {', '.join(bundle.manifest.programs)}, but {name} needs "
             f"{', '.join(sorted(wanted))}; export it again"
         )
-    if needs != dict(bundle.manifest.requires):
-        found, made = (
-            ", ".join(f"{key} {value}" for key, value in sorted(item.items())) or "nothing"
-            for item in (needs, bundle.manifest.requires)
-        )
+    if needs != (made := dict(bundle.manifest.requires)):
         raise WeightsError(
-            f"the bundle was made with {made}, but this version has {found}; train and export "
+            f"the bundle does not fit this version: {_difference(made, needs)}; train and export "
             "again or install the version that made it"
         )
     return method.chain(configs, bundle.call)
+
+
+def _difference(made: Mapping[str, str], needs: Mapping[str, str]) -> str:
+    """What a bundle was made with and what the method needs now, where these are not the same."""
+    lines = []
+    for name in sorted({*made, *needs}):
+        old, new = made.get(name), needs.get(name)
+        if old != new:
+            was = f"names no {name}" if old is None else f"was made with {name} {old}"
+            now = f"has {name} {new}" if new is not None else "has none"
+            lines.append(f"it {was}, but this version {now}")
+    return " and ".join(lines)
 
 
 def check_controls(controls: Controls, *, method: str) -> None:

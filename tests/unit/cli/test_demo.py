@@ -5,6 +5,8 @@ import json
 import pytest
 
 from talkface_jax.cli import demo
+from talkface_jax.cli.main import main
+from talkface_jax.errors import TalkfaceError
 from talkface_jax.task import Goals
 
 GOOD = {
@@ -99,3 +101,67 @@ def test_a_method_that_makes_blinks_is_judged_by_them_too(tmp_path, changes, mis
 def test_blinks_that_were_not_compared_are_a_missed_goal(tmp_path):
     (line,) = demo.blink_goals(tmp_path / "blinks.json")
     assert line.startswith("MISSED") and "were not compared" in line
+
+
+def test_a_missed_goal_is_named(tmp_path):
+    demo.require_met(_goals(tmp_path, {}), tmp_path)
+    changes = {
+        ("scores_motion", "model", "lag"): (-2.0, -2.0, -1.0),
+        ("scores_video", "model", "deviation"): (0.4, 0.3, 0.5),
+    }
+    with pytest.raises(TalkfaceError) as missed:
+        demo.require_met(_goals(tmp_path, changes), tmp_path)
+    said = str(missed.value)
+    assert said.startswith(
+        '2 of 9 goals were missed, "lag in frames", "rendered mp4s, deviation"; '
+    )
+    assert str(tmp_path / "scores_motion" / "report.html") in said
+
+
+@pytest.fixture
+def walked(monkeypatch):
+    """The demo without its work: commands are only noted."""
+    commands = []
+    monkeypatch.setattr(demo.Walk, "command", lambda self, *words: commands.append(words))
+    clip = {"clip": "c", "video": "v.mp4", "audio": "a.wav"}
+    monkeypatch.setattr(demo, "_held_out", lambda raw, count: [clip, clip])
+    monkeypatch.setattr(demo, "_strip", lambda mp4, out: out)
+    return commands
+
+
+def _demo(out, changes):
+    (out / "data" / "raw").mkdir(parents=True)
+    (out / "data" / "raw" / "v.mp4").touch()
+    (out / "iplap").mkdir()
+    _goals(out / "iplap", changes)
+    return main(["demo", f"--out={out}"])
+
+
+def test_a_missed_goal_is_the_exit_status_and_comes_last(walked, tmp_path, capsys):
+    assert _demo(tmp_path / "good", {}) == 0
+    assert capsys.readouterr().err == ""
+    bad = {("scores_motion", "model", "lag"): (-2.0, -2.0, -1.0)}
+    assert _demo(tmp_path / "bad", bad) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith('talkface demo: 1 of 9 goals were missed, "lag in frames"; look')
+    assert "Where the time went" in printed.out and "talking_strip.png" in printed.out
+
+
+def test_configs_are_found_from_any_folder(walked, tmp_path, monkeypatch, repository):
+    monkeypatch.chdir(repository)
+    assert demo.find_configs("iplap", ["motion"]).as_posix() == "configs/iplap"
+    monkeypatch.chdir(tmp_path)
+    assert _demo(tmp_path / "out", {}) == 0
+    used = [words[1] for words in walked if words[0] == "train"]
+    folder = repository / "configs" / "iplap"
+    assert used == [f"--config={folder / name}.py:tiny" for name in ("motion", "render")]
+
+
+def test_missing_configs_are_told_before_any_work(walked, tmp_path, monkeypatch, capsys):
+    package = tmp_path / "site-packages" / "talkface_jax" / "cli"
+    monkeypatch.setattr(demo, "__file__", str(package / "demo.py"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", f"--out={tmp_path / 'out'}"]) == 1
+    said = capsys.readouterr()
+    assert "configs/iplap does not hold the configs of motion, render; run the demo in" in said.err
+    assert walked == [] and said.out == "" and not (tmp_path / "out").exists()

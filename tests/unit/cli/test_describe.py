@@ -89,6 +89,12 @@ def test_phase_without_its_frozen_weights_is_not_counted_and_says_why(described)
     assert render["frozen"] == {}
 
 
+def test_a_reason_is_printed_once(described, monkeypatch, capsys):
+    monkeypatch.setattr(describe_module, "describe", lambda *_, **__: described["render"])
+    assert cli.main(["describe", "--config=configs/iplap/render.py:base"]) == 0
+    assert capsys.readouterr().out.count("not counted: ") == 1
+
+
 def test_only_the_phase_that_needs_frozen_weights_is_not_counted(repository):
     """With a warping loss on pixels the first phase needs none."""
     override = ["--config.task.warp_loss=l1"]

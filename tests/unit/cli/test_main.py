@@ -3,6 +3,7 @@
 import pytest
 
 from talkface_jax.cli import main as cli
+from talkface_jax.methods import registry
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
@@ -13,6 +14,33 @@ def test_every_command_has_help_with_an_example(command, capsys):
     assert stop.value.code == 0
     assert f"talkface {command}" in text.split("example")[-1]
     assert max(map(len, text.splitlines())) <= 110
+
+
+@pytest.mark.parametrize("command", ["train", "describe"])
+def test_help_lists_every_config(command, capsys, repository):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    listed = {
+        f"{line.split()[0]}{name}"
+        for line in lines
+        if line.startswith("  configs/")
+        for name in line.split()[1:]
+    }
+    assert listed == {
+        path.relative_to(repository).as_posix() for path in repository.glob("configs/*/*.py")
+    }
+
+
+def test_help_says_what_each_method_takes(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["synthesize", "--help"])
+    text = capsys.readouterr().out
+    for name in registry.METHODS:
+        method = registry.get_method(name)
+        flags = [f"--{stage}" for stage in method.stages]
+        assert f"  {name} needs {' '.join(flags)}\n" in text
+        assert (f"{name} only" in text.split("blinks:")[1]) == bool(method.controls)
 
 
 def test_unknown_flag_is_refused_with_the_way_out(capsys):
@@ -33,5 +61,5 @@ def test_a_mistake_is_one_sentence_and_status_1(capsys, tmp_path):
     error = capsys.readouterr().err
     assert status == 1
     assert error.count("\n") == 1
-    assert "configs/none.py" in error
+    assert "there is no file configs/none.py; run the command in the checkout" in error
     assert not (tmp_path / "w").exists()

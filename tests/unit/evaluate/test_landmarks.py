@@ -126,6 +126,23 @@ def test_bad_cases_are_counted_failures(faces):
     assert "predict (80, 57, 2)" in found.failures[0].reason
 
 
+def test_scores_without_a_prediction_are_refused_with_a_reason(faces):
+    good, bad = case_of(faces[0], "good"), scores.Failure("bad", scores.MODEL, "no face in it.")
+    other = scores.Failure("truth", scores.GROUND_TRUTH, "another row")
+    words = {"noun": "segment", "remedy": "give others"}
+    clips = landmarks.score_case(good)
+    scores.require_predictions(clips, failures=[bad], **words)
+    clips = [clip for clip in clips if clip.row != scores.MODEL]
+    for failures, line in [
+        ([other, bad], "the only segment could not be scored: bad (no face in it); give others"),
+        ([bad, bad], "none of 2 segments could be scored, for instance bad (no face in it); give"),
+        ([other], "there is no segment to score; give others"),
+    ]:
+        with pytest.raises(TalkfaceError) as caught:
+            scores.require_predictions(clips, failures=failures, **words)
+        assert str(caught.value).startswith(line)
+
+
 def test_shifted_row_is_ahead_and_sits_on_the_true_head(faces):
     truth = faces[0]
     ahead = rows.shifted(truth, truth)

@@ -1,7 +1,9 @@
 import dataclasses
+import errno
 import html.parser
 import io
 import json
+import os
 import re
 
 import numpy as np
@@ -33,7 +35,7 @@ def result(faces):
 
 def test_scores_json_holds_every_number_and_no_nan(result, tmp_path):
     path = tmp_path / "new" / "scores.json"
-    result.save(path)
+    scores.write_files(path.parent, {path.name: result.to_json()})
     found = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert found["schema"] == scores.SCHEMA
     model = found["rows"]["model"]
@@ -49,9 +51,36 @@ def test_scores_json_holds_every_number_and_no_nan(result, tmp_path):
 
 def test_a_nan_becomes_null(result, tmp_path):
     clip = dataclasses.replace(result.clips[0], values={"lip_distance": float("nan")})
-    dataclasses.replace(result, clips=[clip]).save(tmp_path / "scores.json")
-    found = json.loads((tmp_path / "scores.json").read_text())
+    found = json.loads(dataclasses.replace(result, clips=[clip]).to_json())
     assert found["clips"][0]["values"]["lip_distance"] is None
+
+
+@pytest.mark.parametrize("older", [None, "older"])
+def test_on_a_full_disk_both_files_are_as_before_and_the_one_that_failed_is_named(
+    result, tmp_path, monkeypatch, older
+):
+    out = tmp_path / "new" / "scores"
+    if older:
+        out.mkdir(parents=True)
+        for name in ("scores.json", "report.html"):
+            (out / name).write_text(older)
+    calls = iter([None, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+
+    def second_fails(descriptor):
+        if error := next(calls):
+            raise error
+
+    monkeypatch.setattr(report, "render", lambda *_, **__: "page")
+    monkeypatch.setattr(os, "fsync", second_fails)
+    with pytest.raises(OSError, match="No space left") as caught:
+        report.write_report(result, out)
+    assert (caught.value.errno, caught.value.filename) == (
+        errno.ENOSPC,
+        str(out / "report.html"),
+    )
+    left = {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == ({"scores.json": older, "report.html": older} if older else {})
+    assert (tmp_path / "new").exists() == bool(older)
 
 
 class _Page(html.parser.HTMLParser):

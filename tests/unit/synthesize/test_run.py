@@ -1,6 +1,8 @@
 """Requests and bundles that do not fit, found before any work is done."""
 
 import json
+import pathlib
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,6 +62,24 @@ def test_bundle_made_with_other_features():
     bundle.manifest.requires = {"speech features": "mel80-v0-old"}
     with pytest.raises(WeightsError, match=r"mel80-v0-old, but this version has .* mel80-v1-.*;"):
         run.build_chain(bundle)
+    bundle.manifest.requires = {}
+    with pytest.raises(WeightsError, match=r"it names no speech features, but this .* mel80-v1-"):
+        run.build_chain(bundle)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (1, r": 1 frame \(0.04 s\), 1 frame without .*\n1 reference of 1 tracked frame, mark"),
+        (50, r": 50 frames \(2.0 s\), 50 frames .*\n50 references of 50 tracked frames, mark"),
+    ],
+)
+def test_report_counts_in_words(count, words):
+    numbers = dict.fromkeys(("frames", "untouched", "tracked", "references"), count)
+    report = run.SynthesisReport(
+        out=pathlib.Path("out.mp4"), mark="visible", weight_id="w", seconds=1.0, **numbers
+    )
+    assert re.search(words, str(report))
 
 
 def test_controls_that_the_method_does_not_honour():
