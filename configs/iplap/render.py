@@ -2,9 +2,8 @@
 
 base: the published networks and schedule (19.0 M + 5.5 M parameters, batch 96, about 300 epochs,
 the first 25 on the warping loss alone). Needs VGG-19 by file (task.vgg19_path). Not trained here:
-  talkface train --config=configs/iplap/render.py:base --workdir=DIR --config.data.directory=SHARDS
-  \
-    --config.task.vgg19_path=FILE
+  talkface train --config=configs/iplap/render.py:base --workdir=DIR \
+    --config.data.directory=SHARDS --config.task.vgg19_path=FILE
 tiny: thin networks whose flow starts from the landmarks; what `make demo` trains on two CPU cores
 in a few minutes, with VGG-16 features from a packaged file:
   talkface train --config=configs/iplap/render.py:tiny --workdir=out/demo/iplap/render \

@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from talkface_jax.data import remedy
 from talkface_jax.errors import RecordError
 
 Value = bytes | int | float
@@ -100,7 +101,7 @@ def loads(data: bytes) -> dict[str, list[Value]]:
         example = _example_class().FromString(data)
     except DecodeError as error:
         raise RecordError(
-            f"a record of {len(data)} bytes is not a tf.train.Example; run `talkface prepare` again"
+            f"a record of {len(data)} bytes is not a tf.train.Example; {remedy.PREPARE_ANEW}"
         ) from error
     result: dict[str, list[Value]] = {}
     for name, feature in example.features.feature.items():

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from talkface_jax import config, runtime
+from talkface_jax.data import remedy
 from talkface_jax.data.schema import SCHEMA_VERSION
 from talkface_jax.data.store import read_index
 from talkface_jax.errors import ConfigError, RecordError
 
 MANIFEST, CLIPS, FAILURES = "manifest.json", "clips.jsonl", "failures.jsonl"
-_REMEDY = "run `talkface prepare` again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,16 +139,19 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
             f"{directory} has no {MANIFEST}; give the output of a finished `talkface prepare`"
         ) from error
     except (OSError, ValueError) as error:
-        raise RecordError(f"{path} cannot be read ({error}); {_REMEDY}") from error
+        raise RecordError(
+            f"{path} cannot be read ({error}); {remedy.prepare_anew(directory)}"
+        ) from error
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
         raise RecordError(
-            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; {_REMEDY}"
+            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; "
+            f"{remedy.prepare_anew(directory)}"
         )
     try:
         return config.build(Manifest, values, where=str(path))
     except ConfigError as error:
-        raise RecordError(f"{error}; {_REMEDY}") from error
+        raise RecordError(f"{error}; {remedy.prepare_anew(directory)}") from error
 
 
 def check_sizes(directory: str | os.PathLike[str], shards: Sequence[ShardEntry]) -> None:
@@ -160,12 +163,30 @@ def check_sizes(directory: str | os.PathLike[str], shards: Sequence[ShardEntry])
     for shard in shards:
         path = pathlib.Path(directory) / shard.name
         if not path.is_file():
-            raise RecordError(f"shard {path} is missing; {_REMEDY}")
+            raise RecordError(f"shard {path} is missing; {remedy.prepare_anew(directory)}")
         size = path.stat().st_size
         if size != shard.size:
             state = "empty" if size == 0 else "truncated" if size < shard.size else "altered"
             raise RecordError(
-                f"shard {path} is {state}: {size} bytes, the manifest says {shard.size}; {_REMEDY}"
+                f"shard {path} is {state}: {size} bytes, the manifest says {shard.size}; "
+                f"{remedy.prepare_anew(directory)}"
+            )
+
+
+def check_finished(directory: str | os.PathLike[str], shards: Sequence[ShardEntry]) -> None:
+    """Quick look at a finished set, which reads no record: sizes, and the indices against them.
+
+    Raises:
+      RecordError: naming the first shard or index that is missing or damaged.
+    """
+    check_sizes(directory, shards)
+    for shard in shards:
+        path = pathlib.Path(directory) / shard.name
+        found = len(read_index(path).entries)
+        if found != shard.records:
+            raise RecordError(
+                f"shard {path} has {found} indexed records, the manifest says {shard.records}; "
+                f"{remedy.prepare_anew(directory)}"
             )
 
 
@@ -179,7 +200,9 @@ def check_hashes(directory: str | os.PathLike[str], shards: Sequence[ShardEntry]
     for shard in shards:
         path = pathlib.Path(directory) / shard.name
         if file_sha256(path) != shard.sha256:
-            raise RecordError(f"shard {path} was altered (another SHA-256); {_REMEDY}")
+            raise RecordError(
+                f"shard {path} was altered (another SHA-256); {remedy.prepare_anew(directory)}"
+            )
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

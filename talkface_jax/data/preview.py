@@ -16,7 +16,7 @@ from talkface_jax.data.preview_face import draw_face, method_boxes
 from talkface_jax.data.preview_sound import SoundTrack
 from talkface_jax.data.preview_text import BACKGROUND, draw_panel, font, heading, make_panel, wrap
 from talkface_jax.data.schema import decode
-from talkface_jax.errors import RecordError
+from talkface_jax.errors import RecordError, counted
 from talkface_jax.landmarks.measures import mouth_opening
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.media.writer import VideoWriter
@@ -42,8 +42,8 @@ class Preview:
 
     def __str__(self) -> str:
         return (
-            f"{self.video} and {self.sheet}: clip {self.clip}, {self.frames} frames "
-            f"({self.frames - self.valid} without a face) in {self.segments} segments"
+            f"{self.video} and {self.sheet}: clip {self.clip}, {counted(self.frames, 'frame')} "
+            f"({self.frames - self.valid} without a face) in {counted(self.segments, 'segment')}"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from talkface_jax.data import remedy
 from talkface_jax.data.cache import Cache
 from talkface_jax.data.corrupt import CorruptRecords, too_many
 from talkface_jax.data.dataset import PreparedDataset, Windows
@@ -115,7 +116,7 @@ class Sampler:
                     raise too_many(part.name(candidate), skipped + 1, limit=self._limit) from error
         raise RecordError(
             f"split {part.dataset.split} of {part.dataset.directory} has no record that can be "
-            "read; run `talkface prepare` again"
+            f"read; {remedy.prepare_anew(part.dataset.directory)}"
         )
 
     def _tries(self, window: int, entropy: tuple[int, int]) -> Iterator[int]:

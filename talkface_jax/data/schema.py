@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from talkface_jax.data import example
+from talkface_jax.data import example, remedy
 from talkface_jax.errors import RecordError
 from talkface_jax.records import (
     BLENDSHAPES,
@@ -32,7 +32,6 @@ PER_FRAME: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "box": ("<f4", (4,)),
     "valid": ("|b1", ()),
 }
-_REMEDY = "run `talkface prepare` again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,15 +106,20 @@ def decode(data: bytes) -> Segment:
     version = features.get("schema", [None])[0]
     if version != SCHEMA_VERSION:
         raise RecordError(
-            f"a record has schema version {version}, this program reads {SCHEMA_VERSION}; {_REMEDY}"
+            f"a record has schema version {version}, this program reads {SCHEMA_VERSION}; "
+            f"{remedy.PREPARE_ANEW}"
         )
     try:
         segment = _segment(features)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-        raise RecordError(f"a record is incomplete or malformed ({error}); {_REMEDY}") from error
+        raise RecordError(
+            f"a record is incomplete or malformed ({error}); {remedy.PREPARE_ANEW}"
+        ) from error
     problem = _problem(segment)
     if problem:
-        raise RecordError(f"record {_name(segment)} contradicts itself: {problem}; {_REMEDY}")
+        raise RecordError(
+            f"record {_name(segment)} contradicts itself: {problem}; {remedy.PREPARE_ANEW}"
+        )
     return segment
 
 

@@ -21,6 +21,7 @@ import google_crc32c
 import numpy as np
 
 from talkface_jax import runtime
+from talkface_jax.data import remedy
 from talkface_jax.data.schema import SCHEMA_VERSION, RecordMeta, decode, record_meta
 from talkface_jax.errors import RecordError
 
@@ -30,8 +31,6 @@ HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
 FRAMING = HEADER.size + FOOTER.size
 _OPEN_FILES = 256
-_REBUILD = "rebuild its index with talkface_jax.data.store.rebuild_index"
-_PREPARE = "run `talkface prepare` again"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -167,9 +166,9 @@ def read_index(shard: str | os.PathLike[str]) -> ShardIndex:
     shard = pathlib.Path(shard)
     path = index_path(shard)
     if not shard.is_file():
-        raise RecordError(f"shard {shard} is missing; {_PREPARE}")
+        raise RecordError(f"shard {shard} is missing; {remedy.prepare_anew(shard.parent)}")
     if not path.is_file():
-        raise RecordError(f"shard {shard} has no index {path.name}; {_REBUILD}('{shard}')")
+        raise RecordError(f"shard {shard} has no index {path.name}; {remedy.rebuild_index(shard)}")
     try:
         body = json.loads(path.read_text())
         crc = body.pop("crc32c")
@@ -180,9 +179,11 @@ def read_index(shard: str | os.PathLike[str]) -> ShardIndex:
         entries = tuple(_entry(record) for record in body["records"])
         size, name = int(body["size"]), body["shard"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordError(f"index {path} cannot be used: {error}; {_REBUILD}('{shard}')") from error
+        raise RecordError(
+            f"index {path} cannot be used: {error}; {remedy.rebuild_index(shard)}"
+        ) from error
     if name != shard.name:
-        raise RecordError(f"index {path} is that of shard {name}; {_REBUILD}('{shard}')")
+        raise RecordError(f"index {path} is that of shard {name}; {remedy.rebuild_index(shard)}")
     index = ShardIndex(size, entries)
     _check_against_file(shard, index)
     return index
@@ -196,7 +197,7 @@ def rebuild_index(shard: str | os.PathLike[str]) -> ShardIndex:
     """
     shard = pathlib.Path(shard)
     if not shard.is_file():
-        raise RecordError(f"shard {shard} is missing; {_PREPARE}")
+        raise RecordError(f"shard {shard} is missing; {remedy.prepare_anew(shard.parent)}")
     entries = []
     with open(shard, "rb") as file:
         for number, (offset, data) in enumerate(_scan(file, shard)):
@@ -255,21 +256,25 @@ class ShardSource:
                 data = os.pread(file, length, offset)
                 footer = os.pread(file, FOOTER.size, offset + length)
         except OSError as error:
-            raise RecordError(f"{name}: cannot be read ({error.strerror}); {_PREPARE}") from error
+            raise RecordError(
+                f"{name}: cannot be read ({error.strerror}); {remedy.PREPARE_ANEW}"
+            ) from error
         if len(header) + len(data) + len(footer) != length + FRAMING:
-            raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
+            raise RecordError(f"{name}: the file is truncated; {remedy.PREPARE_ANEW}")
         found, length_crc = HEADER.unpack(header)
         if masked_crc(header[:8]) != length_crc or found != length:
             raise RecordError(
                 f"{name}: no record of {length} bytes begins where the index says; "
-                f"{_REBUILD}('{self.paths[shard]}') or {_PREPARE}"
+                f"{remedy.rebuild_index(self.paths[shard])}"
             )
         (crc,) = FOOTER.unpack(footer)
         if masked_crc(data) != crc:
-            raise RecordError(f"{name}: the checksum is wrong, bytes were altered; {_PREPARE}")
+            raise RecordError(
+                f"{name}: the checksum is wrong, bytes were altered; {remedy.PREPARE_ANEW}"
+            )
         if indexed_crc != crc:
             raise RecordError(
-                f"{name}: the index is of another shard; {_REBUILD}('{self.paths[shard]}')"
+                f"{name}: the index is of another shard; {remedy.rebuild_index(self.paths[shard])}"
             )
         return data
 
@@ -338,10 +343,11 @@ def _body_crc(body: dict[str, Any]) -> int:
 def _check_against_file(shard: pathlib.Path, index: ShardIndex) -> None:
     size = shard.stat().st_size
     if size == 0 or not index.entries:
-        raise RecordError(f"shard {shard} is empty; {_PREPARE}")
+        raise RecordError(f"shard {shard} is empty; {remedy.prepare_anew(shard.parent)}")
     if size < index.size:
         raise RecordError(
-            f"shard {shard} is truncated: {size} bytes, its index says {index.size}; {_PREPARE}"
+            f"shard {shard} is truncated: {size} bytes, its index says {index.size}; "
+            f"{remedy.prepare_anew(shard.parent)}"
         )
     end = 0
     for entry in index.entries:
@@ -351,7 +357,7 @@ def _check_against_file(shard: pathlib.Path, index: ShardIndex) -> None:
     if size != index.size or end != size:
         raise RecordError(
             f"the index of shard {shard} does not match it ({size} bytes, indexed {end}): records "
-            f"are missing; {_REBUILD}('{shard}')"
+            f"are missing; {remedy.rebuild_index(shard)}"
         )
 
 
@@ -361,15 +367,17 @@ def _scan(file: Any, shard: pathlib.Path) -> Iterator[tuple[int, bytes]]:
     while header := file.read(HEADER.size):
         name = f"{shard}, record {number}"
         if len(header) < HEADER.size:
-            raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
+            raise RecordError(f"{name}: the file is truncated; {remedy.PREPARE_ANEW}")
         length, crc = HEADER.unpack(header)
         if masked_crc(header[:8]) != crc:
-            raise RecordError(f"{name}: the checksum of its length is wrong; {_PREPARE}")
+            raise RecordError(f"{name}: the checksum of its length is wrong; {remedy.PREPARE_ANEW}")
         offset = file.tell()
         block = file.read(length + FOOTER.size)
         if len(block) < length + FOOTER.size:
-            raise RecordError(f"{name}: the file is truncated; {_PREPARE}")
+            raise RecordError(f"{name}: the file is truncated; {remedy.PREPARE_ANEW}")
         if masked_crc(block[:length]) != FOOTER.unpack(block[length:])[0]:
-            raise RecordError(f"{name}: the checksum is wrong, bytes were altered; {_PREPARE}")
+            raise RecordError(
+                f"{name}: the checksum is wrong, bytes were altered; {remedy.PREPARE_ANEW}"
+            )
         yield offset, block[:length]
         number += 1

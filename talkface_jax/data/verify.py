@@ -20,7 +20,7 @@ from talkface_jax.data.inspect import Facts, Fault, Images, RecordReport, inspec
 from talkface_jax.data.manifest import Manifest, ShardEntry, file_sha256, read_manifest
 from talkface_jax.data.schema import RecordMeta
 from talkface_jax.data.statistics import Statistics, summarise
-from talkface_jax.errors import RecordError, TalkfaceError
+from talkface_jax.errors import RecordError, TalkfaceError, counted
 
 Progress = Callable[[str, int, int], None]
 # Records of one unit of work: enough to pay for handing it over, few enough to share evenly.
@@ -330,7 +330,7 @@ def _check_together(
     notes = [*_notes(manifest, directory, defects), *_stray(directory, manifest)]
     for (one, two), speakers in verify_clips.shared_speakers(clips).items():
         listed = ", ".join(speakers[:5]) + (", …" if len(speakers) > 5 else "")
-        what = f"splits {one} and {two} share {len(speakers)} speakers ({listed})"
+        what = f"splits {one} and {two} share {counted(len(speakers), 'speaker')} ({listed})"
         if speakers_apart:
             defects.add(str(directory), [Fault("speakers", what)])
         else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float32
 
-from talkface_jax.errors import FaceError
+from talkface_jax.errors import FaceError, counted
 from talkface_jax.landmarks import measures, schemes
 from talkface_jax.records import AUDIO_RATE, FPS
 
@@ -139,9 +139,10 @@ def choose(
     real.sort(key=lambda path: float(np.mean([d.box[[0, 2]].mean() for d in path.detections])))
     if word.isdecimal():
         if int(word) >= len(real):
+            last = f" to --face={len(real) - 1}" if len(real) > 1 else ""
             raise FaceError(
-                f"{name}: face {word} was asked for, but only {len(real)} face(s) were found; "
-                f"use --face=0 to --face={len(real) - 1}."
+                f"{name}: face {word} was asked for, but it shows only "
+                f"{counted(len(real), 'face')}; use --face=0{last}."
             )
         return real[int(word)]
     if len(real) == 1:

@@ -5,7 +5,8 @@ the next batch, and only then look at the metrics of the step before, so that ne
 nor copying a batch stalls the device. Before anything is kept (evaluation, checkpoint) the last
 step's metrics are read too: a state whose loss or gradient is not finite is never saved.
 
-Order of a start: the working directory must belong to the config; the newest checkpoint, if there
+Order of a start: the data must have windows for the task; the working directory must belong to the
+config; the newest checkpoint, if there
 is one, gives the state and the data position; else the state is fresh, but for the players that
 `train.init_from` gives and what the task computes from the data; logs are cut back to its step.
 """
@@ -92,12 +93,12 @@ def train(
     """
     programs = Programs(task, config, sharding.make_mesh(config.mesh))
     source = _prepared(config) if source is None else source
-    initial = _claim(workdir, task, config, programs, source)
     first = jax.process_index() == 0
+    opened = source.train(task.view, batch_size=programs.rows, seed=config.seed)
     with (
-        contextlib.closing(
-            source.train(task.view, batch_size=programs.rows, seed=config.seed)
-        ) as batches,
+        contextlib.closing(opened) as batches,
+        # After the windows are open: a mistake there must not make the directory this config's.
+        contextlib.nullcontext(_claim(workdir, task, config, programs, source)) as initial,
         Checkpoints(workdir, config.train) as checkpoints,
     ):
         state, info = _start(programs, checkpoints, batches, initial)

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -100,14 +101,29 @@ def flip() -> Callable[[bytes], bytes]:
     return edit
 
 
-@pytest.fixture(scope="session")
-def tiny_prepared(tmp_path_factory) -> pathlib.Path:
-    """A prepared set of one training and one test segment, in a shard each; not to be changed."""
+def _unit_support() -> Any:
+    """What the unit tests make segments and prepared sets with."""
     path = pathlib.Path(__file__).parents[1] / "unit" / "conftest.py"
     spec = importlib.util.spec_from_file_location("unit_support", path)
     assert spec is not None and spec.loader is not None
     support = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(support)
+    return support
+
+
+@pytest.fixture(scope="session")
+def faceless(tmp_path_factory) -> pathlib.Path:
+    """A prepared set of two test segments without a face, as of sound alone."""
+    support = _unit_support()
+    segments = [support.build_segment(seed=seed, frames=24, split="test") for seed in (1, 2)]
+    blind = [dataclasses.replace(item, valid=np.zeros(24, bool)) for item in segments]
+    return support.write_prepared(tmp_path_factory.mktemp("faceless"), {"test-0": blind})
+
+
+@pytest.fixture(scope="session")
+def tiny_prepared(tmp_path_factory) -> pathlib.Path:
+    """A prepared set of one training and one test segment, in a shard each; not to be changed."""
+    support = _unit_support()
     shards = {
         "train-0": [support.build_segment(seed=1)],
         "test-0": [support.build_segment(seed=4, frames=24, split="test")],

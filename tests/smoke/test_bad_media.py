@@ -100,7 +100,7 @@ def test_a_mended_set_goes_on_with_what_was_done(bad, tmp_path, refused, content
     assert len(parts) == 1 and parts[0].startswith(".parts/")
     (raw / "text.mp4").unlink()
     assert main(command) == 0
-    assert "1 clips (train 1)" in capfd.readouterr().out
+    assert "1 clip (train 1)" in capfd.readouterr().out
     before = contents(out)
     assert "failures.jsonl" not in before
     # The finished set is not touched by a run that would make another one.
@@ -209,9 +209,8 @@ def test_evaluate_without_its_folders(tiny_bundle, tiny_prepared, bad, tmp_path,
     cases = [
         (("evaluate", f"--pred={tmp_path / 'no'}", truth, out), "is not a directory; name"),
         (("evaluate", f"--pred={tmp_path / 'empty'}", truth, out), "has no video"),
-        (("evaluate", truth, out), "give --pred and --truth without"),
-        (("evaluate", out), "give --pred and --truth, or --bundle and --data"),
         ((*landmarks, f"--out={tmp_path / 'file' / 'scores'}"), "is a file; choose another"),
+        (("evaluate", f"--pred={bad}", truth, out, "--face=big"), "--face=big is no choice; use"),
         ((*landmarks, "--split=none", out), "no split 'none'; use one of"),
         (("evaluate", landmarks[1], f"--data={bad}", out), "has no manifest.json; give"),
     ]
@@ -221,6 +220,55 @@ def test_evaluate_without_its_folders(tiny_bundle, tiny_prepared, bad, tmp_path,
     assert contents(tmp_path) == before and not (tmp_path / "scores").exists()
 
 
+EVALUATE_USAGE = [
+    ("", "give --bundle and --data, or --pred and --truth"),
+    ("--truth=t", "--truth needs --pred=DIR"),
+    ("--bundle=b --pred=p", "--pred needs --truth=DIR"),
+    ("--bundle=b", "--bundle needs --data=DIR, or --pred and --truth"),
+    ("--data=d", "--data needs --bundle=DIR"),
+    ("--data=d --truth=t", "--data does not go with --pred and --truth"),
+    ("--pred=p --truth=t --split=val", "--split does not go with --pred and --truth"),
+    ("--bundle=b --data=d --face=0", "--face goes with --pred and --truth only"),
+]
+
+
+@pytest.mark.parametrize(("flags", "words"), EVALUATE_USAGE)
+def test_evaluate_with_flags_that_do_not_go_together(tmp_path, refused, flags, words):
+    line = refused("evaluate", f"--out={tmp_path / 'scores'}", *flags.split(), status=2)
+    assert line == f"{words}; see `talkface evaluate --help`"
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_of_a_set_without_a_face_is_refused(tiny_bundle, faceless, tmp_path, refused):
+    out = tmp_path / "new" / "scores"
+    line = refused("evaluate", f"--bundle={tiny_bundle}", f"--data={faceless}", f"--out={out}")
+    assert "none of 2 segments could be scored" in line and "no frame with a face" in line
+    assert not out.parent.exists()
+
+
+def test_evaluate_names_the_failure_that_is_about_the_face(bad, tmp_path, refused):
+    pred, truth = tmp_path / "pred", tmp_path / "truth"
+    for folder in (pred, truth):
+        folder.mkdir()
+        shutil.copy(bad / "text.mp4", folder / "a_first.mp4")
+        shutil.copy(bad / "good.mp4", folder)
+    shutil.copy(bad / "good.mp4", pred / "a_stranger.mp4")
+    folders = (f"--pred={pred}", f"--truth={truth}", f"--out={tmp_path / 'scores'}")
+    line = refused("evaluate", *folders, "--face=9")
+    assert "none of 3 clips" in line and "face 9 was asked for" in line and "--face=0" in line
+    assert "good.mp4" in line and not (tmp_path / "scores").exists()
+
+
+def test_evaluate_asks_for_a_face_by_its_own_flag(tiny_bundle, bad, tmp_path, refused):
+    """Baseline rows are synthesized, and the flag of `talkface synthesize` has another name."""
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    shutil.copy(bad / "two_faces.mp4", truth)
+    folders = (f"--pred={truth}", f"--truth={truth}", f"--out={tmp_path / 'scores'}")
+    line = refused("evaluate", *folders, f"--bundle={tiny_bundle}")
+    assert "two_faces.mp4: 2 faces were found; choose one with --face=speaker" in line
+
+
 def test_evaluate_of_broken_videos_alone_is_refused(bad, tmp_path, refused):
     pred, truth = tmp_path / "pred", tmp_path / "truth"
     for folder in (pred, truth):
@@ -228,7 +276,7 @@ def test_evaluate_of_broken_videos_alone_is_refused(bad, tmp_path, refused):
         shutil.copy(bad / "text.mp4", folder)
     out = tmp_path / "scores"
     line = refused("evaluate", f"--pred={pred}", f"--truth={truth}", f"--out={out}")
-    assert "none of 1 clips" in line and "text.mp4 is a text file" in line
+    assert "the only clip could not be scored" in line and "text.mp4 is a text file" in line
     assert not out.exists()
 
 

@@ -84,15 +84,35 @@ def _renamed(data):
 
 
 SHARDS = [
-    ("train-0.tfrecord", "truncated", lambda data: data[:-100], r"is truncated.*prepare` again"),
-    ("train-0.tfrecord", "empty", lambda data: b"", r"is empty.*prepare` again"),
-    ("train-0.tfrecord", "flipped", None, r"record 0: .*altered.*prepare` again"),
-    ("train-0.tfrecord", "longer", lambda data: data + b"more", r"is altered.*prepare` again"),
+    (
+        "train-0.tfrecord",
+        "truncated",
+        lambda data: data[:-100],
+        r"is truncated.*; remove the folder .*",
+    ),
+    ("train-0.tfrecord", "empty", lambda data: b"", r"is empty.*; remove the folder .*"),
+    ("train-0.tfrecord", "flipped", None, r"record 0: .*altered; remove its folder"),
+    (
+        "train-0.tfrecord",
+        "longer",
+        lambda data: data + b"more",
+        r"is altered.*; remove the folder .*",
+    ),
     ("train-0.tfrecord.index.json", "empty", lambda data: b"", r"cannot be used.*rebuild"),
     ("train-0.tfrecord.index.json", "flipped", None, r"cannot be used.*rebuild"),
     ("train-0.tfrecord.index.json", "of another", _renamed, r"does not match.*rebuild"),
-    ("manifest.json", "truncated", lambda data: data[:-100], r"cannot be read.*prepare` again"),
-    ("manifest.json", "of another version", lambda data: b"{}", r"schema version.*prepare` again"),
+    (
+        "manifest.json",
+        "truncated",
+        lambda data: data[:-100],
+        r"cannot be read.*; remove the folder .*",
+    ),
+    (
+        "manifest.json",
+        "of another version",
+        lambda data: b"{}",
+        r"schema version.*; remove the folder .*",
+    ),
 ]
 
 
@@ -122,7 +142,7 @@ def test_evaluating_a_damaged_set(data, tiny_bundle, tmp_path, refused, altered,
     out = tmp_path / "scores"
     with altered(data / "test-0.tfrecord", flip):
         line = refused("evaluate", f"--bundle={tiny_bundle}", f"--data={data}", f"--out={out}")
-    assert re.search(r"test-0\.tfrecord, record 0: .*prepare` again", line), line
+    assert re.search(r"test-0\.tfrecord, record 0: .*; remove its folder and run", line), line
     assert not out.exists()
 
 
@@ -136,6 +156,11 @@ def test_training_without_its_data(tmp_path, refused, tiny_prepared):
         other = ("--config.data.train_split=none",) if directory == tiny_prepared else ()
         line = refused(*_train(tmp_path / "motion", directory, *other))
         assert words in line, line
+    sound = tmp_path / "sound"
+    made = ["prepare", "--dataset=speech", "--clips=1", "--test-clips=1", f"--out={sound}"]
+    assert main(made) == 0
+    line = refused(*_train(tmp_path / "motion", sound))
+    assert f"no frame of split train of {sound} shows a face; give a data set" in line, line
     # The split of the evaluation is looked at before the first step, not at the first evaluation.
     other = ("--config.data.eval_split=nobody", "--config.train.best_metric=lip_distance")
     line = refused(*_train(tmp_path / "motion", tiny_prepared, *other))
@@ -196,7 +221,10 @@ def test_bad_config_file(tmp_path, refused, body, words):
 
 
 def test_config_file_that_is_missing(refused):
-    assert "configs/none.py" in refused("describe", "--config=configs/none.py")
+    line = refused("describe", "--config=configs/none.py:tiny")
+    assert line == (
+        "there is no file configs/none.py; run the command in the checkout, or give its full path"
+    )
 
 
 def test_workdir_of_another_config(data, workdir, kept, refused, contents):

@@ -174,6 +174,15 @@ def test_a_set_without_the_files_of_tfds_is_noted(damaged, capsys):
         (damaged / name).unlink()
     assert main(["verify", str(damaged)]) == 0
     assert "note: TensorFlow Datasets cannot read it" in capsys.readouterr().out
+    # A preparation that wrote them names the release that did.
+    path = damaged / manifest.MANIFEST
+    told = json.loads(path.read_text())
+    told["versions"]["tensorflow-datasets"] = "4.9.9"
+    path.write_text(json.dumps(told))
+    assert main(["verify", str(damaged)]) == 1
+    printed = capsys.readouterr()
+    for name in (tfds_info.FEATURES, tfds_info.DATASET_INFO):
+        assert f"{name} is missing" in printed.out + printed.err
 
 
 def test_a_clip_becomes_a_video_and_a_sheet(prepared, tmp_path, capsys):

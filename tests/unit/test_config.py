@@ -1,6 +1,7 @@
 """Loading, overriding, validating and dumping of experiment configs."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -43,9 +44,22 @@ def test_wrong_field_or_value_is_named(repository, override, field):
         _load(repository, override)
 
 
-def test_missing_file_is_named():
-    with pytest.raises(ConfigError, match="nowhere"):
-        config_module.parse_flags(["--config=configs/nowhere.py"])
+@pytest.mark.parametrize("name", ["nowhere.py", "nowhere.py:tiny", ""])
+def test_missing_file_is_named(tmp_path, name):
+    """A folder is no file either."""
+    place = tmp_path / name.partition(":")[0]
+    with pytest.raises(
+        ConfigError, match=rf"^there is no file {place}; run the command in the checkout, or give"
+    ):
+        config_module.parse_flags([f"--config={tmp_path / name}"])
+
+
+def test_a_file_that_a_config_misses_is_not_the_config(tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    open('absent.txt')\n")
+    with pytest.raises(
+        ConfigError, match=r"mine\.py cannot be loaded .*absent.*; correct the file"
+    ):
+        config_module.parse_flags([f"--config={tmp_path / 'mine.py'}"])
 
 
 def test_dump_and_load_give_the_same_config(repository):
@@ -66,3 +80,13 @@ def test_differences_names_only_what_differs(repository):
     old = config_module.to_dict(_load(repository))
     new = config_module.to_dict(_load(repository, "--config.optim.lr=0.5", "--config.seed=9"))
     assert config_module.differences(old, new) == ["optim.lr", "seed"]
+
+
+def test_commands_of_config_headers_can_be_pasted(repository):
+    """Each line of flags goes on where the line before ends in a backslash."""
+    for path in sorted((repository / "configs").glob("*/*.py")):
+        lines = path.read_text().split('"""')[1].splitlines()
+        assert not [line for line in lines if line.strip() == "\\"], path
+        for before, line in itertools.pairwise(lines):
+            if line.startswith("    --"):
+                assert before.endswith(" \\"), f"{path}: {line}"

@@ -116,5 +116,7 @@ def test_a_record_of_broken_images_is_named_and_counted(tmp_path, make_segment, 
 def test_nothing_left_to_read(tmp_path, make_segment, write):
     bad = dataclasses.replace(make_segment(seed=1, frames=12), frames=(b"no image",) * 12)
     write(tmp_path, {"train-0": [bad]})
-    with pytest.raises(RecordError, match=r"split train of .* has no record that can be read; run"):
+    with pytest.raises(
+        RecordError, match=r"split train of .* has no record that can be read; remove the folder"
+    ):
         take(iterator(tmp_path, 4, limit=9), 1)

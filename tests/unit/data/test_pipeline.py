@@ -232,6 +232,16 @@ def test_views_of_the_sound_alone_need_no_face(dataset):
     assert windows[frames[0] - 5] == (0, frames[0] - 5) and windows[frames[0] - 4] == (1, 0)
 
 
+def test_a_split_without_a_face(write, make_segment, tmp_path):
+    nobody = make_segment(frames=8, invalid=tuple(range(8)))
+    dataset = pipeline.open_dataset(write(tmp_path, {"train-0": [nobody]}), "train")
+    assert len(pipeline.enumerate_windows(dataset, window=5, faces=False)) == 4
+    with pytest.raises(RecordError, match=r"no frame of split train of .* shows a face; give a"):
+        pipeline.enumerate_windows(dataset, window=5)
+    with pytest.raises(RecordError, match=r"no 9 consecutive frames; prepare more or longer"):
+        pipeline.enumerate_windows(dataset, window=9, faces=False)
+
+
 def test_a_split_without_windows(prepared, tmp_path):
     dataset = pipeline.open_dataset(prepared, "test")
     with pytest.raises(RecordError, match=r"split test of .* has no 50 consecutive frames"):

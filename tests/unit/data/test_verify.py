@@ -281,7 +281,7 @@ def test_speakers_of_two_splits_are_a_note_or_a_defect(segments, tmp_path):
     directory = write(tmp_path / "set", {**segments, "test-0": [known]})
     result = verify.verify(directory)
     assert result.clean
-    assert result.notes == ("splits test and train share 1 speakers (speaker3)",)
+    assert result.notes == ("splits test and train share 1 speaker (speaker3)",)
     only(directory, "speakers", str(directory), "(speaker3)", speakers_apart=True)
 
 

@@ -13,7 +13,7 @@ import pytest
 import toy
 
 from talkface_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig
-from talkface_jax.errors import CheckpointError, ConfigError, TalkfaceError
+from talkface_jax.errors import CheckpointError, ConfigError, RecordError, TalkfaceError
 from talkface_jax.methods.iplap.views import MotionView
 from talkface_jax.task import Objective
 from talkface_jax.train import loop
@@ -124,6 +124,16 @@ def test_more_steps_go_on_but_another_config_is_refused(tmp_path):
     other = experiment("l1", train=dataclasses.replace(PLAN, steps=3), seed=5)
     with pytest.raises(CheckpointError, match=r"another config \(it differs in seed\)"):
         run(tmp_path, task=task, config=other)
+
+
+def test_data_without_windows_leave_the_directory_free(tmp_path):
+    class Windowless(toy.ToySource):
+        def train(self, view, *, batch_size, seed):
+            raise RecordError("no frame shows a face; give another set")
+
+    with pytest.raises(RecordError, match="no frame shows a face"):
+        run(tmp_path / "w", source=Windowless())
+    assert not (tmp_path / "w").exists()
 
 
 def test_nan_stops_with_step_terms_and_checkpoint_named(tmp_path):
