@@ -54,6 +54,7 @@ def test_outputs_and_norms_that_differ_are_named(tmp_path, norms):
     assert found["Norm.weight"].error == pytest.approx(2e-3, rel=0.2)
 
 
+@pytest.mark.slow
 def test_norms_on_either_side_of_a_kink_pass_and_others_do_not(tmp_path, norms):
     """On this case some ReLU's input is 0 up to rounding: a few norms jump by several thousandths.
 
@@ -95,6 +96,7 @@ def test_error_is_the_distance_from_the_range_of_norms():
     assert parity._norm_errors({"a": 0.0}, runs)["a"] == np.inf
 
 
+@pytest.mark.slow
 def test_one_other_weight_is_noticed(tmp_path):
     folder = cases.copy(tmp_path, OUTPUTS, GRADIENTS)
 

@@ -169,6 +169,7 @@ def test_one_missing_one_more_one_transposed(official, tmp_path, refused):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_export_and_synthesize_on_the_real_clip(converted, data_dir, speech, tmp_path, capsys):
     bundle, face = tmp_path / "bundle", data_dir / "obama_speech.mp4"
     assert main(["export", *_stages(converted), f"--out={bundle}"]) == 0

@@ -334,6 +334,7 @@ def test_bfloat16_step_is_near_the_float32_one():
     assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.99
 
 
+@pytest.mark.slow
 def test_remat_keeps_less_of_the_renderer(render):
     def bytes_kept(remat, compute="float32"):
         def pull(params):

@@ -115,6 +115,7 @@ def test_average_is_weighted_over_references(plain):
     np.testing.assert_allclose(aligned.image, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_fresh_small_network_shows_the_warped_reference_under_the_given_face():
     net = ReferenceWarping(TINY)
     args, points = inputs(TINY)
