@@ -34,6 +34,7 @@ def test_prediction_losses_and_gradients(norms):
         assert found[name].error <= 1e-3, found[name]
 
 
+@pytest.mark.slow
 def test_outputs_and_norms_that_differ_are_named(tmp_path, norms):
     folder = cases.copy(tmp_path, OUTPUTS, GRADIENTS)
     cases.change(

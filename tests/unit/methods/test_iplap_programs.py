@@ -47,7 +47,14 @@ def _run(program, variables, inputs):
     return exported.call(exporting.flatten(variables), inputs)
 
 
-@pytest.mark.parametrize("net", [PUBLISHED_MOTION, OURS_MOTION], ids=["published", "ours"])
+def both(published, ours):
+    return [
+        pytest.param(published, id="published", marks=pytest.mark.slow),
+        pytest.param(ours, id="ours"),
+    ]
+
+
+@pytest.mark.parametrize("net", both(PUBLISHED_MOTION, OURS_MOTION))
 def test_motion_programs_are_the_middle_of_the_whole_network(net):
     batch = 3
     config = MotionConfig(net=net, references=4)
@@ -74,7 +81,7 @@ def test_motion_programs_are_the_middle_of_the_whole_network(net):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("net", [PUBLISHED_RENDER, OURS_RENDER], ids=["published", "ours"])
+@pytest.mark.parametrize("net", both(PUBLISHED_RENDER, OURS_RENDER))
 def test_render_programs_are_the_whole_network(net):
     config, batch, count, size = RenderConfig(net=net), 3, 2, net.size
     encode, render = programs.references_program(config), programs.render_program(config)

@@ -321,6 +321,7 @@ def slope(state, player):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(moment)])
 
 
+@pytest.mark.slow
 def test_bfloat16_step_is_near_the_float32_one():
     """The small net, for conv stacks take a minute to compile in this format on a CPU."""
     stage = make_stage(MotionTask(MotionConfig(net=SMALL_MOTION, references=3)))
