@@ -144,6 +144,7 @@ def test_renderer_equals_the_plain_one():
     assert_same_images(whole.aligned.image, warped)
 
 
+@pytest.mark.slow
 def test_render_programs_equal_plain_code_at_25_references():
     config, variables, references, frames = render_case(RENDER, 2, 25)
     image, _ = plain_images(variables, references, frames)

@@ -88,6 +88,7 @@ def test_references_are_a_set(plain):
     np.testing.assert_allclose(turned.aligned.flow[:, ::-1], base.aligned.flow, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_clip_work_done_once_equals_the_whole(plain):
     """Encoding one frame's references and sharing them over the batch changes nothing."""
     apply, filled = plain
