@@ -44,15 +44,10 @@ def damage(source, record):
         file.write(bytes([byte[0] ^ 255]))
 
 
-class KeptView:
+class KeptView(WhereView):
     """The sum of a segment's sound, kept where the run keeps things, and where the window is."""
 
     name = "kept"
-    window = 5
-    faces = True
-
-    def spec(self, batch_size):
-        raise NotImplementedError
 
     def sample(self, segment, start, rng, *, train):
         (level,) = segment.stored("sound-v1", lambda s: (np.array([s.audio.sum()], np.float64),))
