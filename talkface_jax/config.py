@@ -14,6 +14,12 @@ from typing import Any, Literal, get_args, get_origin
 import dacite
 
 from talkface_jax.errors import ConfigError
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, DROPOUT, Range
+
+
+def ranged(default: Any, allowed: Range) -> Any:
+    """A field whose number, or each number of whose tuple, must lie in a range (`check_ranges`)."""
+    return dataclasses.field(default=default, metadata={"range": allowed})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +37,9 @@ class OptimConfig:
     """
 
     name: Literal["adam", "sgd"] = "adam"
-    lr: float = 1e-4
+    lr: float = ranged(1e-4, ABOVE_0)
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = 0
+    warmup_steps: int = ranged(0, AT_LEAST_0)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     clip_norm: float = 0.0
@@ -67,14 +73,14 @@ class DataConfig:
     weights: tuple[float, ...] = ()
     train_split: str = "train"
     eval_split: str = "test"
-    batch_size: int = 8
-    eval_batches: int = 8
-    threads: int = 2
-    workers: int = 0
-    prefetch: int = 4
-    cache_mb: int = 1024
+    batch_size: int = ranged(8, AT_LEAST_1)
+    eval_batches: int = ranged(8, AT_LEAST_0)
+    threads: int = ranged(2, AT_LEAST_1)
+    workers: int = ranged(0, AT_LEAST_0)
+    prefetch: int = ranged(4, AT_LEAST_0)
+    cache_mb: int = ranged(1024, AT_LEAST_0)
     features_dir: str = ""
-    max_corrupt: int = 0
+    max_corrupt: int = ranged(0, AT_LEAST_0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,25 +98,26 @@ class TrainConfig:
         float32.
       remat: what the backward pass recomputes instead of keeping: "none", all but convolutions and
         matrix products ("products"), or "everything".
+      ema_decay: decay of the averages of the generating players' parameters and batch statistics,
+        which evaluation and export take; 0 for none.
       accumulate: parts of a batch that are computed one after the other.
-      ema_decay: decay of averaged parameters of the generating players; 0 for none.
       init_from: working directories (of training or of `talkface convert`) whose players replace
         the fresh parameters and batch statistics before the first step.
     """
 
-    steps: int = 1000
-    log_every: int = 50
-    eval_every: int = 500
-    preview_every: int = 500
-    checkpoint_every: int = 500
-    keep_latest: int = 1
-    keep_best: int = 1
+    steps: int = ranged(1000, AT_LEAST_1)
+    log_every: int = ranged(50, AT_LEAST_0)
+    eval_every: int = ranged(500, AT_LEAST_0)
+    preview_every: int = ranged(500, AT_LEAST_0)
+    checkpoint_every: int = ranged(500, AT_LEAST_0)
+    keep_latest: int = ranged(1, AT_LEAST_1)
+    keep_best: int = ranged(1, AT_LEAST_0)
     best_metric: str = ""
     best_mode: Literal["min", "max"] = "min"
-    ema_decay: float = 0.0
+    ema_decay: float = ranged(0.0, DROPOUT)
     compute: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "products", "everything"] = "none"
-    accumulate: int = 1
+    accumulate: int = ranged(1, AT_LEAST_1)
     init_from: tuple[str, ...] = ()
 
 
@@ -123,7 +130,7 @@ class MeshConfig:
     """
 
     data: int = -1
-    fsdp: int = 1
+    fsdp: int = ranged(1, AT_LEAST_1)
     min_shard_size: int = 4096
 
 
@@ -248,47 +255,39 @@ def freeze(
 
 
 def validate(config: ExperimentConfig) -> None:
-    """Checks what types cannot.
+    """Checks what types cannot: ranges, and fields that contradict each other.
 
     Raises:
-      ConfigError: a value out of range, by field name.
+      ConfigError: by field name.
     """
-    positive = {
-        "data.batch_size": config.data.batch_size,
-        "train.steps": config.train.steps,
-        "data.threads": config.data.threads,
-        "mesh.fsdp": config.mesh.fsdp,
-        "train.keep_latest": config.train.keep_latest,
-        "train.accumulate": config.train.accumulate,
-    }
-    for name, value in positive.items():
-        if value < 1:
-            raise ConfigError(
-                f"config: {name} must be at least 1, not {value}; give another --config.{name}"
-            )
-    not_negative = {
-        "data.workers": config.data.workers,
-        "data.prefetch": config.data.prefetch,
-        "data.cache_mb": config.data.cache_mb,
-        "data.max_corrupt": config.data.max_corrupt,
-    }
-    for name, value in not_negative.items():
-        if value < 0:
-            raise ConfigError(
-                f"config: {name} must not be below 0, but is {value}; give another --config.{name}"
-            )
+    check_ranges(config)
     _validate_mixture(config.data)
-    for name, optim in {"optim": config.optim, **config.players}.items():
-        if not optim.lr > 0:
+
+
+def check_ranges(config: Any, *, where: str = "") -> None:
+    """Checks every field that declares a range (`ranged`), those of nested configs too.
+
+    Args:
+      config: a dataclass.
+      where: its own dotted name within the experiment, "" for the experiment.
+
+    Raises:
+      ConfigError: a number out of its range, by the field's dotted name.
+    """
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), f"{where}.{field.name}".lstrip(".")
+        nested = value if isinstance(value, Mapping) else {"": value}
+        for key, item in nested.items():
+            if dataclasses.is_dataclass(item):
+                check_ranges(item, where=f"{name}.{key}".rstrip("."))
+        allowed = field.metadata.get("range")
+        if allowed is None:
+            continue
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not numbers or any(number not in allowed for number in numbers):
             raise ConfigError(
-                f"config: the learning rate of {name} must be above 0, not {optim.lr}; "
-                f"give another --config.{name}.lr"
+                f"config.{name} must be {allowed}, not {value}; give another --config.{name}"
             )
-    if not 0 <= config.train.ema_decay < 1:
-        raise ConfigError(
-            f"config: train.ema_decay must be in [0, 1), not {config.train.ema_decay}; "
-            "give another --config.train.ema_decay"
-        )
 
 
 def _validate_mixture(data: DataConfig) -> None:

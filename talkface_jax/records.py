@@ -9,6 +9,9 @@ and sample 0 sounds when frame 0 is shown.
 import dataclasses
 import itertools
 import math
+import types
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, UInt8
@@ -146,28 +149,8 @@ class Identity:
     landmarks: Float32[np.ndarray, "r n 2"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Controls:
-    """What a user may ask beyond the audio; None leaves it to the method or to the video.
-
-    `blink_rate` is in blinks a second and `blink_duration` in seconds, for methods that make blinks
-    of their own; `seed` is that of all they draw.
-    """
-
-    emotion: int | None = None
-    level: int | None = None
-    blink: Float32[np.ndarray, " t"] | None = None
-    gaze: Float32[np.ndarray, "t 2"] | None = None
-    pose: Float32[np.ndarray, "t 6"] | None = None
-    blink_rate: float | None = None
-    blink_duration: float | None = None
-    seed: int | None = None
-
-    def given(self) -> tuple[str, ...]:
-        """Names of the fields that are not None."""
-        names = (field.name for field in dataclasses.fields(self))
-        return tuple(name for name in names if getattr(self, name) is not None)
-
-
-NO_CONTROLS = Controls()
+Controls = Mapping[str, Any]
+"""What a user asks beyond the audio, by the name of the `capabilities.Control` that the method
+declares; what is left out is left to the method and to the video."""
+NO_CONTROLS: Controls = types.MappingProxyType({})
 """Everything is left to the method and to the video."""

@@ -15,13 +15,16 @@ import flax.struct
 import jax
 import numpy as np
 
+from talkface_jax.capabilities import Declaration
+
 Batch = Mapping[str, jax.Array]
 Sample = Mapping[str, np.ndarray]
 """One window as a view gives it, on the host."""
 Outputs = Mapping[str, jax.Array]
 PyTree = Any
 Variables = Mapping[str, PyTree]
-"""A player's Linen variables: {"params": …} and, where it has BatchNorm, {"batch_stats": …}."""
+"""A network's Linen variables: {"params": …} and, where it has them, {"batch_stats": …} of
+BatchNorm and {"constants": …}, which `Task.fitted` computes from data and training leaves alone."""
 
 
 class Update(enum.Enum):
@@ -43,7 +46,7 @@ class LossContext:
       batch: the batch of the task's data view.
       apply: player name -> function of the network's inputs, with the parameters in force bound to
         it (the discriminators, for adversarial terms).
-      frozen: parameters of frozen networks by name, as `Task.frozen` returned them.
+      frozen: variables of frozen networks by name, as `Task.frozen` returned them.
       step: the number of updates done so far, a traced integer.
     """
 
@@ -80,19 +83,25 @@ class Term(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What one player minimises: sum of weight * term.
+    """What some players minimise together: sum of weight * term.
 
-    It is active for start <= step < stop; the step is compiled once per set of active objectives,
-    so a phase that needs no perceptual network does not pay for it. Within its activity the player
-    is updated every `every`-th step.
+    Each of them has an optimiser of its own; those of the generating path share one pull-back. It
+    is active for start <= step < stop; the step is compiled once per set of active objectives, so a
+    phase that needs no perceptual network does not pay for it. Within its activity the players are
+    updated every `every`-th step. At most one active objective updates a player.
     """
 
-    player: str
+    players: tuple[str, ...]
     terms: tuple[Term, ...]
     update: Update = Update.SIMULTANEOUS
     every: int = 1
     start: int = 0
     stop: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The players, joined by "+": how its values are logged."""
+        return "+".join(self.players)
 
     def active(self, step: int) -> bool:
         """Whether the objective takes part in the update that follows `step` updates."""
@@ -104,25 +113,34 @@ class Net(flax.struct.PyTreeNode):
 
     params: PyTree
     stats: PyTree
+    constants: PyTree
     opt_state: PyTree
 
     @property
     def variables(self) -> Variables:
         """What `nn.Module.apply` takes."""
-        return {"params": self.params, **({"batch_stats": self.stats} if self.stats else {})}
+        others = {"batch_stats": self.stats, "constants": self.constants}
+        return {"params": self.params, **{name: tree for name, tree in others.items() if tree}}
+
+
+class Averages(flax.struct.PyTreeNode):
+    """Exponential averages of a player's parameters and of its batch statistics."""
+
+    params: PyTree
+    stats: PyTree
 
 
 class TrainState(flax.struct.PyTreeNode):
     """Everything that a checkpoint must hold for an exact resume, but for the data position.
 
-    `rng` is the run's key: step k draws from `jax.random.fold_in(rng, k)`. `ema` holds averaged
-    parameters by player, for the players that the config names.
+    `rng` is the run's key: step k draws from `jax.random.fold_in(rng, k)`. `ema` holds averages by
+    player, for those of the generating path that are trained, where the config asks for them.
     """
 
     step: jax.Array
     rng: jax.Array
     nets: dict[str, Net]
-    ema: dict[str, PyTree]
+    ema: dict[str, Averages]
 
 
 class DataView(Protocol):
@@ -183,11 +201,14 @@ class Previews:
 
 
 class Task(Protocol):
-    """One trainable stage; players in `generators` generate, the others only judge."""
+    """One trainable stage; players in `generators` generate, the others only judge.
+
+    `methods.base.StageTask` has what most stages would write again.
+    """
 
     @property
     def method(self) -> str:
-        """Registry name of the method."""
+        """Registry name of the method that the stage is trained for."""
         ...
 
     @property
@@ -203,6 +224,21 @@ class Task(Protocol):
     @property
     def generators(self) -> tuple[str, ...]:
         """Players of the generating path."""
+        ...
+
+    @property
+    def trained(self) -> Mapping[str, tuple[str, ...]]:
+        """By player the patterns of parameter paths ("decoder", "*/bias") that are trained.
+
+        A player that is left out is trained whole; one with no pattern not at all: it has neither
+        optimiser state nor averages.
+        """
+        ...
+
+    @property
+    def means_of_items(self) -> bool:
+        """Whether every loss is a mean over items; one over sets (MMD) has another meaning on a
+        part of a batch, so `train.accumulate` is refused then."""
         ...
 
     @property
@@ -226,18 +262,30 @@ class Task(Protocol):
         of at most 2,048 training samples without augmentation, the same on every process.
 
         Returns:
-          Partial variables by player, {"params": …, "batch_stats": …}, laid over the fresh ones.
+          Partial variables by player, {"params": …, "constants": …}, laid over the fresh ones.
+        """
+        ...
+
+    def frozen(self) -> dict[str, PyTree]:
+        """Variables of pretrained networks on the generating path or in losses, by name.
+
+        Loaded once, on the host. They have no optimiser and no averages, and are in no checkpoint.
         """
         ...
 
     def forward(
-        self, variables: Mapping[str, Variables], batch: Batch, rng: jax.Array, *, train: bool
+        self,
+        variables: Mapping[str, Variables],
+        frozen: Mapping[str, PyTree],
+        batch: Batch,
+        rng: jax.Array,
+        *,
+        train: bool,
     ) -> tuple[Outputs, dict[str, PyTree]]:
-        """The generating path: outputs, and the new batch statistics by player."""
-        ...
+        """The generating path: outputs, and the new batch statistics by player.
 
-    def frozen(self) -> dict[str, PyTree]:
-        """Parameters of the frozen networks that the losses use; loaded once, on the host."""
+        Gradients flow through the frozen networks, but none into them.
+        """
         ...
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
@@ -249,69 +297,72 @@ class Task(Protocol):
         ...
 
 
+Arrays = Mapping[str, Any]
+"""A program's inputs or outputs by name."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One network of a method as it is exported: a pure function of (variables, inputs).
+    """Networks of a method as they are exported: a pure function of (variables, inputs).
 
-    `inputs` gives shapes with the letters of symbolic dimensions ("b" batch, "t" frames, "r"
-    references).
+    Attributes:
+      name: unique within the method.
+      players: stage by player: whose variables it takes from that stage's directory.
+      function: gets the variables by player and frozen network, and the inputs.
+      inputs: shapes with the letters of symbolic dimensions ("b" batch, "t" frames, "r"
+        references), and types.
+      variables: shapes of the variables by player and frozen network, by `jax.eval_shape`.
+      frozen: names of the frozen networks that it takes (`Method.frozen`).
+      state: inputs that come out again under the same name, shape and type. Whoever calls passes
+        what came out of the call before; their buffers are donated, and they stay on the device.
     """
 
     name: str
-    stage: str
-    player: str
-    function: Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]]
+    players: Mapping[str, str]
+    function: Callable[[Mapping[str, Variables], Mapping[str, jax.Array]], Mapping[str, jax.Array]]
     inputs: Mapping[str, tuple[tuple[int | str, ...], Any]]
-    variables: Callable[[], Any]
-    """Shapes of the variables, by `jax.eval_shape`."""
+    variables: Callable[[], Mapping[str, Any]]
+    frozen: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
-class Goals:
-    """What a method must reach on the held-out clips of the demo.
+class FrozenNetwork:
+    """A pretrained network that goes into a method's bundle.
 
     Attributes:
-      static, shifted, no_audio: largest lip distance of the model over that of the row, the two
-        rows' intervals apart; None for no such goal.
-      correlation: smallest correlation of the mouth opening with the true one.
-      shifted_correlation: largest one with the audio shifted.
-      lag: largest lag in frames.
-      deviation: smallest deviation of the opening over the true one.
-      video_correlation, video_deviation: the same of the rendered mp4s, tracked again.
+      name: as programs call it; no player of the method has it.
+      load: its variables, on the host; raises WeightsError where its file is missing or altered.
+      licence: its terms in one line.
+      sha256: of the file that it was read from.
+      lineage: where it comes from; plain JSON.
     """
 
-    static: float
-    shifted: float
-    no_audio: float | None
-    correlation: float
-    shifted_correlation: float = 0.35
-    lag: float = 1.0
-    deviation: float = 0.6
-    video_correlation: float = 0.5
-    video_deviation: float = 0.5
+    name: str
+    load: Callable[[], Variables]
+    licence: str
+    sha256: str
+    lineage: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Programs(Protocol):
+    """The programs of a loaded bundle, as a chain runs them."""
+
+    def call(self, name: str, inputs: Arrays) -> Mapping[str, Any]:
+        """Runs a program; its outputs stay on the device."""
+        ...
+
+    def start(self, name: str, **sizes: int) -> dict[str, Any]:
+        """Zeros for the state of a program, on the device; `sizes` are its symbolic dimensions."""
+        ...
 
 
 class Method(Protocol):
     """A chain of stages that turns speech and a face into frames (inference only)."""
 
     @property
-    def name(self) -> str:
-        """Registry name."""
-        ...
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """In order of the chain."""
-        ...
-
-    @property
-    def controls(self) -> tuple[str, ...]:
-        """Fields of `records.Controls` that it honours."""
-        ...
-
-    @property
-    def goals(self) -> Goals:
-        """By which `talkface demo` judges it."""
+    def declaration(self) -> Declaration:
+        """What it says of itself."""
         ...
 
     @property
@@ -326,10 +377,14 @@ class Method(Protocol):
         """
         ...
 
+    def frozen(self, configs: Mapping[str, Any]) -> Sequence[FrozenNetwork]:
+        """The frozen networks that belong into its bundle."""
+        ...
+
     def programs(self, configs: Mapping[str, Any]) -> Sequence[Program]:
         """What to export, from the task configs by stage."""
         ...
 
-    def chain(self, configs: Mapping[str, Any], call: Callable[..., Any]) -> Any:
-        """The runnable chain; `call(program_name, inputs)` runs an exported program."""
+    def chain(self, configs: Mapping[str, Any], programs: Programs) -> Any:
+        """The runnable chain (`synthesize.contract.Chain`) over the programs of a bundle."""
         ...

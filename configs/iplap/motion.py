@@ -11,7 +11,7 @@ Results of tiny on held-out identities and sentences: README.md, "What the demo 
 """
 
 from talkface_jax import config as c
-from talkface_jax.methods.iplap.config import MotionConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
 from talkface_jax.models.motion.landmark_transformer import SMALL
 
 

@@ -11,7 +11,7 @@ in a few minutes, with VGG-16 features from a packaged file:
 """
 
 from talkface_jax import config as c
-from talkface_jax.methods.iplap.config import RenderConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.models.render.reference_warping import SMALL
 
 

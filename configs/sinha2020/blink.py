@@ -11,7 +11,7 @@ minutes:
 """
 
 from talkface_jax import config as c
-from talkface_jax.methods.sinha2020.config.blink import BlinkConfig
+from talkface_jax.methods.stages.blink.config import BlinkConfig
 from talkface_jax.models.motion.blink_lstm import BlinkLstmConfig
 
 

@@ -15,7 +15,7 @@ ibug68 in % of the outer-eye-corner distance; [95 % interval]; same config but f
 """
 
 from talkface_jax import config as c
-from talkface_jax.methods.sinha2020.config.motion import MotionConfig
+from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarksConfig
 
 

@@ -12,7 +12,7 @@ packaged file:
 """
 
 from talkface_jax import config as c
-from talkface_jax.methods.sinha2020.config.render import RenderConfig
+from talkface_jax.methods.sinha2020.render.config import RenderConfig
 from talkface_jax.models.render.attention_texture import SMALL
 
 

@@ -25,7 +25,7 @@ tiny: 85,000 parameters, for trying the stage out.
 """
 
 from talkface_jax import config as c
-from talkface_jax.methods.speech.config import Ctc29Config
+from talkface_jax.methods.speech.ctc29.config import Ctc29Config
 from talkface_jax.models.frozen.ctc import CtcConfig
 
 

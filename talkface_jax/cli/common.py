@@ -19,7 +19,7 @@ Progress = Callable[[str, int, int], None]
 def _config_list() -> str:
     """The configs of the checkout, a line for every method."""
     stages: dict[str, list[str]] = {}
-    for method, stage in registry.TASKS:
+    for method, stage in registry.tasks():
         stages.setdefault(method, []).append(stage)
     lines = [
         f"  configs/{method + '/':<10} {' '.join(f'{name}.py' for name in names)}\n"

@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from talkface_jax.methods import registry
 
     parser.add_argument(
-        "--method", required=True, help=f"whose official code: {', '.join(registry.WEIGHTS)}"
+        "--method",
+        required=True,
+        help=f"whose official code: {', '.join(registry.with_networks())}",
     )
     parser.add_argument(
         "--stage", required=True, help="which network: motion, render or discriminator"

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from talkface_jax.methods import registry
 
     parser.add_argument(
-        "--method", default="iplap", choices=tuple(registry.METHODS), help="default: iplap"
+        "--method", default="iplap", choices=tuple(registry.methods()), help="default: iplap"
     )
     parser.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("out/demo"), help="default: out/demo"

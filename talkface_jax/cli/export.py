@@ -29,8 +29,8 @@ def add_stage_arguments(parser: argparse.ArgumentParser, *, title: str) -> None:
     from talkface_jax.methods import registry
 
     needed = []
-    for method in registry.METHODS:
-        flags = [f"--{stage}" for name, stage in registry.TASKS if name == method]
+    for method in registry.methods():
+        flags = [f"--{stage}" for name, stage in registry.tasks() if name == method]
         needed.append(f"{method} needs {' '.join(flags)}")
     group = parser.add_argument_group(title, "\n".join(needed))
     for stage in registry.stages():

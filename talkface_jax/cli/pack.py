@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from talkface_jax.data.pipeline import open_dataset
     from talkface_jax.features import ctc29
     from talkface_jax.methods.speech import scores
-    from talkface_jax.methods.speech.config import SoundConfig
+    from talkface_jax.methods.speech.ctc29.config import SoundConfig
     from talkface_jax.train import checkpoint
 
     experiment = common.load_workdir_experiment(args.workdir)

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     from talkface_jax.methods import registry
 
-    methods = list(registry.PARITY)
+    methods = list(registry.with_parity())
     parser.add_argument(
         "--method",
         default=methods[0],

@@ -32,7 +32,7 @@ from talkface_jax.export import programs as exporting
 from talkface_jax.task import Method, Program
 
 FORMAT = "talkface-bundle"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 CONFIG = "config.json"
 
@@ -49,11 +49,14 @@ class Manifest:
       weight_id: first 16 hexadecimal digits of the sha256 over all weights; stamped into every
         output.
       minimum_jax: oldest jax that is promised to read the programs (the one that wrote them).
-      programs: name -> player, inputs and outputs (dimensions and dtype; letters are symbolic).
+      programs: name -> the networks that it takes, its state, inputs and outputs (dimensions and
+        dtype; letters are symbolic).
       files: file name -> sha256.
       versions: package -> version at export.
       lineage: by stage, where the weights come from (data, licence, checkpoint, config).
       requires: what it needs of the installed version, as `Method.requires` says.
+      frozen: by frozen network its licence, the sha256 of the file that it was read from, and its
+        lineage.
     """
 
     method: str
@@ -64,6 +67,7 @@ class Manifest:
     versions: Mapping[str, str]
     lineage: Mapping[str, Any]
     requires: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     format: str = FORMAT
     version: int = VERSION
 
@@ -82,7 +86,8 @@ def write_bundle(
     Args:
       method: the method.
       programs: its networks (`Method.programs`).
-      variables: weights by player, {"params": ..., "batch_stats": ...}.
+      variables: weights by player, {"params": ..., "batch_stats": ...}; those of the frozen
+        networks that the programs take come from `Method.frozen`.
       configs: task config (a dataclass) by stage.
       lineage: anything JSON about the origin of the weights, by stage.
       out: the directory to make.
@@ -91,18 +96,18 @@ def write_bundle(
       WeightsError: weights that do not fit the config, or an `out` that is something else or cannot
         be written.
     """
+    frozen = {item.name: item for item in method.frozen(configs)}
+    weights = {**variables, **{name: item.load() for name, item in frozen.items()}}
+    if both := set(variables) & set(frozen):
+        raise ValueError(f"{', '.join(both)} is a player and a frozen network")
     for program in programs:
-        if program.player not in variables:
-            raise WeightsError(
-                f"no weights of {program.player} were given; export a checkpoint of it"
-            )
-        exporting.check_weights(program, variables[program.player])
+        exporting.check_weights(program, weights)
     check_target(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
-            manifest = _fill(temporary, method, programs, variables, configs, lineage)
+            manifest = _fill(temporary, method, programs, weights, configs, lineage)
             _put_in_place(temporary, out)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -123,20 +128,21 @@ def _fill(
 ) -> Manifest:
     from safetensors.numpy import save_file
 
-    for player in sorted({program.player for program in programs}):
+    used = {name for program in programs for name in (*program.players, *program.frozen)}
+    for network in sorted(used):
         arrays = {
             path: np.ascontiguousarray(leaf)
-            for path, leaf in exporting.flatten(variables[player]).items()
+            for path, leaf in exporting.flatten(variables[network]).items()
         }
-        save_file(arrays, folder / f"{player}.safetensors", metadata={"player": player})
+        save_file(arrays, folder / f"{network}.safetensors", metadata={"player": network})
     signatures = {}
     for program in programs:
         _LOG.info("exporting %s", program.name)
         exported = exporting.export_program(program)
         (folder / f"{program.name}.stablehlo").write_bytes(exported.data)
         signatures[program.name] = {
-            "player": exported.player,
-            "stage": program.stage,
+            "networks": list(exported.networks),
+            "state": list(exported.state),
             "inputs": {k: [list(dims), dtype] for k, (dims, dtype) in exported.inputs.items()},
             "outputs": {k: [list(dims), dtype] for k, (dims, dtype) in exported.outputs.items()},
         }
@@ -145,7 +151,7 @@ def _fill(
     files = {path.name: digest(path) for path in sorted(folder.iterdir())}
     weights = "".join(files[name] for name in sorted(files) if name.endswith(".safetensors"))
     manifest = Manifest(
-        method=method.name,
+        method=method.declaration.name,
         weight_id=hashlib.sha256(weights.encode()).hexdigest()[:16],
         minimum_jax=jax.__version__,
         programs=signatures,
@@ -157,6 +163,11 @@ def _fill(
         },
         lineage=lineage,
         requires=dict(method.requires(configs)),
+        frozen={
+            item.name: {"licence": item.licence, "sha256": item.sha256, "lineage": item.lineage}
+            for item in method.frozen(configs)
+            if item.name in used
+        },
     )
     # Through JSON once, so that the seal is over what a reader will see.
     values = json.loads(json.dumps(dataclasses.asdict(manifest), default=str))

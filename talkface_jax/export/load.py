@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.export
+import jax.numpy as jnp
 import numpy as np
 
 from talkface_jax.errors import WeightsError
@@ -20,13 +21,20 @@ Arrays = Mapping[str, Any]
 
 @dataclasses.dataclass
 class _Loaded:
-    """One program with its weights on the device."""
+    """One program with its weights on the device, by network."""
 
-    function: Callable[[Arrays, Arrays], Arrays]
-    weights: Arrays
+    function: Callable[[Mapping[str, Arrays], Arrays, Arrays], Arrays]
+    weights: Mapping[str, Arrays]
+    state: tuple[str, ...]
     inputs: Mapping[str, tuple[tuple[int | str, ...], np.dtype]]
     outputs: Mapping[str, tuple[tuple[int | str, ...], np.dtype]]
     buckets: set[int]
+
+    def run(self, inputs: Arrays) -> dict[str, jax.Array]:
+        """All inputs as they are."""
+        state = {name: inputs[name] for name in self.state}
+        others = {name: value for name, value in inputs.items() if name not in state}
+        return dict(self.function(self.weights, state, others))
 
 
 class Bundle:
@@ -42,16 +50,23 @@ class Bundle:
         self.configs = configs
         self._programs = programs
 
+    def _program(self, name: str) -> _Loaded:
+        if name not in self._programs:
+            raise ValueError(f"no program {name!r}; the bundle has {', '.join(self._programs)}")
+        return self._programs[name]
+
     def call(self, name: str, inputs: Arrays) -> dict[str, jax.Array]:
         """Runs a program.
 
         The batch ("b") is padded by its last row to a bucket and the padding cut off, so that few
         programs are compiled: the smallest bucket already in use that is large enough, else the
-        next power of two.
+        next power of two. A program with state is run as it is asked: its batch is that of its
+        state.
 
         Args:
           name: program name.
-          inputs: arrays by name; results of other programs stay on the device.
+          inputs: arrays by name; results of other programs stay on the device. Buffers of state are
+            donated: what comes out under its name takes its place.
 
         Returns:
           Outputs by name, on the device.
@@ -59,12 +74,10 @@ class Bundle:
         Raises:
           ValueError: no such program, or inputs that do not fit its signature.
         """
-        if name not in self._programs:
-            raise ValueError(f"no program {name!r}; the bundle has {', '.join(self._programs)}")
-        program = self._programs[name]
+        program = self._program(name)
         batch = _check_inputs(name, program, inputs)
-        if batch is None:
-            return dict(program.function(program.weights, dict(inputs)))
+        if program.state or batch is None:
+            return program.run(inputs)
         fitting = [bucket for bucket in program.buckets if bucket >= batch]
         bucket = min(fitting) if fitting else 1 << max(0, batch - 1).bit_length()
         program.buckets.add(bucket)
@@ -72,8 +85,28 @@ class Bundle:
             key: _pad(value, program.inputs[key][0], bucket - batch)
             for key, value in inputs.items()
         }
-        outputs = program.function(program.weights, padded)
+        outputs = program.run(padded)
         return {key: _cut(value, program.outputs[key][0], batch) for key, value in outputs.items()}
+
+    def start(self, name: str, **sizes: int) -> dict[str, Any]:
+        """Zeros for the state of a program, on the device.
+
+        Args:
+          name: program name.
+          sizes: its symbolic dimensions.
+
+        Raises:
+          ValueError: no such program, or a dimension without a size.
+        """
+        program = self._program(name)
+        state = {}
+        for key in program.state:
+            dims, dtype = program.inputs[key]
+            if missing := [dim for dim in dims if isinstance(dim, str) and dim not in sizes]:
+                raise ValueError(f"{name}: {key} has the dimensions {dims}; give {missing}")
+            shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in dims)
+            state[key] = jnp.zeros(shape, dtype)
+        return state
 
 
 def load_bundle(path: pathlib.Path) -> Bundle:
@@ -101,10 +134,10 @@ def load_bundle(path: pathlib.Path) -> Bundle:
             "upgrade jax or export the bundle again with this version"
         )
     configs = json.loads((path / writing.CONFIG).read_text())
-    players = {entry["player"] for entry in manifest.programs.values()}
-    weights = {player: _read_weights(path / f"{player}.safetensors") for player in sorted(players)}
+    used = {network for entry in manifest.programs.values() for network in entry["networks"]}
+    weights = {network: _read_weights(path / f"{network}.safetensors") for network in sorted(used)}
     programs = {
-        name: _load_program(path / f"{name}.stablehlo", entry, weights[entry["player"]])
+        name: _load_program(path / f"{name}.stablehlo", entry, weights)
         for name, entry in manifest.programs.items()
     }
     return Bundle(manifest, configs, programs)
@@ -147,7 +180,9 @@ def _read_weights(path: pathlib.Path) -> dict[str, jax.Array]:
         raise WeightsError(f"{path} cannot be read ({error}); export the bundle again") from error
 
 
-def _load_program(path: pathlib.Path, entry: Mapping[str, Any], weights: Arrays) -> _Loaded:
+def _load_program(
+    path: pathlib.Path, entry: Mapping[str, Any], weights: Mapping[str, Arrays]
+) -> _Loaded:
     try:
         exported = jax.export.deserialize(bytearray(path.read_bytes()))
     except Exception as error:  # flatbuffers and MLIR raise many kinds; the bytes were verified
@@ -165,8 +200,9 @@ def _load_program(path: pathlib.Path, entry: Mapping[str, Any], weights: Arrays)
         return {key: (tuple(dims), np.dtype(dtype)) for key, (dims, dtype) in entry[kind].items()}
 
     return _Loaded(
-        function=jax.jit(exported.call),
-        weights=weights,
+        function=jax.jit(exported.call, donate_argnums=1),
+        weights={network: weights[network] for network in entry["networks"]},
+        state=tuple(entry["state"]),
         inputs=signature("inputs"),
         outputs=signature("outputs"),
         buckets=set(),
@@ -203,9 +239,10 @@ def _pad(value: Any, dims: tuple[int | str, ...], rows: int) -> Any:
     axis = _axis(dims)
     if axis is None or rows == 0:
         return value
-    host = np.asarray(value)
-    last = np.take(host, [-1], axis=axis)
-    return np.concatenate([host, np.repeat(last, rows, axis=axis)], axis=axis)
+    # What lies on the device is padded there.
+    xp: Any = jnp if isinstance(value, jax.Array) else np
+    last = xp.take(value, np.array([-1]), axis=axis)
+    return xp.concatenate([value, xp.repeat(last, rows, axis=axis)], axis=axis)
 
 
 def _cut(value: jax.Array, dims: tuple[int | str, ...], batch: int) -> jax.Array:

@@ -1,8 +1,8 @@
 """Networks as serialized StableHLO programs that run on CPU, CUDA and TPU, weights as arguments.
 
-A program takes (weights, inputs): two flat dicts of arrays, weights named by their path with "/".
-Its symbolic dimensions are single letters ("b" batch, "r" references), shared by all inputs of a
-program.
+A program takes (weights, state, inputs): weights by network (player or frozen) and by their path
+with "/"; state and inputs by name, the state apart because its buffers are donated. Its symbolic
+dimensions are single letters ("b" batch, "t" frames, "r" references), shared by all of them.
 """
 
 import dataclasses
@@ -29,13 +29,15 @@ class Exported:
 
     Attributes:
       name: program name.
-      player: whose weights it takes.
+      networks: whose weights it takes, players and frozen networks.
       data: serialized `jax.export.Exported`.
+      state: inputs that come out again.
       inputs, outputs: name -> (dimensions, dtype name); a letter is a symbolic dimension.
     """
 
     name: str
-    player: str
+    networks: tuple[str, ...]
+    state: tuple[str, ...]
     data: bytes
     inputs: Mapping[str, tuple[tuple[int | str, ...], str]]
     outputs: Mapping[str, tuple[tuple[int | str, ...], str]]
@@ -52,39 +54,66 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def export_program(program: Program) -> Exported:
-    """Traces one program for all platforms, on a machine that needs none of them but CPU."""
+    """Traces one program for all platforms, on a machine that needs none of them but CPU.
+
+    Raises:
+      ValueError: state that does not come out as it goes in.
+    """
     letters = sorted({d for dims, _ in program.inputs.values() for d in dims if isinstance(d, str)})
     symbols = dict(zip(letters, _symbols(letters), strict=True))
     inputs = {
         name: jax.ShapeDtypeStruct(tuple(symbols.get(d, d) for d in dims), dtype)  # type: ignore[arg-type]
         for name, (dims, dtype) in program.inputs.items()
     }
+    state = {name: inputs.pop(name) for name in program.state}
     weights = {
-        path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-        for path, leaf in flatten(program.variables()).items()
+        network: {
+            path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+            for path, leaf in flatten(tree).items()
+        }
+        for network, tree in program.variables().items()
     }
 
-    def function(weights: Weights, inputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        return dict(program.function(unflatten(weights), inputs))
+    def function(
+        weights: Weights, state: Mapping[str, jax.Array], inputs: Mapping[str, jax.Array]
+    ) -> dict[str, jax.Array]:
+        variables = {network: unflatten(flat) for network, flat in weights.items()}
+        return dict(program.function(variables, {**state, **inputs}))
 
-    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(weights, inputs)
+    exported = jax.export.export(jax.jit(function), platforms=PLATFORMS)(weights, state, inputs)
     outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    given = {name: _signature(value) for name, value in (state | inputs).items()}
+    made = {name: _signature(value) for name, value in outputs.items()}
+    for name in program.state:
+        if made.get(name) != given[name]:
+            raise ValueError(
+                f"program {program.name}: state {name} goes in as {given[name]} and comes out as "
+                f"{made.get(name)}"
+            )
     return Exported(
         name=program.name,
-        player=program.player,
+        networks=(*program.players, *program.frozen),
+        state=program.state,
         data=bytes(exported.serialize()),
-        inputs={name: _signature(value) for name, value in inputs.items()},
-        outputs={name: _signature(value) for name, value in outputs.items()},
+        inputs=given,
+        outputs=made,
     )
 
 
-def check_weights(program: Program, variables: Mapping[str, Any]) -> None:
+def check_weights(program: Program, variables: Mapping[str, Mapping[str, Any]]) -> None:
     """Compares the weights with the shapes that the program expects.
 
     Raises:
-      WeightsError: a missing, additional or differently shaped array, by name.
+      WeightsError: a network without weights, or a missing, additional or differently shaped array,
+        by name.
     """
-    expected, given = flatten(program.variables()), flatten(variables)
+    for network, expected in program.variables().items():
+        if network not in variables:
+            raise WeightsError(f"no weights of {network} were given; export a checkpoint of it")
+        _check_network(network, flatten(expected), flatten(variables[network]))
+
+
+def _check_network(network: str, expected: Weights, given: Weights) -> None:
     for path in sorted({*expected, *given}):
         if path not in given:
             problem = "is missing"
@@ -97,7 +126,7 @@ def check_weights(program: Program, variables: Mapping[str, Any]) -> None:
         else:
             continue
         raise WeightsError(
-            f"weights of {program.player}: {path} {problem}; export the checkpoint with the config "
+            f"weights of {network}: {path} {problem}; export the checkpoint with the config "
             "that it was trained with"
         )
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 
 from talkface_jax.interop import weights
 from talkface_jax.losses import adversarial, perceptual, pixel
+from talkface_jax.models.blocks import unit
 from talkface_jax.models.frozen.vgg import VGG16, VGG19, VggConfig
 from talkface_jax.task import LossContext, PyTree
 
@@ -19,11 +19,6 @@ PerceptualNetwork = Literal["vgg19", "vgg16", "none"]
 Judge = Callable[[LossContext, jax.Array], Any]
 """Discriminator features of images (b, h, w, 3) in [0, 1], given the rest of the context."""
 VGGS: dict[str, VggConfig] = {"vgg16": VGG16, "vgg19": VGG19}
-
-
-def unit(image: jax.Array) -> jax.Array:
-    """Bytes as float32 in [0, 1]."""
-    return image.astype(jnp.float32) / 255.0
 
 
 def target(context: LossContext) -> jax.Array:
@@ -42,6 +37,22 @@ def frozen_vgg(network: PerceptualNetwork, *, vgg19_path: str) -> dict[str, PyTr
     if network == "vgg16":
         return {"vgg": weights.load_vgg16()}
     return {"vgg": weights.load_vgg19(vgg19_path)}
+
+
+def perceptual_features(
+    network: PerceptualNetwork,
+    *,
+    depth: int,
+    scales: int,
+    halvings: int = 0,
+    pixels: Literal["released", "imagenet"] = "imagenet",
+) -> perceptual.PerceptualFeatures | None:
+    """The perceptual features of a network; None where it is "none"."""
+    if network == "none":
+        return None
+    return perceptual.PerceptualFeatures(
+        network=VGGS[network], depth=depth, scales=scales, halvings=halvings, pixels=pixels
+    )
 
 
 def pyramid(

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +44,22 @@ class LossTerm:
                 f"loss {self.name}: values of shape {values.shape} cannot be masked by {mask.shape}"
             )
         return masked_mean(values, mask)
+
+
+def weighted(*terms: LossTerm) -> tuple[LossTerm, ...]:
+    """Those that have a weight: the others are not computed."""
+    return tuple(term for term in terms if term.weight)
+
+
+def between(
+    function: Callable[..., jax.Array], key: str, **options: Any
+) -> Callable[[LossContext], jax.Array]:
+    """A term that compares an output with the batch's entry of the same name."""
+
+    def term(context: LossContext) -> jax.Array:
+        return function(context.outputs[key], context.batch[key], **options)
+
+    return term
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:

@@ -1,13 +1,14 @@
-"""Which stages and methods exist, and what belongs to them: explicit dicts.
+"""Which methods exist: one line each, a package whose `DECLARATION` says all that belongs to it.
 
-Values are "module:attribute", imported when asked for, so that inference never imports training
-code, and a command's flags load no network.
+Reading declarations loads no network, and what they name is imported when asked for, so inference
+never imports training code.
 """
 
 import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from talkface_jax.capabilities import Declaration
 from talkface_jax.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,34 +16,46 @@ if TYPE_CHECKING:
     from talkface_jax.interop.torch_rules import TorchNetwork
     from talkface_jax.task import Method, Task
 
-TASKS: dict[tuple[str, str], str] = {
-    ("iplap", "motion"): "talkface_jax.methods.iplap.tasks:MotionTask",
-    ("iplap", "render"): "talkface_jax.methods.iplap.tasks:RenderTask",
-    ("sinha2020", "motion"): "talkface_jax.methods.sinha2020.tasks.motion:MotionTask",
-    ("sinha2020", "blink"): "talkface_jax.methods.sinha2020.tasks.blink:BlinkTask",
-    ("sinha2020", "render"): "talkface_jax.methods.sinha2020.tasks.render:RenderTask",
-    ("speech", "ctc29"): "talkface_jax.methods.speech.tasks:Ctc29Task",
-}
-METHODS: dict[str, str] = {
-    "iplap": "talkface_jax.methods.iplap.chain:METHOD",
-    "sinha2020": "talkface_jax.methods.sinha2020.chain:METHOD",
-}
-WEIGHTS: dict[str, str] = {
-    "iplap": "talkface_jax.methods.iplap.torch_map:NETWORKS",
-}
-PARITY: dict[str, str] = {
-    "iplap": "talkface_jax.methods.iplap.parity:CHECKS",
+PACKAGES: dict[str, str] = {
+    "iplap": "talkface_jax.methods.iplap",
+    "sinha2020": "talkface_jax.methods.sinha2020",
+    "speech": "talkface_jax.methods.speech",
 }
 
 
-def _resolve(path: str) -> Any:
-    module, attribute = path.split(":")
-    return getattr(importlib.import_module(module), attribute)
+def declarations() -> dict[str, Declaration]:
+    """Every declaration by name, of methods and of stages that no method chains."""
+    return {name: importlib.import_module(path).DECLARATION for name, path in PACKAGES.items()}
+
+
+def methods() -> dict[str, Declaration]:
+    """Those that chain their stages."""
+    return {name: item for name, item in declarations().items() if item.chain}
+
+
+def tasks() -> dict[tuple[str, str], str]:
+    """The place of every stage's task class, by method and stage."""
+    return {
+        (name, stage): place
+        for name, item in declarations().items()
+        for stage, place in item.stages.items()
+    }
 
 
 def stages() -> tuple[str, ...]:
     """Names of all stages that some method chains, each once."""
-    return tuple(dict.fromkeys(stage for method, stage in TASKS if method in METHODS))
+    return tuple(dict.fromkeys(stage for item in methods().values() for stage in item.stages))
+
+
+def declaration(name: str) -> Declaration:
+    """What a method says of itself.
+
+    Raises:
+      ConfigError: no such method.
+    """
+    if name not in methods():
+        raise ConfigError(f"there is no method {name!r}; known methods: {', '.join(methods())}")
+    return methods()[name]
 
 
 def task_class(method: str, stage: str) -> Any:
@@ -51,15 +64,16 @@ def task_class(method: str, stage: str) -> Any:
     Raises:
       ConfigError: no such method or stage.
     """
-    if (method, stage) not in TASKS:
-        known = ", ".join(f"{m}/{s}" for m, s in TASKS)
-        raise ConfigError(f"there is no stage {method}/{stage}; known stages: {known}")
-    return _resolve(TASKS[method, stage])
+    known = tasks()
+    if (method, stage) not in known:
+        names = ", ".join(f"{m}/{s}" for m, s in known)
+        raise ConfigError(f"there is no stage {method}/{stage}; known stages: {names}")
+    return _resolve(known[method, stage])
 
 
 def build_task(method: str, stage: str, config: Any) -> "Task":
-    """The stage with its own config (`ExperimentConfig.task`)."""
-    return task_class(method, stage)(config)
+    """The stage with its own config (`ExperimentConfig.task`), trained for a method."""
+    return task_class(method, stage)(config, name=f"{method}/{stage}")
 
 
 def get_method(name: str) -> "Method":
@@ -68,9 +82,7 @@ def get_method(name: str) -> "Method":
     Raises:
       ConfigError: no such method.
     """
-    if name not in METHODS:
-        raise ConfigError(f"there is no method {name!r}; known methods: {', '.join(METHODS)}")
-    return _resolve(METHODS[name])
+    return _resolve(declaration(name).chain)
 
 
 def torch_networks(method: str) -> Mapping[str, "TorchNetwork"]:
@@ -79,10 +91,11 @@ def torch_networks(method: str) -> Mapping[str, "TorchNetwork"]:
     Raises:
       ConfigError: no such method, or none with public weights.
     """
-    if method not in WEIGHTS:
-        known = ", ".join(WEIGHTS)
-        raise ConfigError(f"there are no PyTorch weights of method {method!r}; known: {known}")
-    return _resolve(WEIGHTS[method])
+    known = with_networks()
+    if method not in known:
+        names = ", ".join(known)
+        raise ConfigError(f"there are no PyTorch weights of method {method!r}; known: {names}")
+    return _resolve(known[method])
 
 
 def parity_suite(method: str) -> "Suite":
@@ -91,7 +104,23 @@ def parity_suite(method: str) -> "Suite":
     Raises:
       ConfigError: no such method, or none with parity cases.
     """
-    if method not in PARITY:
-        known = ", ".join(PARITY)
-        raise ConfigError(f"there is no parity suite of method {method!r}; known: {known}")
-    return _resolve(PARITY[method])
+    known = with_parity()
+    if method not in known:
+        names = ", ".join(known)
+        raise ConfigError(f"there is no parity suite of method {method!r}; known: {names}")
+    return _resolve(known[method])
+
+
+def with_networks() -> dict[str, str]:
+    """The methods that take PyTorch weights, and the place of their rules."""
+    return {name: item.networks for name, item in declarations().items() if item.networks}
+
+
+def with_parity() -> dict[str, str]:
+    """The methods with parity cases, and the place of what is compared."""
+    return {name: item.parity for name, item in declarations().items() if item.parity}
+
+
+def _resolve(place: str) -> Any:
+    module, attribute = place.split(":")
+    return getattr(importlib.import_module(module), attribute)

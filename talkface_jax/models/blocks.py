@@ -41,6 +41,11 @@ def widen(x: jax.Array) -> jax.Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def unit(image: jax.Array) -> jax.Array:
+    """Bytes as float32 in [0, 1]."""
+    return image.astype(jnp.float32) / 255.0
+
+
 def instance_norm(x: jax.Array) -> jax.Array:
     """Normalises every channel of every image of (b, h, w, c) to mean 0 and variance 1."""
     wide = widen(x)

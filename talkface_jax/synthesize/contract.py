@@ -1,7 +1,7 @@
 """What the engine needs of a method's chain; `Method.chain` returns it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
@@ -39,10 +39,6 @@ class Chain(Protocol):
         """Landmarks of every frame of a track if it spoke `samples`, in the boxes of `prepare`."""
         ...
 
-    def blinks(self, frames: int, *, seed: int) -> Float32[np.ndarray, " t"] | None:
-        """Closure of the eyes, 0 open to 1 closed, where the method makes blinks of its own."""
-        ...
-
     def start(
         self,
         track: FaceTrack,
@@ -50,8 +46,28 @@ class Chain(Protocol):
         samples: Float32[np.ndarray, " s"],
         sources: Int[np.ndarray, " n"],
         frame_at: Callable[[int], Frame],
-        references: int | None = None,
         controls: Controls = NO_CONTROLS,
     ) -> Session:
-        """Begins a synthesis; arguments as in `methods.iplap.chain.IplapChain.start`."""
+        """Begins a synthesis.
+
+        Args:
+          track: the face in the source video.
+          samples: the recording, 16 kHz mono.
+          sources: index of the source frame that each output frame shows.
+          frame_at: reads a source frame.
+          controls: those that the method declares, checked.
+
+        Raises:
+          FaceError: no frame of the track has a face.
+          ConfigError: controls that do not fit each other.
+        """
+        ...
+
+
+@runtime_checkable
+class MakesBlinks(Protocol):
+    """What the chain of a method that declares `Aspect.BLINKS` can do besides."""
+
+    def blinks(self, frames: int, *, seed: int) -> Float32[np.ndarray, " t"]:
+        """Closure of the eyes in a track made from noise alone, 0 open to 1 closed."""
         ...

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from talkface_jax import __version__, config
+from talkface_jax.capabilities import Declaration
 from talkface_jax.errors import ConfigError, FaceError, MediaError, WeightsError, counted
 from talkface_jax.export import load
 from talkface_jax.media import audio as sound
@@ -48,10 +49,9 @@ class SynthesisRequest:
       audio: recording, any format with sound in it.
       out: the mp4 to write; its folder must exist.
       face_choice: where there are several faces: "speaker", "largest", or an index from the left.
-      references: reference frames of the renderer; None for the config's number.
       mark: "visible", "invisible" or "both".
       batch: frames rendered at a time.
-      controls: what is asked beyond the audio; the method must honour it.
+      controls: what is asked beyond the audio; the method must declare it.
     """
 
     bundle: pathlib.Path
@@ -59,7 +59,6 @@ class SynthesisRequest:
     audio: pathlib.Path
     out: pathlib.Path
     face_choice: str | None = None
-    references: int | None = None
     mark: str = mark.Mark.VISIBLE.value
     batch: int = 8
     controls: Controls = NO_CONTROLS
@@ -120,7 +119,7 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
     length = -(-len(samples) // SAMPLES_PER_FRAME)
     with video.open_visual(request.face) as source:
         bundle = load.load_bundle(request.bundle)
-        check_controls(request.controls, method=bundle.manifest.method)
+        _declaration(bundle).check_controls(request.controls)
         chain = build_chain(bundle)
         track = _track(source, request, length=length, progress=progress)
         sources = timeline.ping_pong(len(track), length)
@@ -129,7 +128,6 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
             samples=samples,
             sources=sources,
             frame_at=source.__getitem__,
-            references=request.references,
             controls=request.controls,
         )
         untouched = _write(source, session, request, samples, sources, bundle.manifest, progress)
@@ -156,10 +154,8 @@ def build_chain(bundle: load.Bundle) -> Chain:
     try:
         method: Any = registry.get_method(name)
         configs = {
-            stage: config.build(
-                method.config_classes[stage], bundle.configs.get(stage, {}), where=f"bundle {stage}"
-            )
-            for stage in method.stages
+            stage: config.build(kind, bundle.configs.get(stage, {}), where=f"bundle {stage}")
+            for stage, kind in method.config_classes.items()
         }
         wanted = {program.name for program in method.programs(configs)}
         needs = dict(method.requires(configs))
@@ -177,7 +173,7 @@ def build_chain(bundle: load.Bundle) -> Chain:
             f"the bundle does not fit this version: {_difference(made, needs)}; train and export "
             "again or install the version that made it"
         )
-    return method.chain(configs, bundle.call)
+    return method.chain(configs, bundle)
 
 
 def _difference(made: Mapping[str, str], needs: Mapping[str, str]) -> str:
@@ -192,24 +188,18 @@ def _difference(made: Mapping[str, str], needs: Mapping[str, str]) -> str:
     return " and ".join(lines)
 
 
-def check_controls(controls: Controls, *, method: str) -> None:
-    """Refuses what the method cannot do.
+def _declaration(bundle: load.Bundle) -> Declaration:
+    """What the bundle's method says of itself.
 
     Raises:
-      ConfigError: a control that the method does not honour, or out of range, by its flag.
+      WeightsError: this version does not know it.
     """
-    given = controls.given()
-    known = registry.get_method(method).controls if given else ()
-    for name in given:
-        flag = f"--{name.replace('_', '-')}"
-        if name not in known:
-            accepted = ", ".join(f"--{item.replace('_', '-')}" for item in known) or "no controls"
-            raise ConfigError(f"{method} has no {flag}; leave it out (it takes {accepted})")
-        value = getattr(controls, name)
-        if name == "blink_rate" and not 0 <= value < float("inf"):
-            raise ConfigError(f"{flag} must not be below 0, but is {value:g}; give another")
-        if name == "blink_duration" and not 0 < value < float("inf"):
-            raise ConfigError(f"{flag} must be above 0, not {value:g}; give another")
+    try:
+        return registry.declaration(bundle.manifest.method)
+    except ConfigError as error:
+        raise WeightsError(
+            f"the bundle does not fit this version ({error}); export it again"
+        ) from error
 
 
 def check_request(request: SynthesisRequest) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
@@ -23,6 +24,7 @@ from orbax.checkpoint import checkpoint_managers
 from talkface_jax.config import TrainConfig
 from talkface_jax.errors import CheckpointError
 from talkface_jax.task import TrainState, Variables
+from talkface_jax.train import legacy
 from talkface_jax.train.integrity import (
     checksum,
     explain_damage,
@@ -121,7 +123,11 @@ class Checkpoints:
           CheckpointError: the write failed.
         """
         nets = {
-            player: {"params": item["params"], "stats": item.get("batch_stats", {})}
+            player: {
+                "params": item["params"],
+                "stats": item.get("batch_stats", {}),
+                "constants": item.get("constants", {}),
+            }
             for player, item in variables.items()
         }
         self._write(0, leaf_names({"nets": nets}), info, None)
@@ -170,14 +176,18 @@ class Checkpoints:
         """
         document = read_document(self.path(step))
         wanted = leaf_names(target)
-        _compare_names(set(wanted), set(document["crc32c"]), self.path(step))
-        plain = {name: plain_shape(leaf) for name, leaf in wanted.items()}
+        stored = legacy.stored_names(wanted, set(document["crc32c"]))
+        _compare_names(set(stored.values()), set(document["crc32c"]), self.path(step))
+        plain = {stored[name]: plain_shape(leaf) for name, leaf in wanted.items()}
         with quiet_unless_well(), explain_damage(self.path(step)):
             leaves = self._manager.restore(
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(plain))
             )["state"]
         verify(leaves, document["crc32c"], self.path(step))
-        restored = [typed(leaves[name], leaf) for name, leaf in wanted.items()]
+        restored = [typed(leaves[stored[name]], leaf) for name, leaf in wanted.items()]
+        if len(set(stored.values())) < len(stored):
+            # Two leaves came from one: a buffer that they share could not be donated.
+            restored = jax.tree.map(jnp.copy, restored)
         state = jax.tree.unflatten(jax.tree.structure(target), restored)
         return Restored(state=state, info=document["info"])
 
@@ -302,8 +312,8 @@ def load_params(
       step: which checkpoint; by default the best by the run's `best_metric`, or else the latest.
 
     Returns:
-      Variables by player (averaged parameters where the run keeps them), and the checkpoint's info
-      with `checkpoint` (its path) and `averaged` (players whose parameters are averages) added.
+      Variables by player (averages where the run keeps them), and the checkpoint's info
+      with `checkpoint` (its path) and `averaged` (players that are averages) added.
 
     Raises:
       CheckpointError: no checkpoint, a damaged one, or one without such a player.
@@ -358,12 +368,15 @@ def _variable_prefixes(
     prefixes: dict[str, tuple[str, str]] = {}
     averaged = []
     for player in players:
-        params = f"nets.{player}.params."
+        params, stats = f"nets.{player}.params.", f"nets.{player}.stats."
         if any(name.startswith(f"ema.{player}.") for name in names):
-            params = f"ema.{player}."
+            older = legacy.averages_of_parameters_alone(names, player)
+            params = f"ema.{player}." if older else f"ema.{player}.params."
+            stats = stats if older else f"ema.{player}.stats."
             averaged.append(player)
         prefixes[params] = (player, "params")
-        prefixes[f"nets.{player}.stats."] = (player, "batch_stats")
+        prefixes[stats] = (player, "batch_stats")
+        prefixes[f"nets.{player}.constants."] = (player, "constants")
     return prefixes, averaged
 
 

@@ -5,22 +5,20 @@ from typing import Any
 
 import jax
 
-from talkface_jax.task import Batch, Metric, Variables
+from talkface_jax.task import Batch, Metric
 
 
 def evaluate(
-    eval_step: Callable[[Mapping[str, Variables], Batch], dict[str, Metric]],
-    variables: Mapping[str, Variables],
-    batches: Iterable[Batch],
+    measure: Callable[[Batch], dict[str, Metric]], batches: Iterable[Batch]
 ) -> dict[str, float]:
-    """Merges the metrics of all batches.
+    """Merges the metrics of all batches, of which `measure` gives those of one.
 
     Returns:
       Values by name; a metric that computes a dict gives `<name>/<part>`. Empty without batches.
     """
     merged: dict[str, Metric] = {}
     for batch in batches:
-        for name, metric in jax.device_get(eval_step(variables, batch)).items():
+        for name, metric in jax.device_get(measure(batch)).items():
             merged[name] = merged[name].merge(metric) if name in merged else metric
     return flatten({name: metric.compute() for name, metric in merged.items()})
 

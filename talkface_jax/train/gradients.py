@@ -1,10 +1,10 @@
 """The gradients of one step: one shared forward of the generating path, one gradient per
 objective.
 
-The generating path runs once, by `jax.vjp`. A generating player's objective is a function of its
-outputs; its cotangent is pulled back through that one forward. A judging player's objective is a
-function of its own parameters, with the outputs held fixed. So neither ever receives the other's
-gradients.
+The generating path runs once, by `jax.vjp`. An objective of generating players is a function of its
+outputs; its cotangent is pulled back through that one forward, for all of them together. One of
+judging players is a function of their own parameters, with the outputs held fixed. So neither ever
+receives the other's gradients.
 """
 
 import dataclasses
@@ -82,7 +82,12 @@ def cast_params(tree: Any, compute: str) -> Any:
 
 
 def run_forward(
-    task: Task, nets: Mapping[str, Net], batch: Batch, key: jax.Array, policy: Policy
+    task: Task,
+    nets: Mapping[str, Net],
+    frozen: Mapping[str, PyTree],
+    batch: Batch,
+    key: jax.Array,
+    policy: Policy,
 ) -> _Forward:
     """Runs the generating path once and keeps its pull-back."""
 
@@ -94,7 +99,7 @@ def run_forward(
             }
             for player, net in nets.items()
         }
-        outputs, stats = task.forward(variables, batch, key, train=True)
+        outputs, stats = task.forward(variables, frozen, batch, key, train=True)
         smooth = {name: item for name, item in outputs.items() if _is_smooth(item)}
         discrete = {name: item for name, item in outputs.items() if name not in smooth}
         return smooth, (discrete, stats)
@@ -115,36 +120,37 @@ def _is_smooth(item: PyTree) -> bool:
     return all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(item))
 
 
-def differentiate(scene: Scene, objective: Objective, net: Net, seen: dict[str, Net]) -> Any:
-    """((total, (terms, stats)), gradient) of one objective."""
-    if objective.player in scene.task.generators:
-        return _generator_gradient(scene, objective, net, seen)
-    return _judge_gradient(scene, objective, net, seen)
+def differentiate(
+    scene: Scene, objective: Objective, own: Mapping[str, Net], seen: Mapping[str, Net]
+) -> Any:
+    """((total, (terms, stats)), gradients) of one objective, the latter two by player.
 
+    Args:
+      scene: what the step shares.
+      objective: of generating players, of judging ones, or of both.
+      own: the nets of its players, in which gradients are taken.
+      seen: all nets as the objective sees them.
+    """
+    generating = [player for player in objective.players if player in scene.task.generators]
+    judging = [player for player in objective.players if player not in generating]
 
-def _generator_gradient(scene: Scene, objective: Objective, net: Net, seen: dict[str, Net]) -> Any:
-    """((total, (terms, stats)), gradient) of a player on the generating path."""
-
-    def loss(smooth: Outputs) -> tuple[jax.Array, dict[str, jax.Array]]:
-        judges, _ = _bind_judges(scene, seen)
-        return _weigh(scene, objective, {**smooth, **scene.forward.discrete}, judges)
-
-    (total, terms), cotangent = jax.value_and_grad(loss, has_aux=True)(scene.forward.smooth)
-    (gradients,) = scene.forward.pull(cotangent)
-    return (total, (terms, net.stats)), gradients[objective.player]
-
-
-def _judge_gradient(scene: Scene, objective: Objective, net: Net, seen: dict[str, Net]) -> Any:
-    """((total, (terms, stats)), gradient) of a player that judges fixed outputs."""
-    outputs = jax.lax.stop_gradient({**scene.forward.smooth, **scene.forward.discrete})
-
-    def loss(params: PyTree) -> tuple[jax.Array, Any]:
-        own = {objective.player: net.replace(params=params)}
-        judges, stats = _bind_judges(scene, {**seen, **own})
+    def loss(smooth: Outputs, params: Mapping[str, PyTree]) -> tuple[jax.Array, Any]:
+        mine = {player: own[player].replace(params=tree) for player, tree in params.items()}
+        judges, stats = _bind_judges(scene, {**seen, **mine})
+        outputs = {**smooth, **scene.forward.discrete}
         total, terms = _weigh(scene, objective, outputs, judges)
-        return total, (terms, stats[objective.player])
+        after = {player: stats[player] for player in judging}
+        return total, (terms, {player: own[player].stats for player in generating} | after)
 
-    return jax.value_and_grad(loss, has_aux=True)(net.params)
+    smooth = scene.forward.smooth if generating else jax.lax.stop_gradient(scene.forward.smooth)
+    params = {player: own[player].params for player in judging}
+    sides = (*((0,) if generating else ()), *((1,) if judging else ()))
+    result, found = jax.value_and_grad(loss, argnums=sides, has_aux=True)(smooth, params)
+    gradients: dict[str, PyTree] = dict(found[-1]) if judging else {}
+    if generating:
+        (pulled,) = scene.forward.pull(found[0])
+        gradients |= {player: pulled[player] for player in generating}
+    return result, gradients
 
 
 def _weigh(

@@ -20,8 +20,8 @@ import numpy as np
 
 from talkface_jax.config import ExperimentConfig, TrainConfig
 from talkface_jax.errors import CheckpointError
-from talkface_jax.task import Net, Task, TrainState, Variables
-from talkface_jax.train import sharding
+from talkface_jax.task import Averages, Net, Task, TrainState, Variables
+from talkface_jax.train import legacy, sharding
 from talkface_jax.train.checkpoint import DATA, FOLDER, Checkpoints, checkpoint_steps, load_params
 from talkface_jax.train.integrity import read_document
 from talkface_jax.train.programs import Programs
@@ -39,7 +39,7 @@ class Initial:
     """What a run starts from instead of fresh parameters.
 
     Attributes:
-      variables: host arrays by player, {"params": …, "batch_stats": …}.
+      variables: host arrays by player, {"params": …, "batch_stats": …, "constants": …}.
       lineage: one entry for each directory, plain JSON: where it lies, which players, the sha256 of
         their weights, and the lineage that came with them (data, terms).
       fitted: as `variables`, for some leaves of other players only (`Task.fitted`).
@@ -116,7 +116,7 @@ def load_initial(task: Task, directories: Sequence[str], shapes: TrainState) -> 
     Args:
       task: the stage that will be trained.
       directories: each written by training or by `write_variables`; the best checkpoint by its own
-        metric, or else its latest, averaged parameters where it keeps them.
+        metric, or else its latest, averages where it keeps them.
       shapes: the state of the run (`Programs.state_shapes`).
 
     Raises:
@@ -161,17 +161,21 @@ def fit_initial(task: Task, source: Source, initial: Initial, shapes: TrainState
     fitted = {player: tree for player, tree in found.items() if player not in initial.variables}
     for player, tree in fitted.items():
         net = shapes.nets[player]
-        wanted = leaf_names({"params": net.params, "batch_stats": net.stats})
+        wanted = leaf_names(_collections(net))
         for name, leaf in leaf_names(tree).items():
             if name not in wanted or _signature(leaf) != _signature(wanted[name]):
                 raise ValueError(f"{task.method}/{task.stage}: {player} cannot take {name}")
     return dataclasses.replace(initial, fitted=fitted)
 
 
+def _collections(net: Net) -> dict[str, Any]:
+    return {"params": net.params, "batch_stats": net.stats, "constants": net.constants}
+
+
 def _fit(stored: Variables, net: Net, player: str, directory: str) -> Variables:
     """The stored variables in the structure of the run's."""
-    wanted = {"params": net.params, "batch_stats": net.stats}
-    shapes, given = leaf_names(wanted), leaf_names(stored)
+    wanted = _collections(net)
+    shapes, given = leaf_names(wanted), leaf_names(legacy.with_constants(stored, wanted))
     for name in sorted({*shapes, *given}):
         if name not in given:
             problem = "is missing"
@@ -216,7 +220,7 @@ def _digest(weights: Mapping[str, Variables]) -> str:
 
 
 def start_state(programs: Programs, initial: Initial) -> TrainState:
-    """A fresh state, made where it will lie, with the initial parameters and batch statistics.
+    """A fresh state, made where it will lie, with the initial variables.
 
     Averaged parameters start from them too; optimisers start fresh (none of ours looks at the
     parameters when it starts).
@@ -225,20 +229,31 @@ def start_state(programs: Programs, initial: Initial) -> TrainState:
     if not (initial.variables or initial.fitted):
         return fresh
 
-    def replace(state: TrainState, given: Mapping[str, Variables]) -> TrainState:
+    def replace(state: TrainState, replaced: Mapping[str, Variables]) -> TrainState:
         nets, ema = dict(state.nets), dict(state.ema)
-        for player, variables in given.items():
-            params, stats = variables.get("params", {}), variables.get("batch_stats", {})
-            net = nets[player]
-            nets[player] = net.replace(
-                params=_laid_over(net.params, params), stats=_laid_over(net.stats, stats)
+        for player, variables in replaced.items():
+            given = Net(
+                params=variables.get("params", {}),
+                stats=variables.get("batch_stats", {}),
+                constants=variables.get("constants", {}),
+                opt_state=(),
             )
+            nets[player] = _net_laid_over(nets[player], given)
             if player in ema:
-                ema[player] = _laid_over(ema[player], params)
+                params = _laid_over(ema[player].params, given.params)
+                ema[player] = Averages(params, _laid_over(ema[player].stats, given.stats))
         return state.replace(nets=nets, ema=ema)
 
     given = sharding.replicate({**initial.fitted, **initial.variables}, programs.mesh)
     return jax.jit(replace, out_shardings=programs.state_shardings)(fresh, given)
+
+
+def _net_laid_over(net: Net, given: Net) -> Net:
+    return net.replace(
+        params=_laid_over(net.params, given.params),
+        stats=_laid_over(net.stats, given.stats),
+        constants=_laid_over(net.constants, given.constants),
+    )
 
 
 def _laid_over(tree: Any, given: Any) -> Any:

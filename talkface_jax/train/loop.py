@@ -172,7 +172,8 @@ def _start(
 class _Run:
     """The loop's moving parts.
 
-    `initial` is the lineage of the parameters that the run started from; `late` holds the metrics
+    `initial` is the lineage of the parameters that the run started from; `frozen` the variables of
+    the frozen networks, once there is a step to make; `late` holds the metrics
     of the last dispatched step, still unread; `losses` and `evaluated` the last values that were
     read.
     """
@@ -189,6 +190,7 @@ class _Run:
     initial: Sequence[Mapping[str, Any]]
     losses: dict[str, float]
     evaluated: dict[str, float]
+    frozen: Any = None
     late: tuple[int, dict[str, jax.Array]] | None = None
     speed: Speedometer = dataclasses.field(default_factory=Speedometer)
 
@@ -200,9 +202,10 @@ class _Run:
     def to_the_end(self, state: TrainState, start: int) -> TrainResult:
         """Steps until `train.steps` or a stop request."""
         steps = self.config.train.steps
-        frozen = self.programs.put_frozen(self.task.frozen()) if start < steps else {}
+        if start < steps:
+            self.frozen = self.programs.put_frozen(self.task.frozen())
         for step in range(start, steps):
-            state, metrics = self.programs.step_at(step)(state, frozen, next(self.batches))
+            state, metrics = self.programs.step_at(step)(state, self.frozen, next(self.batches))
             if step + 1 < steps:
                 self.batches.prefetch()
             self._settle()
@@ -255,11 +258,12 @@ class _Run:
         self.late = None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._require_finite(step, values)
-        skipped = [
+        sets = [
             name.removeprefix("update/")
             for name, value in values.items()
             if name.startswith("update/") and not value
         ]
+        skipped = {*sets, *(player for players in sets for player in players.split("+"))}
         values = {
             name: value
             for name, value in values.items()
@@ -302,8 +306,7 @@ class _Run:
     def _evaluate(self, state: TrainState, done: int) -> None:
         batches = self.source.evaluation(self.task.view, batch_size=self.programs.rows)
         self.evaluated = evaluate(
-            self.programs.evaluate,
-            evaluation_variables(state),
+            functools.partial(self.programs.evaluate, evaluation_variables(state), self.frozen),
             (sharding.put_batch(batch, self.programs.mesh) for batch in batches),
         )
         best = self.config.train.best_metric
@@ -324,7 +327,9 @@ class _Run:
             return
         outputs, whole = jax.device_get(
             self.programs.preview(
-                evaluation_variables(state), sharding.put_batch(batch, self.programs.mesh)
+                evaluation_variables(state),
+                self.frozen,
+                sharding.put_batch(batch, self.programs.mesh),
             )
         )
         if jax.process_index() == 0:

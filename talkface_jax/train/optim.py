@@ -44,7 +44,7 @@ def updates_before(task: Task, player: str, step: int) -> int:
     """How many updates a player has had after `step` steps, by its objectives' periods."""
     count = 0
     for objective in task.objectives:
-        if objective.player == player:
+        if player in objective.players:
             end = step if objective.stop is None else min(step, objective.stop)
             count += -(-max(end - objective.start, 0) // objective.every)
     return count

@@ -31,7 +31,7 @@ class Programs:
       rows: rows of a batch that this process supplies.
 
     Raises:
-      ConfigError: the devices do not divide the batch.
+      ConfigError: the devices do not divide the batch, or it cannot be computed in parts.
     """
 
     def __init__(self, task: Task, config: ExperimentConfig, mesh: Mesh):
@@ -44,6 +44,12 @@ class Programs:
         )
         train = config.train
         self._policy = Policy(compute=train.compute, remat=train.remat, accumulate=train.accumulate)
+        if train.accumulate > 1 and not task.means_of_items:
+            raise ConfigError(
+                f"config.train.accumulate is {train.accumulate}, but the losses of {task.method}/"
+                f"{task.stage} compare sets and mean something else on parts of a batch; set it to "
+                "1 and give a smaller --config.data.batch_size"
+            )
         sharding.check_parts(config.data.batch_size, mesh, parts=train.accumulate)
         self._batch = sharding.batch_sharding(mesh)
         self._replicated = sharding.replicated(mesh)
@@ -63,7 +69,9 @@ class Programs:
         return {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in spec.items()}
 
     def _create(self, batch: Mapping[str, jax.Array]) -> TrainState:
-        averaged = self._task.generators if self._config.train.ema_decay else ()
+        generators = self._task.generators if self._config.train.ema_decay else ()
+        # What is not trained is its own average.
+        averaged = [name for name in generators if self._task.trained.get(name, ("*",))]
         return create_state(
             self._task,
             self._transforms,
@@ -78,7 +86,7 @@ class Programs:
         return create(sharding.replicate(self._example(), self.mesh))
 
     def put_frozen(self, frozen: Mapping[str, PyTree]) -> PyTree:
-        """Frozen parameters, whole on every device."""
+        """Frozen networks, whole on every device."""
         return sharding.replicate(dict(frozen), self.mesh)
 
     def step_at(self, step: int) -> Step:
@@ -127,7 +135,7 @@ class Programs:
         """Outputs and batch, whole on every device so that the host can read them."""
         forward = make_forward(self._task)
 
-        def run(variables: Any, batch: Any) -> Any:
-            return forward(variables, batch), batch
+        def run(variables: Any, frozen: Any, batch: Any) -> Any:
+            return forward(variables, frozen, batch), batch
 
         return jax.jit(run, out_shardings=self._replicated)

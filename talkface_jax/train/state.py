@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from talkface_jax.task import Batch, Net, Task, TrainState, Variables
+from talkface_jax.task import Averages, Batch, Net, Task, TrainState, Variables
 
 
 def split_seed(seed: int) -> tuple[jax.Array, jax.Array]:
@@ -31,7 +31,7 @@ def create_state(
       transforms: optimiser by player.
       seed: of the initial parameters and of every random number drawn in training.
       batch: arrays of the shapes that training feeds; their values do not matter.
-      ema_players: players whose parameters are averaged.
+      ema_players: players whose parameters and batch statistics are averaged.
     """
     init_key, run_key = split_seed(seed)
     variables = task.init(init_key, batch)
@@ -39,21 +39,28 @@ def create_state(
         player: Net(
             params=item["params"],
             stats=item.get("batch_stats", {}),
+            constants=item.get("constants", {}),
             opt_state=transforms[player].init(item["params"]),
         )
         for player, item in variables.items()
     }
     # A copy: a buffer that two leaves share could not be donated.
-    ema = {player: jax.tree.map(jnp.copy, nets[player].params) for player in ema_players}
+    ema = {
+        player: jax.tree.map(jnp.copy, Averages(nets[player].params, nets[player].stats))
+        for player in ema_players
+    }
     return TrainState(step=jnp.zeros((), jnp.int32), rng=run_key, nets=nets, ema=ema)
 
 
 def evaluation_variables(state: TrainState) -> dict[str, Variables]:
-    """Every player's variables for evaluation: averaged parameters where the run keeps them."""
-    return {
-        player: {**net.variables, "params": state.ema.get(player, net.params)}
+    """Every player's variables for evaluation: averages where the run keeps them."""
+    nets = {
+        player: net.replace(params=state.ema[player].params, stats=state.ema[player].stats)
+        if player in state.ema
+        else net
         for player, net in state.nets.items()
     }
+    return {player: net.variables for player, net in nets.items()}
 
 
 def leaf_names(tree: Any) -> dict[str, Any]:

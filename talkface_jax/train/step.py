@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from talkface_jax.task import (
+    Averages,
     Batch,
     Net,
     Objective,
@@ -31,7 +32,10 @@ from talkface_jax.train.gradients import (
 )
 
 Metrics = dict[str, jax.Array]
+Nets = Mapping[str, Net]
 Step = Callable[[TrainState, Mapping[str, PyTree], Batch], tuple[TrainState, Metrics]]
+Mask = Callable[[PyTree], PyTree]
+"""A tree of bools, True at what is trained."""
 
 
 def make_train_step(
@@ -41,6 +45,7 @@ def make_train_step(
     *,
     ema_decay: float = 0.0,
     policy: Policy = PLAIN,
+    masks: Mapping[str, Mask] | None = None,
 ) -> Step:
     """The update of all players whose objectives are active.
 
@@ -53,18 +58,21 @@ def make_train_step(
       task: the stage.
       transforms: optimiser by player.
       active: objectives in force, in the order of updates, at most one for each player.
-      ema_decay: decay of the averaged parameters in `TrainState.ema`.
+      ema_decay: decay of the averages in `TrainState.ema`.
       policy: number format, rematerialisation and accumulation.
+      masks: by player what tells which leaves of its parameters, and which of its batch statistics,
+        are trained; a player that is left out is trained whole.
 
     Returns:
       `step(state, frozen, batch) -> (state, metrics)`, to be jitted. Metrics are float32 scalars:
-      `loss/<player>/<term>` unweighted, `loss/<player>/total` weighted, `grad_norm/<player>`, and,
-      for an objective with `every` > 1, `update/<player>`: 0 in the steps that skip it (its other
-      values are 0 then).
+      `loss/<players>/<term>` unweighted, `loss/<players>/total` weighted, `grad_norm/<player>`,
+      and, for an objective with `every` > 1, `update/<players>`: 0 in the steps that skip it (its
+      other values are 0 then). <players> is `Objective.name`.
 
     Raises:
       ValueError: two active objectives of one player, or one of an unknown player; accumulation
-        with an alternating objective, which would need its whole batch a second time.
+        with an alternating objective, which would need its whole batch a second time, or of losses
+        over sets.
     """
     _check(task, transforms, active, policy)
 
@@ -74,7 +82,7 @@ def make_train_step(
         key = jax.random.fold_in(state.rng, state.step)
         update = _update_at_once if policy.accumulate == 1 else _update_in_parts
         nets, metrics = update(
-            _Setting(task, transforms, tuple(active), policy),
+            _Setting(task, transforms, tuple(active), policy, dict(masks or {})),
             dict(state.nets),
             cast_params(frozen, policy.compute),
             batch,
@@ -82,7 +90,9 @@ def make_train_step(
             key,
         )
         ema = {
-            player: optax.incremental_update(nets[player].params, average, 1.0 - ema_decay)
+            player: optax.incremental_update(
+                Averages(nets[player].params, nets[player].stats), average, 1.0 - ema_decay
+            )
             for player, average in state.ema.items()
         }
         return state.replace(step=state.step + 1, nets=nets, ema=ema), metrics
@@ -98,13 +108,14 @@ class _Setting:
     transforms: Mapping[str, optax.GradientTransformation]
     active: tuple[Objective, ...]
     policy: Policy
+    masks: Mapping[str, Mask]
 
     def scene(
         self, nets: Mapping[str, Net], frozen: PyTree, batch: Batch, step: jax.Array, key: jax.Array
     ) -> Scene:
         """The shared forward of one batch."""
         forward_key, judge_key = jax.random.split(key)
-        forward = run_forward(self.task, nets, batch, forward_key, self.policy)
+        forward = run_forward(self.task, nets, frozen, batch, forward_key, self.policy)
         return Scene(self.task, batch, frozen, step, judge_key, forward, self.policy)
 
 
@@ -118,28 +129,26 @@ def _update_at_once(
 ) -> tuple[dict[str, Net], Metrics]:
     """All objectives on the whole batch."""
     scene = setting.scene(before, frozen, batch, step, key)
-    nets = _with_stats(before, scene.forward.stats)
+    nets = _with_stats(setting, before, scene.forward.stats)
     metrics: Metrics = {}
     for objective in setting.active:
         seen = before if objective.update is Update.SIMULTANEOUS else nets
-        player = objective.player
         run = functools.partial(_run_at_once, setting, scene, objective, dict(seen))
-        nets[player], logged = _when_due(objective, step, run, nets[player])
-        metrics |= logged
+        metrics |= _when_due(objective, step, run, nets)
     return nets, metrics
 
 
 def _run_at_once(
-    setting: _Setting, scene: Scene, objective: Objective, seen: dict[str, Net], net: Net
-) -> tuple[Net, Metrics]:
-    return _apply(setting, objective, net, differentiate(scene, objective, net, seen))
+    setting: _Setting, scene: Scene, objective: Objective, seen: dict[str, Net], own: Nets
+) -> tuple[Nets, Metrics]:
+    return _apply(setting, objective, own, differentiate(scene, objective, own, seen))
 
 
 def _run_on_averages(
-    setting: _Setting, objective: Objective, averages: Any, stats: PyTree, net: Net
-) -> tuple[Net, Metrics]:
-    total, terms, gradient = averages
-    return _apply(setting, objective, net, ((total, (terms, stats)), gradient))
+    setting: _Setting, objective: Objective, averages: Any, stats: Mapping[str, PyTree], own: Nets
+) -> tuple[Nets, Metrics]:
+    total, terms, gradients = averages
+    return _apply(setting, objective, own, ((total, (terms, stats)), gradients))
 
 
 def _update_in_parts(
@@ -156,30 +165,28 @@ def _update_in_parts(
 
     def gradients(stats: dict[str, PyTree], part: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
         index, rows = part
-        nets = _with_stats(before, stats)
+        nets = _with_stats(setting, before, stats)
         scene = setting.scene(nets, frozen, rows, step, jax.random.fold_in(key, index))
-        after = _with_stats(nets, scene.forward.stats)
+        after = _with_stats(setting, nets, scene.forward.stats)
         results = {}
         for objective in setting.active:
-            player = objective.player
-            (total, (terms, stats_after)), gradient = differentiate(
-                scene, objective, after[player], nets
-            )
-            after[player] = after[player].replace(stats=stats_after)
-            results[player] = (total, terms, gradient)
+            own = {player: after[player] for player in objective.players}
+            (total, (terms, stats_after)), gradients = differentiate(scene, objective, own, nets)
+            after = _with_stats(setting, after, stats_after)
+            results[objective.name] = (total, terms, gradients)
         return {player: net.stats for player, net in after.items()}, results
 
     stats = {player: net.stats for player, net in before.items()}
     stats, results = jax.lax.scan(gradients, stats, (jnp.arange(parts), _split(batch, parts)))
     # A judge keeps its statistics in the steps that skip it; a generator has run all the same.
     generated = {player: stats[player] for player in setting.task.generators}
-    nets, metrics = _with_stats(before, generated), {}
+    nets = _with_stats(setting, before, generated)
+    metrics: Metrics = {}
     for objective in setting.active:
-        player = objective.player
-        averages = jax.tree.map(lambda leaf: leaf.mean(0), results[player])
-        run = functools.partial(_run_on_averages, setting, objective, averages, stats[player])
-        nets[player], logged = _when_due(objective, step, run, nets[player])
-        metrics |= logged
+        averages = jax.tree.map(lambda leaf: leaf.mean(0), results[objective.name])
+        own = {player: stats[player] for player in objective.players}
+        run = functools.partial(_run_on_averages, setting, objective, averages, own)
+        metrics |= _when_due(objective, step, run, nets)
     return nets, metrics
 
 
@@ -191,25 +198,41 @@ def _split(batch: Batch, parts: int) -> dict[str, jax.Array]:
     }
 
 
-def _with_stats(nets: Mapping[str, Net], stats: Mapping[str, PyTree]) -> dict[str, Net]:
-    return {player: net.replace(stats=stats.get(player, net.stats)) for player, net in nets.items()}
+def _with_stats(setting: _Setting, nets: Nets, stats: Mapping[str, PyTree]) -> dict[str, Net]:
+    """The nets with new batch statistics, where these are trained."""
+    found = dict(nets)
+    for player, new in stats.items():
+        old = nets[player].stats
+        mask = setting.masks.get(player)
+        if mask is not None:
+            new = jax.tree.map(lambda on, a, b: a if on else b, mask(old), new, old)
+        found[player] = nets[player].replace(stats=new)
+    return found
 
 
-def make_eval_step(task: Task) -> Callable[[Mapping[str, Variables], Batch], dict[str, Any]]:
-    """`eval_step(variables, batch) -> mergeable metrics`, to be jitted."""
+Forward = Callable[[Mapping[str, Variables], Mapping[str, PyTree], Batch], Outputs]
+
+
+def make_eval_step(task: Task) -> Callable[..., dict[str, Any]]:
+    """`eval_step(variables, frozen, batch) -> mergeable metrics`, to be jitted."""
     forward = make_forward(task)
 
-    def eval_step(variables: Mapping[str, Variables], batch: Batch) -> dict[str, Any]:
-        return task.metrics(forward(variables, batch), batch)
+    def eval_step(
+        variables: Mapping[str, Variables], frozen: Mapping[str, PyTree], batch: Batch
+    ) -> dict[str, Any]:
+        return task.metrics(forward(variables, frozen, batch), batch)
 
     return eval_step
 
 
-def make_forward(task: Task) -> Callable[[Mapping[str, Variables], Batch], Outputs]:
-    """`forward(variables, batch) -> outputs` as at inference: no dropout, running statistics."""
+def make_forward(task: Task) -> Forward:
+    """`forward(variables, frozen, batch) -> outputs` as at inference: no dropout, running
+    statistics."""
 
-    def forward(variables: Mapping[str, Variables], batch: Batch) -> Outputs:
-        outputs, _ = task.forward(variables, batch, jax.random.key(0), train=False)
+    def forward(
+        variables: Mapping[str, Variables], frozen: Mapping[str, PyTree], batch: Batch
+    ) -> Outputs:
+        outputs, _ = task.forward(variables, frozen, batch, jax.random.key(0), train=False)
         return outputs
 
     return forward
@@ -218,7 +241,7 @@ def make_forward(task: Task) -> Callable[[Mapping[str, Variables], Batch], Outpu
 def _check(
     task: Task, transforms: Mapping[str, Any], active: Sequence[Objective], policy: Policy
 ) -> None:
-    players = [objective.player for objective in active]
+    players = [player for objective in active for player in objective.players]
     if len(set(players)) != len(players):
         raise ValueError(f"a player has two active objectives at once: {players}")
     unknown = [player for player in players if player not in task.nets or player not in transforms]
@@ -229,31 +252,49 @@ def _check(
     alternating = any(objective.update is Update.ALTERNATING for objective in active)
     if policy.accumulate > 1 and alternating:
         raise ValueError("accumulation does not go with an alternating objective")
+    if policy.accumulate > 1 and not task.means_of_items:
+        raise ValueError("accumulation does not go with losses over sets")
 
 
-def _apply(setting: _Setting, objective: Objective, net: Net, result: Any) -> tuple[Net, Metrics]:
-    """One player's update and what is logged of it."""
-    (total, (terms, stats)), gradient = result
-    player = objective.player
-    updates, opt_state = setting.transforms[player].update(gradient, net.opt_state, net.params)
-    params = optax.apply_updates(net.params, updates)
-    logged = {f"loss/{player}/{name}": value for name, value in terms.items()}
-    logged[f"loss/{player}/total"] = total
-    logged[f"grad_norm/{player}"] = optax.tree.norm(gradient).astype(jnp.float32)
-    return Net(params=params, stats=stats, opt_state=opt_state), logged
+def _apply(setting: _Setting, objective: Objective, own: Nets, result: Any) -> tuple[Nets, Metrics]:
+    """The update of an objective's players, and what is logged of it."""
+    (total, (terms, stats)), gradients = result
+    logged = {f"loss/{objective.name}/{name}": value for name, value in terms.items()}
+    logged[f"loss/{objective.name}/total"] = total
+    after = _with_stats(setting, own, stats)
+    for player, net in after.items():
+        gradient, mask = gradients[player], setting.masks.get(player)
+        if mask is not None:
+            # Nothing reads the others: the compiler leaves them out.
+            gradient = jax.tree.map(
+                lambda on, leaf: leaf if on else jnp.zeros_like(leaf), mask(gradient), gradient
+            )
+        updates, opt_state = setting.transforms[player].update(gradient, net.opt_state, net.params)
+        params = optax.apply_updates(net.params, updates)
+        logged[f"grad_norm/{player}"] = optax.tree.norm(gradient).astype(jnp.float32)
+        after[player] = net.replace(params=params, opt_state=opt_state)
+    return after, logged
 
 
 def _when_due(
-    objective: Objective, step: jax.Array, run: Callable[[Net], tuple[Net, Metrics]], net: Net
-) -> tuple[Net, Metrics]:
-    """`run(net)`, or the net as it is in the steps that the objective skips."""
+    objective: Objective,
+    step: jax.Array,
+    run: Callable[[Nets], tuple[Nets, Metrics]],
+    nets: dict[str, Net],
+) -> Metrics:
+    """Puts what `run` makes of the objective's players into `nets`, but for the steps that the
+    objective skips."""
+    own = {player: nets[player] for player in objective.players}
     if objective.every == 1:
-        return run(net)
+        updated, logged = run(own)
+        nets.update(updated)
+        return logged
     due = (step - objective.start) % objective.every == 0
-    _, shapes = jax.eval_shape(run, net)
+    _, shapes = jax.eval_shape(run, own)
 
-    def skip(net: Net) -> tuple[Net, Metrics]:
-        return net, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    def skip(own: Nets) -> tuple[Nets, Metrics]:
+        return own, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-    updated, logged = jax.lax.cond(due, run, skip, net)
-    return updated, {**logged, f"update/{objective.player}": due.astype(jnp.float32)}
+    updated, logged = jax.lax.cond(due, run, skip, own)
+    nets.update(updated)
+    return {**logged, f"update/{objective.name}": due.astype(jnp.float32)}

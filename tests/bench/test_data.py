@@ -25,7 +25,7 @@ RECORDS = 96
 OVERRIDES = {("iplap", "render", "base"): ["--config.task.perceptual=vgg16"]}
 # Threads, processes, MiB of cache.
 READERS = ((1, 0, 1024), (2, 0, 1024), (0, 2, 1024), (1, 0, 0), (0, 2, 0))
-STAGES = [(*stage, size) for stage in sorted(registry.TASKS) for size in ("base", "tiny")]
+STAGES = [(*stage, size) for stage in sorted(registry.tasks()) for size in ("base", "tiny")]
 
 
 def experiment(repository, method, stage, size):
@@ -89,7 +89,7 @@ def test_features_on_disk(board, repository, prepared_faces, tmp_path):
     )
 
 
-@pytest.mark.parametrize(("method", "stage"), sorted(registry.TASKS))
+@pytest.mark.parametrize(("method", "stage"), sorted(registry.tasks()))
 def test_what_a_step_needs(board, repository, method, stage):
     from talkface_jax.train import sharding
     from talkface_jax.train.programs import Programs
@@ -183,7 +183,7 @@ def test_store_beside_array_record(board, stores, order, cached):
     reader.close()
 
 
-@pytest.mark.parametrize(("method", "stage"), sorted(registry.TASKS))
+@pytest.mark.parametrize(("method", "stage"), sorted(registry.tasks()))
 def test_shuffling_costs_the_cache(board, repository, prepared_faces, method, stage):
     """Windows in the order of the records and shuffled, with room for two of eight segments."""
     _, task = experiment(repository, method, stage, "tiny")

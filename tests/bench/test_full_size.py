@@ -17,8 +17,10 @@ import pytest
 
 from talkface_jax import config as c
 from talkface_jax.methods.iplap import programs as iplap
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
-from talkface_jax.methods.iplap.tasks import MotionTask, RenderTask
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.motion.task import MotionTask
+from talkface_jax.methods.iplap.render.config import RenderConfig
+from talkface_jax.methods.iplap.render.task import RenderTask
 from talkface_jax.models import counts
 from talkface_jax.models.frozen.vgg import VGG19, Vgg
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformer
@@ -218,7 +220,7 @@ from talkface_jax import runtime; runtime.enable_compilation_cache()
 import sys; sys.path.insert(0, sys.argv[1])
 import jax, measure
 from talkface_jax.methods.iplap import programs
-from talkface_jax.methods.iplap.config import RenderConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 config = RenderConfig()
 for make, batch in ((programs.references_program, 3), (programs.render_program, 2)):
     program = make(config)

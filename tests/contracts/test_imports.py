@@ -18,7 +18,7 @@ HEAVY = (
 
 def test_training_path_imports_nothing_heavy():
     program = (
-        "import sys, talkface_jax.methods.iplap.tasks, talkface_jax.train.loop, "
+        "import sys, talkface_jax.methods.iplap.motion.task, talkface_jax.train.loop, "
         "talkface_jax.data.pipeline\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )

@@ -11,7 +11,7 @@ from talkface_jax.methods import registry
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZES = ("tiny", "base")
-CASES = [(m, s, size) for m, s in registry.TASKS for size in SIZES]
+CASES = [(m, s, size) for m, s in registry.tasks() for size in SIZES]
 
 
 def _experiment(method, stage, size):
@@ -54,7 +54,7 @@ def test_some_objective_is_active_at_every_step(method, stage, size):
         assert players & set(task.generators)
 
 
-@pytest.mark.parametrize("name", registry.METHODS)
+@pytest.mark.parametrize("name", registry.methods())
 def test_method_programs_match_the_trained_variables(name):
     method = registry.get_method(name)
     configs = {stage: _experiment(name, stage, "tiny").task for stage in method.stages}

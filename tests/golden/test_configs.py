@@ -16,7 +16,7 @@ from talkface_jax.methods import registry
 
 HERE = pathlib.Path(__file__).parent
 UPDATE = "TALKFACE_UPDATE_GOLDENS"
-CONFIGS = [(*key, size) for key in registry.TASKS for size in ("base", "tiny")]
+CONFIGS = [(*key, size) for key in registry.tasks() for size in ("base", "tiny")]
 
 
 @pytest.mark.parametrize(("method", "stage", "size"), CONFIGS)

@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from talkface_jax.config import DataConfig, MeshConfig
-from talkface_jax.methods.iplap.views import MotionView
+from talkface_jax.methods.iplap.motion.view import MotionView
 from talkface_jax.train import sharding
 from talkface_jax.train.distributed import initialize_from_env
 from talkface_jax.train.feed import DeviceBatches

@@ -38,8 +38,8 @@ def parts_stage():
 
 def iplap_stage():
     """IP-LAP's renderer with all of its loss terms, small."""
-    from talkface_jax.methods.iplap.config import RenderConfig
-    from talkface_jax.methods.iplap.tasks import RenderTask
+    from talkface_jax.methods.iplap.render.config import RenderConfig
+    from talkface_jax.methods.iplap.render.task import RenderTask
     from talkface_jax.models.render.reference_warping import ReferenceWarpingConfig
 
     net = ReferenceWarpingConfig(

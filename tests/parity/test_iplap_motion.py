@@ -10,7 +10,7 @@ from talkface_jax.interop.cases import Case
 from talkface_jax.interop.torch_rules import from_torch, to_torch
 from talkface_jax.methods import registry
 from talkface_jax.methods.iplap import parity
-from talkface_jax.methods.iplap.config import MotionConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
 
 OUTPUTS = "landmark_generator.npz"
 GRADIENTS = "landmark_generator_grad_norms.json"

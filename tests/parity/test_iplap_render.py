@@ -7,7 +7,7 @@ import pytest
 from talkface_jax.interop.cases import Case
 from talkface_jax.interop.torch_rules import from_torch, to_torch
 from talkface_jax.methods import registry
-from talkface_jax.methods.iplap.config import RenderConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 
 WARP = {"out128", "out64", "out128_zero_flow"}
 RENDERER = {"flow", "wrapped_ref", "generated_face"}

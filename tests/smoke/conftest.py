@@ -18,7 +18,8 @@ from talkface_jax.cli.main import main
 from talkface_jax.export import bundle
 from talkface_jax.media.video import VideoWriter, open_visual
 from talkface_jax.methods.iplap.chain import METHOD
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.models.motion import landmark_transformer
 from talkface_jax.models.render import reference_warping
 

@@ -65,7 +65,7 @@ class Road:
         return registry.get_method(self.method).stages
 
 
-@pytest.fixture(scope="module", params=registry.METHODS)
+@pytest.fixture(scope="module", params=registry.methods())
 def road(request, tmp_path_factory, data):
     """Every stage trained for three steps, and exported."""
     walked = Road(request.param, tmp_path_factory.mktemp(request.param), data)

@@ -7,27 +7,33 @@ Source: Zhong et al., CVPR 2023, section 3, and the released inference code: win
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
+from talkface_jax.capabilities import REFERENCES
 from talkface_jax.errors import ConfigError
 from talkface_jax.features import mel
 from talkface_jax.landmarks.boxes import CropGeometry, crop_geometry, from_box
 from talkface_jax.landmarks.references import nearest_valid
-from talkface_jax.methods.iplap import programs
+from talkface_jax.methods.base import (
+    Call,
+    ChainMethod,
+    Faces,
+    Frame,
+    PatchSession,
+    as_bytes,
+    in_parts,
+)
+from talkface_jax.methods.iplap import DECLARATION, programs
 from talkface_jax.methods.iplap import references as reference_frames
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.methods.iplap.speech import SpeechFeatures
 from talkface_jax.records import NO_CONTROLS, Controls, FaceTrack, Motion
-from talkface_jax.task import Goals, Program
-
-if TYPE_CHECKING:
-    from talkface_jax.media.composite import Patch
-
-Call = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
-"""Runs a program of the bundle by name."""
+from talkface_jax.task import Program, Programs
 
 # With the two frames that windows reach to either side: 64 frames, a size that is not padded.
 _MOTION_BATCH = 60
@@ -54,8 +60,8 @@ class Face:
     references: Any
 
 
-class IplapSession:
-    """One face and one recording; `render` goes through the output from the front.
+class IplapSession(PatchSession):
+    """One face and one recording; goes through the output from the front.
 
     Attributes:
       references: how many reference frames the renderer uses.
@@ -68,60 +74,41 @@ class IplapSession:
         *,
         samples: Float32[np.ndarray, " s"],
         sources: Int[np.ndarray, " n"],
-        frame_at: Callable[[int], UInt8[np.ndarray, "h w 3"]],
+        frame_at: Callable[[int], Frame],
         references: int,
     ) -> None:
-        self._chain, self._face, self._sources = chain, face, sources
+        super().__init__(sources, face.valid)
+        self._chain, self._face = chain, face
         self._speech = SpeechFeatures(samples)
         self._points: dict[int, np.ndarray] = {}
         self._sketches: dict[int, np.ndarray] = {}
         self._features = self._encode_references(frame_at, references)
         self.references = len(self._features["ref_points"])
 
-    def patches(
-        self, start: int, frames: Sequence[UInt8[np.ndarray, "h w 3"]]
-    ) -> list["Patch | None"]:
-        """The generated faces of output frames from `start` on; None where there is no face.
-
-        Args:
-          start: first output frame; not before that of an earlier call.
-          frames: the source frames that are shown there.
-        """
-        from talkface_jax.media.composite import Patch
-
-        face, stop = self._face, start + len(frames)
-        self._advance(start, stop)
-        wanted = [k for k in range(start, stop) if face.valid[self._sources[k]]]
-        if not wanted:
-            return [None] * len(frames)
+    def draw(self, wanted: Int[np.ndarray, " m"], frames: Sequence[Frame]) -> Faces:
+        """The lower faces of output frames."""
         size = self._chain.render_config.net.size
-        boxes = face.geometry.boxes[self._sources[wanted]]
+        boxes = self._face.geometry.boxes[self.sources[wanted]]
+        pairs = zip(frames, boxes, strict=True)
         inputs = {
-            "face": np.stack(
-                [_crop(frames[k - start], box, size) for k, box in zip(wanted, boxes, strict=True)]
-            ),
+            "face": np.stack([_crop(frame, box, size) for frame, box in pairs]),
             "sketches": np.stack(
                 [np.stack([self._sketches[i] for i in self._around(k)]) for k in wanted]
             ),
-            "mel": self._speech.windows(np.asarray(wanted)),
+            "mel": self._speech.windows(wanted),
             "points": np.stack([self._points[k] for k in wanted]),
         }
         image = self._chain.call(programs.RENDER, {**inputs, **self._features})["image"]
-        images = np.rint(np.clip(np.asarray(image), 0.0, 1.0) * 255).astype(np.uint8)
-        made = {
-            k: Patch(image=images[i], box=boxes[i], contour=self._contour(k))
-            for i, k in enumerate(wanted)
-        }
-        return [made.get(k) for k in range(start, stop)]
+        return Faces(as_bytes(image), boxes, [self._contour(k) for k in wanted])
 
     def _around(self, k: int) -> list[int]:
-        last = len(self._sources) - 1
-        half = programs.WINDOW // 2
+        last = len(self.sources) - 1
+        half = reference_frames.WINDOW // 2
         return [min(max(k + offset, 0), last) for offset in range(-half, half + 1)]
 
-    def _advance(self, start: int, stop: int) -> None:
+    def advance(self, start: int, stop: int) -> None:
         """Predicts points and draws sketches up to two frames past `stop`; forgets older ones."""
-        half, total = programs.WINDOW // 2, len(self._sources)
+        half, total = reference_frames.WINDOW // 2, len(self.sources)
         for cache in (self._points, self._sketches):
             for k in [k for k in cache if k < start - half]:
                 del cache[k]
@@ -133,26 +120,24 @@ class IplapSession:
                 self._face,
                 self._speech,
                 outputs=np.arange(first, after),
-                sources=self._sources,
+                sources=self.sources,
             )
             self._points.update(zip(range(first, after), points, strict=True))
             first = after
         for k in range(max(0, start - half), end):
             if k not in self._sketches:
-                box = self._face.geometry.boxes[self._face.nearest[self._sources[k]]]
+                box = self._face.geometry.boxes[self._face.nearest[self.sources[k]]]
                 self._sketches[k] = self._chain.sketch(self._points[k], box)
 
     def _contour(self, k: int) -> Float32[np.ndarray, "m 2"]:
         """Lower faces of the source and of the prediction: the jaw moves, both must be covered."""
-        source = self._sources[k]
+        source = self.sources[k]
         both = np.concatenate(
             [self._face.geometry.points[source][_LOWER_OVAL], self._points[k][_LOWER_OVAL]]
         )
         return from_box(both, self._face.geometry.boxes[source])
 
-    def _encode_references(
-        self, frame_at: Callable[[int], UInt8[np.ndarray, "h w 3"]], count: int
-    ) -> dict[str, Any]:
+    def _encode_references(self, frame_at: Callable[[int], Frame], count: int) -> dict[str, Any]:
         face, chain = self._face, self._chain
         geometry = face.geometry
         count = min(count, int(face.valid.sum()))
@@ -208,8 +193,7 @@ class IplapChain:
         *,
         samples: Float32[np.ndarray, " s"],
         sources: Int[np.ndarray, " n"],
-        frame_at: Callable[[int], UInt8[np.ndarray, "h w 3"]],
-        references: int | None = None,
+        frame_at: Callable[[int], Frame],
         controls: Controls = NO_CONTROLS,
     ) -> IplapSession:
         """Begins a synthesis.
@@ -219,24 +203,19 @@ class IplapChain:
           samples: the recording, 16 kHz mono.
           sources: index of the source frame that each output frame shows.
           frame_at: reads a source frame.
-          references: reference frames of the renderer; None for the config's number.
-          controls: none is honoured.
+          controls: the number of the renderer's reference frames.
 
         Raises:
           FaceError: no frame of the track has a face.
-          ConfigError: fewer than one reference.
         """
-        del controls
-        count = self.render_config.inference_references if references is None else references
-        if count < 1:
-            raise ConfigError(f"--references must be at least 1, not {count}")
+        default = self.render_config.inference_references
         return IplapSession(
             self,
             self.prepare(track),
             samples=samples,
             sources=np.asarray(sources),
             frame_at=frame_at,
-            references=count,
+            references=controls.get(REFERENCES.name, default),
         )
 
     def predict_motion(self, track: FaceTrack, *, samples: Float32[np.ndarray, " s"]) -> Motion:
@@ -248,21 +227,13 @@ class IplapChain:
           FaceError: no frame of the track has a face.
         """
         face, count = self.prepare(track), len(track)
-        speech, sources = SpeechFeatures(samples), np.arange(len(track))
-        points = [
-            self.points(
-                face,
-                speech,
-                outputs=np.arange(first, min(first + _MOTION_BATCH, count)),
-                sources=sources,
-            )
-            for first in range(0, count, _MOTION_BATCH)
-        ]
-        return Motion(scheme="iplap131", landmarks=np.concatenate(points))
-
-    def blinks(self, frames: int, *, seed: int) -> None:
-        """None: the eyes are those of the video."""
-        del frames, seed
+        speech, sources = SpeechFeatures(samples), np.arange(count)
+        points = in_parts(
+            lambda outputs: self.points(face, speech, outputs=outputs, sources=sources),
+            count,
+            size=_MOTION_BATCH,
+        )
+        return Motion(scheme="iplap131", landmarks=points)
 
     def points(
         self,
@@ -276,7 +247,7 @@ class IplapChain:
 
         Windows reach two frames to either side and repeat the first and last output frame.
         """
-        half = programs.WINDOW // 2
+        half = reference_frames.WINDOW // 2
         frames = outputs[:, None] + np.arange(-half, half + 1)
         frames = np.clip(frames, 0, len(sources) - 1)
         unique, inverse = np.unique(frames, return_inverse=True)
@@ -319,22 +290,11 @@ def _crop(
     return crop_resize(frame, box, (size, size))
 
 
-_GOALS = Goals(static=0.70, shifted=0.75, no_audio=0.85, correlation=0.65)
-
-
-@dataclasses.dataclass(frozen=True)
-class IplapMethod:
+class IplapMethod(ChainMethod):
     """The method's entry in the registry."""
 
-    name: str = "iplap"
-    stages: tuple[str, ...] = ("motion", "render")
-    controls: tuple[str, ...] = ()
-    goals: Goals = _GOALS
-
-    @property
-    def config_classes(self) -> Mapping[str, type]:
-        """Task config by stage, to read a bundle's config back."""
-        return {"motion": MotionConfig, "render": RenderConfig}
+    declaration = DECLARATION
+    config_classes = MappingProxyType({"motion": MotionConfig, "render": RenderConfig})
 
     def requires(self, configs: Mapping[str, Any]) -> Mapping[str, str]:
         """The spectrogram."""
@@ -357,15 +317,14 @@ class IplapMethod:
             programs.render_program(render),
         )
 
-    def chain(self, configs: Mapping[str, Any], call: Call) -> IplapChain:
+    def chain(self, configs: Mapping[str, Any], programs: Programs) -> IplapChain:
         """The runnable chain.
 
         Raises:
           ConfigError: stages that crop differently.
         """
-        motion, render = configs["motion"], configs["render"]
-        _check(motion, render)
-        return IplapChain(motion, render, call=call)
+        _check(configs["motion"], configs["render"])
+        return IplapChain(configs["motion"], configs["render"], call=programs.call)
 
 
 def _check(motion: MotionConfig, render: RenderConfig) -> None:

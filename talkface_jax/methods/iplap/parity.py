@@ -23,7 +23,8 @@ from talkface_jax.interop.torch_rules import from_torch, to_torch
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.losses.landmark import landmark_l1, landmark_velocity
 from talkface_jax.media.sketch import SKETCH_SIZE, draw_lines
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.methods.iplap.torch_map import NETWORKS
 from talkface_jax.models.discriminators import (
     MultiscaleDiscriminator,

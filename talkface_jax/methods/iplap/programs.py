@@ -10,7 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.base import program, shapes_of
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.references import WINDOW
+from talkface_jax.methods.iplap.render.config import RenderConfig
+from talkface_jax.models.blocks import unit
 from talkface_jax.models.motion.landmark_transformer import FrameTokens, LandmarkTransformer
 from talkface_jax.models.render.reference_warping import Aligned, ReferenceWarping, RefFeatures
 from talkface_jax.task import Program, Variables
@@ -20,8 +24,6 @@ MOTION_FRAMES = "motion_frames"
 MOTION = "motion"
 REFERENCES = "references"
 RENDER = "render"
-WINDOW = 5
-"""Frames that the landmark generator predicts at once, and sketches that the renderer sees."""
 
 Arrays = Mapping[str, jax.Array]
 
@@ -112,21 +114,14 @@ def _motion(
     """A program of the landmark generator; each takes the whole network's variables."""
     shapes = ((WINDOW, 80, 16), (WINDOW, 74, 2), (config.references, 74, 2))
     shapes = (*shapes, (config.references, 57, 2))
-
-    def variables() -> Any:
-        return jax.eval_shape(
-            LandmarkTransformer(config.net).init,
-            jax.random.key(0),
-            *(jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in shapes),
-        )
-
-    return Program(
-        name=name,
-        stage="motion",
+    net = LandmarkTransformer(config.net)
+    return program(
+        name,
         player="motion",
+        stage="motion",
         function=function,
         inputs=inputs,
-        variables=variables,
+        variables=lambda: shapes_of(net, *((1, *shape) for shape in shapes)),
     )
 
 
@@ -137,8 +132,8 @@ def references_program(config: RenderConfig) -> Program:
     def function(variables: Variables, inputs: Arrays) -> Arrays:
         features = net.apply(
             variables,
-            _unit(inputs["images"])[None],
-            _unit(inputs["sketches"])[None],
+            unit(inputs["images"])[None],
+            unit(inputs["sketches"])[None],
             method="encode_references",
         )
         assert isinstance(features, RefFeatures)
@@ -150,14 +145,7 @@ def references_program(config: RenderConfig) -> Program:
         }
 
     image = (("r", size, size, 3), jnp.uint8)
-    return Program(
-        name=REFERENCES,
-        stage="render",
-        player="renderer",
-        function=function,
-        inputs={"images": image, "sketches": image},
-        variables=lambda: _render_variables(config),
-    )
+    return _render(config, REFERENCES, function, {"images": image, "sketches": image})
 
 
 def render_program(config: RenderConfig) -> Program:
@@ -179,7 +167,7 @@ def render_program(config: RenderConfig) -> Program:
             moved = net.apply(
                 variables,
                 features,
-                _unit(frame["sketches"])[None],
+                unit(frame["sketches"])[None],
                 points=frame["points"][None],
                 reference_points=inputs["ref_points"][None],
                 method="align",
@@ -191,51 +179,52 @@ def render_program(config: RenderConfig) -> Program:
             return Aligned(**kept, flow=empty, weight=empty)
 
         aligned = jax.lax.map(align, {key: inputs[key] for key in ("sketches", "points")})
-        masked = _unit(inputs["face"]).at[:, half:].set(0.0)
-        sketches = _unit(inputs["sketches"])
+        masked = unit(inputs["face"]).at[:, half:].set(0.0)
+        sketches = unit(inputs["sketches"])
         image = net.apply(variables, masked, sketches, aligned, inputs["mel"], method="translate")
         return {"image": image}  # type: ignore[dict-item]
 
-    return Program(
-        name=RENDER,
-        stage="render",
-        player="renderer",
-        function=function,
-        inputs={
-            "face": (("b", size, size, 3), jnp.uint8),
-            "sketches": (("b", WINDOW, size, size, 3), jnp.uint8),
-            "mel": (("b", 80, 16), jnp.float32),
-            "points": (("b", 131, 2), jnp.float32),
-            "ref_points": (("r", 131, 2), jnp.float32),
-            "images": (("r", size, size, 3), jnp.float32),
-            "shallow": (("r", size, size, channels), jnp.float32),
-            "deep": (("r", half, half, deep), jnp.float32),
-            "normalised": (("r", half, half, deep), jnp.float32),
-        },
-        variables=lambda: _render_variables(config),
-    )
-
-
-def _unit(image: jax.Array) -> jax.Array:
-    return image.astype(jnp.float32) / 255.0
+    inputs = {
+        "face": (("b", size, size, 3), jnp.uint8),
+        "sketches": (("b", WINDOW, size, size, 3), jnp.uint8),
+        "mel": (("b", 80, 16), jnp.float32),
+        "points": (("b", 131, 2), jnp.float32),
+        "ref_points": (("r", 131, 2), jnp.float32),
+        "images": (("r", size, size, 3), jnp.float32),
+        "shallow": (("r", size, size, channels), jnp.float32),
+        "deep": (("r", half, half, deep), jnp.float32),
+        "normalised": (("r", half, half, deep), jnp.float32),
+    }
+    return _render(config, RENDER, function, inputs)
 
 
 def _render_variables(config: RenderConfig) -> Any:
-    net, size = ReferenceWarping(config.net), config.net.size
+    size = config.net.size
+    image, references = (size, size, 3), (1, 1, size, size, 3)
+    return shapes_of(
+        ReferenceWarping(config.net),
+        (1, *image),
+        (1, WINDOW, *image),
+        references,
+        references,
+        (1, 80, 16),
+        points=(1, 131, 2),
+        reference_points=(1, 1, 131, 2),
+    )
 
-    def shape(*dims: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(dims, jnp.float32)
 
-    image = (size, size, 3)
-    return jax.eval_shape(
-        lambda *args: net.init(
-            jax.random.key(0), *args[:5], points=args[5], reference_points=args[6]
-        ),
-        shape(1, *image),
-        shape(1, WINDOW, *image),
-        shape(1, 1, *image),
-        shape(1, 1, *image),
-        shape(1, 80, 16),
-        shape(1, 131, 2),
-        shape(1, 1, 131, 2),
+def _render(
+    config: RenderConfig,
+    name: str,
+    function: Callable[[Variables, Arrays], Arrays],
+    inputs: Mapping[str, Any],
+) -> Program:
+    """A program of the renderer; each takes the whole network's variables."""
+    return program(
+        name,
+        player="renderer",
+        stage="render",
+        function=function,
+        inputs=inputs,
+        variables=lambda: _render_variables(config),
     )

@@ -8,8 +8,12 @@ from talkface_jax.landmarks.boxes import CropGeometry, from_box
 from talkface_jax.landmarks.references import spread
 from talkface_jax.landmarks.schemes import get_scheme
 
-__all__ = ["SCHEME", "join", "openness", "split", "spread"]
+__all__ = ["JAW", "SCHEME", "WINDOW", "join", "openness", "split", "spread"]
 SCHEME = get_scheme("iplap131")
+WINDOW = 5
+"""Frames that the landmark generator predicts at once, and sketches that the renderer sees."""
+JAW = 17
+"""Content points of the jaw; the lips follow."""
 
 
 def openness(geometry: CropGeometry) -> Float[np.ndarray, " t"]:
@@ -26,7 +30,7 @@ def join(
     pose: Float32[np.ndarray, "*b 74 2"], content: Float32[np.ndarray, "*b 57 2"]
 ) -> Float32[np.ndarray, "*b 131 2"]:
     """The inverse of `split`."""
-    points = np.empty((*pose.shape[:-2], len(SCHEME), 2), np.float32)
+    points = np.empty((*content.shape[:-2], len(SCHEME), 2), np.float32)
     points[..., SCHEME.groups["pose"], :] = pose
     points[..., SCHEME.groups["content"], :] = content
     return points

@@ -31,7 +31,8 @@ from talkface_jax.interop.torch_layouts import (
 )
 from talkface_jax.interop.torch_rules import Rule, TorchNetwork
 from talkface_jax.methods.iplap import programs
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.models.discriminators import (
     MultiscaleDiscriminator,
     MultiscaleDiscriminatorConfig,
@@ -252,13 +253,15 @@ NETWORKS: Mapping[str, TorchNetwork] = MappingProxyType(
             stage="motion",
             player="motion",
             rules=lambda config: motion_rules(_motion(config).net.heads),
-            template=lambda config: programs.motion_program(_motion(config)).variables(),
+            template=lambda config: programs.motion_program(_motion(config)).variables()["motion"],
         ),
         "render": TorchNetwork(
             stage="render",
             player="renderer",
             rules=_render_rules,
-            template=lambda config: programs.render_program(_render(config)).variables(),
+            template=lambda config: programs.render_program(_render(config)).variables()[
+                "renderer"
+            ],
         ),
         "discriminator": TorchNetwork(
             stage="render",

@@ -1,1 +1,27 @@
-"""Sinha, Biswas and Bhowmick, IJCNN 2020 (arXiv 2005.12318)."""
+"""Sinha, Biswas, Bhowmick, IJCNN 2020: speech to person-independent landmarks, blinks from noise,
+and an attention texture."""
+
+from talkface_jax.capabilities import (
+    BLINK_DURATION,
+    BLINK_GOALS,
+    BLINK_RATE,
+    SEED,
+    Aspect,
+    Declaration,
+    mouth_goals,
+)
+
+DECLARATION = Declaration(
+    name="sinha2020",
+    paper="Sinha, Biswas, Bhowmick, Identity-Preserving Realistic Talking Face Generation, "
+    "IJCNN 2020",
+    stages={
+        "motion": "talkface_jax.methods.sinha2020.motion.task:MotionTask",
+        "blink": "talkface_jax.methods.stages.blink.task:BlinkTask",
+        "render": "talkface_jax.methods.sinha2020.render.task:RenderTask",
+    },
+    chain="talkface_jax.methods.sinha2020.chain:METHOD",
+    generates=(Aspect.MOUTH, Aspect.BLINKS),
+    controls=(BLINK_RATE, BLINK_DURATION, SEED),
+    goals=(*mouth_goals(static=0.75, shifted=0.80, correlation=0.6), *BLINK_GOALS),
+)

@@ -7,38 +7,40 @@ Source: Sinha, Biswas, Bhowmick, IJCNN 2020 (arXiv 2005.12318). Ours: the person
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
-from talkface_jax.errors import ConfigError
 from talkface_jax.features import content
 from talkface_jax.landmarks import blinks, measures, retarget
 from talkface_jax.landmarks import references as reference_frames
 from talkface_jax.landmarks.boxes import CropGeometry, crop_geometry, from_box, to_box
 from talkface_jax.landmarks.identity import identity_frame
 from talkface_jax.landmarks.schemes import get_scheme
-from talkface_jax.methods.sinha2020 import programs
-from talkface_jax.methods.sinha2020.config import BlinkConfig, MotionConfig, RenderConfig
+from talkface_jax.methods.base import (
+    Call,
+    ChainMethod,
+    Faces,
+    Frame,
+    PatchSession,
+    as_bytes,
+    in_parts,
+)
+from talkface_jax.methods.sinha2020 import DECLARATION, programs
+from talkface_jax.methods.sinha2020.motion.config import MotionConfig
+from talkface_jax.methods.sinha2020.render.config import RenderConfig
+from talkface_jax.methods.stages.blink.chain import Blinker, blink_program
+from talkface_jax.methods.stages.blink.config import BlinkConfig
 from talkface_jax.records import NO_CONTROLS, Controls, FaceTrack, Motion
-from talkface_jax.task import Goals, Program
+from talkface_jax.task import Program, Programs
 
 if TYPE_CHECKING:
     from talkface_jax.media.aligned import AlignedFace
-    from talkface_jax.media.composite import Patch
-
-Call = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
-"""Runs a program of the bundle by name."""
 
 SCHEME = "ibug68"
 _MOTION_BATCH = 64
-# Noise is drawn in whole pieces, so that few lengths of the program are compiled.
-_BLINK_PIECE = 250
-BLINK_WARMUP = 75
-"""Frames made and thrown away: the LSTM's first state is only about as likely as later ones."""
-# A minute: enough blinks to tell their rate.
-_RETIMED_FRAMES = 1500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +66,8 @@ class Face:
     mesh: Float32[np.ndarray, "t 478 2"]
 
 
-class SinhaSession:
-    """One face and one recording; `patches` goes through the output from the front."""
-
-    references = 1
+class SinhaSession(PatchSession):
+    """One face and one recording."""
 
     def __init__(
         self,
@@ -76,46 +76,27 @@ class SinhaSession:
         *,
         samples: Float32[np.ndarray, " s"],
         sources: Int[np.ndarray, " n"],
-        picture: UInt8[np.ndarray, "h w 3"],
+        picture: Frame,
         controls: Controls,
     ) -> None:
-        self._chain, self._face, self._sources = chain, face, sources
+        super().__init__(sources, face.valid)
+        self._chain, self._face = chain, face
         self._rows = chain.hear(samples)
-        self._lids = chain.blink(len(sources), controls)
+        self._lids = chain.blinker.track(len(sources), controls)
         self._picture = picture
 
-    def patches(
-        self, start: int, frames: Sequence[UInt8[np.ndarray, "h w 3"]]
-    ) -> list["Patch | None"]:
-        """The generated faces of output frames from `start` on; None where there is no face.
-
-        Args:
-          start: first output frame.
-          frames: the source frames that are shown there.
-        """
-        from talkface_jax.media.composite import Patch
-
+    def draw(self, wanted: Int[np.ndarray, " m"], frames: Sequence[Frame]) -> Faces:
+        """The faces of output frames, from the picture alone."""
+        del frames
         face, chain = self._face, self._chain
-        numbers = np.arange(start, start + len(frames))
-        wanted = numbers[face.valid[self._sources[numbers]]]
-        if not len(wanted):
-            return [None] * len(frames)
-        sources = self._sources[wanted]
-        pixels = chain.points(
-            face,
-            chain.offsets(self._rows, wanted),
-            lids=self._lids[wanted],
-            sources=sources,
-        )
+        sources = self.sources[wanted]
+        offsets = chain.offsets(self._rows, wanted)
+        pixels = chain.points(face, offsets, lids=self._lids[wanted], sources=sources)
         boxes = face.geometry.boxes[sources]
         images = chain.render(face, self._picture, points=to_box(pixels, boxes), sources=sources)
         true = from_box(face.geometry.points[sources], boxes)
-        made = {
-            # Both outlines: where the jaw was and where it is must be covered.
-            k: Patch(image=image, box=box, contour=np.concatenate([ours, theirs]))
-            for k, image, box, ours, theirs in zip(wanted, images, boxes, pixels, true, strict=True)
-        }
-        return [made.get(k) for k in numbers]
+        # Both outlines: where the jaw was and where it is must be covered.
+        return Faces(images, boxes, np.concatenate([pixels, true], 1))
 
 
 class SinhaChain:
@@ -129,8 +110,9 @@ class SinhaChain:
     def __init__(
         self, motion: MotionConfig, blink: BlinkConfig, render: RenderConfig, *, call: Call
     ) -> None:
-        self.motion_config, self.blink_config, self.render_config = motion, blink, render
+        self.motion_config, self.render_config = motion, render
         self.call = call
+        self.blinker = Blinker(blink, call=call)
         self._feature = open_feature(motion)
 
     def prepare(self, track: FaceTrack) -> Face:
@@ -167,8 +149,7 @@ class SinhaChain:
         *,
         samples: Float32[np.ndarray, " s"],
         sources: Int[np.ndarray, " n"],
-        frame_at: Callable[[int], UInt8[np.ndarray, "h w 3"]],
-        references: int | None = None,
+        frame_at: Callable[[int], Frame],
         controls: Controls = NO_CONTROLS,
     ) -> SinhaSession:
         """Begins a synthesis.
@@ -178,18 +159,12 @@ class SinhaChain:
           samples: the recording, 16 kHz mono.
           sources: index of the source frame that each output frame shows.
           frame_at: reads a source frame.
-          references: must be None or 1: the method knows one picture of the identity.
           controls: blink rate, blink duration and seed.
 
         Raises:
           FaceError: no frame of the track has a face.
-          ConfigError: another number of references than one.
+          ConfigError: a blink rate and duration that do not fit each other.
         """
-        if references not in (None, 1):
-            raise ConfigError(
-                f"--references={references} does not fit: sinha2020 takes one picture of the "
-                "identity; leave it out"
-            )
         face = self.prepare(track)
         return SinhaSession(
             self,
@@ -210,7 +185,7 @@ class SinhaChain:
           FaceError: no frame of the track has a face.
         """
         face, frames = self.prepare(track), np.arange(len(track))
-        lids = self.blink(len(track), NO_CONTROLS)
+        lids = self.blinker.track(len(track), NO_CONTROLS)
         pixels = self.points(
             face, self.offsets(self.hear(samples), frames), lids=lids, sources=frames
         )
@@ -222,7 +197,7 @@ class SinhaChain:
 
     def blinks(self, frames: int, *, seed: int) -> Float32[np.ndarray, " t"]:
         """Closure of the eyes in a track made from noise alone."""
-        return blinks.closure(self.blink(frames, Controls(seed=seed))).astype(np.float32)
+        return self.blinker.closure(frames, seed=seed)
 
     def hear(self, samples: Float32[np.ndarray, " s"]) -> Float32[np.ndarray, "m f"]:
         """Feature rows of a recording."""
@@ -233,39 +208,11 @@ class SinhaChain:
     ) -> Float32[np.ndarray, "t 68 2"]:
         """Person-independent motion of the frames, from the sound alone."""
         windows = content.content_windows(rows, frames, length=self.motion_config.rows)
-        parts = [
-            self.call(programs.MOTION, {"content": windows[first : first + _MOTION_BATCH]})
-            for first in range(0, len(windows), _MOTION_BATCH)
-        ]
-        return np.concatenate([np.asarray(part["offsets"]) for part in parts])
-
-    def blink(self, frames: int, controls: Controls) -> Float32[np.ndarray, "t 22 2"]:
-        """Displacements of lids and brows, from noise alone; see `blinks.retime` for the controls.
-
-        A longer track begins like a shorter one of the same seed, unless it is retimed.
-
-        Raises:
-          ConfigError: a rate and a duration that do not fit each other.
-        """
-        retimed = controls.blink_rate is not None or controls.blink_duration is not None
-        least = max(frames, _RETIMED_FRAMES) if retimed else frames
-        rng = np.random.default_rng(controls.seed or 0)
-        pieces = -(-(BLINK_WARMUP + least) // _BLINK_PIECE)
-        size = (pieces * _BLINK_PIECE, self.blink_config.net.noise)
-        noise = rng.standard_normal(size, np.float32)
-        track = np.asarray(self.call(programs.BLINK, {"noise": noise})["displacements"])
-        track = track[BLINK_WARMUP:]
-        if not retimed:
-            return track[:frames]
-        try:
-            return blinks.retime(
-                track, rate=controls.blink_rate, duration=controls.blink_duration, frames=frames
-            )
-        except ValueError as error:
-            raise ConfigError(
-                f"--blink-rate and --blink-duration cannot be had ({error}); give smaller ones or "
-                "leave them out"
-            ) from error
+        return in_parts(
+            lambda part: self.call(programs.MOTION, {"content": windows[part]})["offsets"],
+            len(windows),
+            size=_MOTION_BATCH,
+        )
 
     def points(
         self,
@@ -283,7 +230,7 @@ class SinhaChain:
     def render(
         self,
         face: Face,
-        picture: UInt8[np.ndarray, "h w 3"],
+        picture: Frame,
         *,
         points: Float32[np.ndarray, "b 68 2"],
         sources: Int[np.ndarray, " b"],
@@ -295,10 +242,9 @@ class SinhaChain:
             "identity_points": np.stack([item.points for item in placed]),
             "points": points.astype(np.float32),
         }
-        image = np.asarray(self.call(programs.RENDER, inputs)["image"])
-        return np.rint(np.clip(image, 0.0, 1.0) * 255).astype(np.uint8)
+        return as_bytes(self.call(programs.RENDER, inputs)["image"])
 
-    def _place(self, face: Face, picture: UInt8[np.ndarray, "h w 3"], source: int) -> "AlignedFace":
+    def _place(self, face: Face, picture: Frame, source: int) -> "AlignedFace":
         """The picture's crop as the network takes it for a source frame."""
         from talkface_jax.media.aligned import RIGID, AlignedFace, align_face
         from talkface_jax.media.images import crop_resize
@@ -326,22 +272,13 @@ def open_feature(config: MotionConfig) -> content.ContentFeature:
     return content.open_feature(config.feature, weights=config.feature_weights)
 
 
-_GOALS = Goals(static=0.75, shifted=0.80, no_audio=None, correlation=0.6)
-
-
-@dataclasses.dataclass(frozen=True)
-class SinhaMethod:
+class SinhaMethod(ChainMethod):
     """The method's entry in the registry."""
 
-    name: str = "sinha2020"
-    stages: tuple[str, ...] = ("motion", "blink", "render")
-    controls: tuple[str, ...] = ("blink_rate", "blink_duration", "seed")
-    goals: Goals = _GOALS
-
-    @property
-    def config_classes(self) -> Mapping[str, type]:
-        """Task config by stage, to read a bundle's config back."""
-        return {"motion": MotionConfig, "blink": BlinkConfig, "render": RenderConfig}
+    declaration = DECLARATION
+    config_classes = MappingProxyType(
+        {"motion": MotionConfig, "blink": BlinkConfig, "render": RenderConfig}
+    )
 
     def requires(self, configs: Mapping[str, Any]) -> Mapping[str, str]:
         """The speech-content feature with its weights.
@@ -355,17 +292,18 @@ class SinhaMethod:
         """What to export."""
         return (
             programs.motion_program(configs["motion"]),
-            programs.blink_program(configs["blink"]),
+            blink_program(configs["blink"]),
             programs.render_program(configs["render"]),
         )
 
-    def chain(self, configs: Mapping[str, Any], call: Call) -> SinhaChain:
+    def chain(self, configs: Mapping[str, Any], programs: Programs) -> SinhaChain:
         """The runnable chain.
 
         Raises:
           WeightsError: weights of the speech features that are missing or altered.
         """
-        return SinhaChain(configs["motion"], configs["blink"], configs["render"], call=call)
+        stages = (configs[stage] for stage in self.declaration.stages)
+        return SinhaChain(*stages, call=programs.call)
 
 
 METHOD = SinhaMethod()

@@ -1,20 +1,20 @@
 """sinha2020's networks as they are exported: functions of weights and NumPy-friendly inputs."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from talkface_jax.features.content import SIZES
-from talkface_jax.methods.sinha2020.config import BlinkConfig, MotionConfig, RenderConfig
-from talkface_jax.models.motion.blink_lstm import BlinkLstm
+from talkface_jax.methods.base import program, shapes_of
+from talkface_jax.methods.sinha2020.motion.config import MotionConfig
+from talkface_jax.methods.sinha2020.render.config import RenderConfig
+from talkface_jax.models.blocks import unit
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks
 from talkface_jax.models.render.attention_texture import AttentionTexture, Rendered
 from talkface_jax.task import Program, Variables
 
 MOTION = "motion"
-BLINK = "blink"
 RENDER = "render"
 
 Arrays = Mapping[str, jax.Array]
@@ -27,30 +27,13 @@ def motion_program(config: MotionConfig) -> Program:
     def function(variables: Variables, inputs: Arrays) -> Arrays:
         return {"offsets": net.apply(variables, inputs["content"])}  # type: ignore[dict-item]
 
-    return Program(
-        name=MOTION,
-        stage="motion",
+    return program(
+        MOTION,
         player="motion",
+        stage="motion",
         function=function,
         inputs={"content": (("b", *shape), jnp.float32)},
-        variables=lambda: _shapes(net, (1, *shape)),
-    )
-
-
-def blink_program(config: BlinkConfig) -> Program:
-    """White noise of t frames -> displacements of the lids and brows, made frame after frame."""
-    net = BlinkLstm(config.net)
-
-    def function(variables: Variables, inputs: Arrays) -> Arrays:
-        return {"displacements": net.apply(variables, inputs["noise"][None])[0]}  # type: ignore
-
-    return Program(
-        name=BLINK,
-        stage="blink",
-        player="blink",
-        function=function,
-        inputs={"noise": (("t", config.net.noise), jnp.float32)},
-        variables=lambda: _shapes(net, (1, config.window, config.net.noise)),
+        variables=lambda: shapes_of(net, (1, *shape)),
     )
 
 
@@ -59,26 +42,20 @@ def render_program(config: RenderConfig) -> Program:
     net, size = AttentionTexture(config.net), config.net.size
 
     def function(variables: Variables, inputs: Arrays) -> Arrays:
-        identity = inputs["identity"].astype(jnp.float32) / 255.0
-        rendered = net.apply(variables, identity, inputs["identity_points"], inputs["points"])
+        points = inputs["identity_points"], inputs["points"]
+        rendered = net.apply(variables, unit(inputs["identity"]), *points)
         assert isinstance(rendered, Rendered)
         return {"image": rendered.image, "attention": rendered.attention}
 
-    return Program(
-        name=RENDER,
-        stage="render",
+    return program(
+        RENDER,
         player="renderer",
+        stage="render",
         function=function,
         inputs={
             "identity": (("b", size, size, 3), jnp.uint8),
             "identity_points": (("b", 68, 2), jnp.float32),
             "points": (("b", 68, 2), jnp.float32),
         },
-        variables=lambda: _shapes(net, (1, size, size, 3), (1, 68, 2), (1, 68, 2)),
+        variables=lambda: shapes_of(net, (1, size, size, 3), (1, 68, 2), (1, 68, 2)),
     )
-
-
-def _shapes(net: Any, *inputs: tuple[int, ...]) -> Any:
-    """Shapes of a network's variables."""
-    given = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in inputs]
-    return jax.eval_shape(net.init, jax.random.key(0), *given)

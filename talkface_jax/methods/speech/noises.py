@@ -4,7 +4,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Float32
 
-from talkface_jax.methods.speech.config import SoundConfig
+from talkface_jax.methods.speech.ctc29.config import SoundConfig
 from talkface_jax.records import AUDIO_RATE
 
 Sound = Float32[np.ndarray, " s"]

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from talkface_jax.data.dataset import PreparedDataset
 from talkface_jax.features import alphabet
 from talkface_jax.methods.speech import noises
-from talkface_jax.methods.speech.config import SoundConfig
+from talkface_jax.methods.speech.ctc29.config import SoundConfig
 from talkface_jax.metrics.text import edit_distance
 
 _INT16 = np.float32(32768)

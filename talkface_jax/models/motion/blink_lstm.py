@@ -16,8 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from talkface_jax.config import ranged
 from talkface_jax.landmarks import blinks
 from talkface_jax.models.blocks import like_params, widen
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,18 +35,18 @@ class BlinkLstmConfig:
       sharpness: slope of the sigmoid that says how far the lids are. Unverified default.
     """
 
-    noise: int = 10
-    width: int = 128
-    head: int = 32
-    points: int = 22
-    memory: float = 60.0
-    sharpness: float = 4.0
+    noise: int = ranged(10, AT_LEAST_1)
+    width: int = ranged(128, AT_LEAST_1)
+    head: int = ranged(32, AT_LEAST_1)
+    points: int = ranged(22, Range(least=len(blinks.POINTS), most=len(blinks.POINTS)))
+    memory: float = ranged(60.0, Range(above=2))
+    sharpness: float = ranged(4.0, ABOVE_0)
 
 
 class BlinkLstm(nn.Module):
     """Noise to displacements of the points `landmarks.blinks.POINTS` from the open eye.
 
-    Variables that training does not change but `Task.fitted` gives lie in `batch_stats`: `closing`
+    Variables that training does not change but `Task.fitted` gives lie in `constants`: `closing`
     and `variety`, both (points, 2), mean and deviation of the displacement of closed lids. A blink
     is nowhere further from the mean than two deviations.
     """
@@ -65,8 +67,8 @@ class BlinkLstm(nn.Module):
         noise = like_params(self, noise)
         hidden = self._states(noise)
         points = config.points, 2
-        closing = self.variable("batch_stats", "closing", _mean_closing, points)
-        variety = self.variable("batch_stats", "variety", jnp.full, points, 0.01)
+        closing = self.variable("constants", "closing", _mean_closing, points)
+        variety = self.variable("constants", "variety", jnp.full, points, 0.01)
         inner = jnp.tanh(nn.Dense(config.head, name="head")(hidden))
         features = jnp.concatenate([hidden, inner], -1)
         # Open eyes at the start: a tenth of the way.

@@ -11,7 +11,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from talkface_jax.config import ranged
 from talkface_jax.models.blocks import Dropout, like_params, widen
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, Range
+
+POINTS = 68
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,18 +33,18 @@ class SpeechLandmarksConfig:
       noise: deviation of the white noise on the normalised features in training; 0 as in VOCA.
     """
 
-    channels: tuple[int, ...] = (32, 32, 64, 64)
-    hidden: int = 128
-    basis: int = 32
-    points: int = 68
-    dropout: float = 0.0
-    noise: float = 0.0
+    channels: tuple[int, ...] = ranged((32, 32, 64, 64), AT_LEAST_1)
+    hidden: int = ranged(128, AT_LEAST_1)
+    basis: int = ranged(32, Range(least=1, most=2 * POINTS))
+    points: int = ranged(POINTS, Range(least=POINTS, most=POINTS))
+    dropout: float = ranged(0.0, DROPOUT)
+    noise: float = ranged(0.0, AT_LEAST_0)
 
 
 class SpeechLandmarks(nn.Module):
     """Windows of feature rows to displacements of the landmarks.
 
-    Variables that training does not change but `Task.fitted` gives lie in `batch_stats`:
+    Variables that training does not change but `Task.fitted` gives lie in `constants`:
     `feature_mean` and `feature_deviation`, both (f,).
     """
 
@@ -75,6 +79,6 @@ class SpeechLandmarks(nn.Module):
 
     def _normalised(self, x: jax.Array) -> jax.Array:
         features = x.shape[-1:]
-        mean = self.variable("batch_stats", "feature_mean", jnp.zeros, features)
-        deviation = self.variable("batch_stats", "feature_deviation", jnp.ones, features)
+        mean = self.variable("constants", "feature_mean", jnp.zeros, features)
+        deviation = self.variable("constants", "feature_deviation", jnp.ones, features)
         return (x - mean.value) / deviation.value

@@ -16,6 +16,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from talkface_jax.config import ranged
 from talkface_jax.models.blocks import (
     conv,
     double,
@@ -27,6 +28,7 @@ from talkface_jax.models.blocks import (
 from talkface_jax.models.landmark_maps import landmark_maps
 from talkface_jax.models.render.point_flow import DEFAULT_FLOW, PointFlowConfig, point_flow
 from talkface_jax.models.warp import warp
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, Range
 
 _NEAR_ZERO = nn.initializers.normal(1e-3)
 # tanh's inverse has no value at the ends; beyond this a colour could not be moved any more either.
@@ -52,15 +54,15 @@ class AttentionTextureConfig:
       attention_start: attention of the fresh network, everywhere.
     """
 
-    size: int = 256
-    channels: int = 64
-    blocks: int = 9
-    kernel: int = 7
+    size: int = ranged(256, AT_LEAST_1)
+    channels: int = ranged(64, AT_LEAST_1)
+    blocks: int = ranged(9, AT_LEAST_0)
+    kernel: int = ranged(7, Range(least=1, parity="odd"))
     fold: Literal[1, 2] = 1
-    line_width: float = 1.5
+    line_width: float = ranged(1.5, Range(least=0.1))
     colour: Literal["absolute", "warped"] = "absolute"
     flow: PointFlowConfig = DEFAULT_FLOW
-    attention_start: float = 0.2
+    attention_start: float = ranged(0.2, Range(above=0, below=1))
 
 
 SMALL = AttentionTextureConfig(channels=16, blocks=4, kernel=3, fold=2, colour="warped")

@@ -10,7 +10,7 @@ from talkface_jax import __version__
 from talkface_jax.cli import main as cli
 from talkface_jax.config import ExperimentConfig, TrainConfig
 from talkface_jax.interop import torch_file
-from talkface_jax.methods.iplap.config import RenderConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.methods.iplap.torch_map import NETWORKS
 from talkface_jax.train import checkpoint, initial
 from talkface_jax.train.workdir import prepare_workdir

@@ -36,7 +36,7 @@ def test_help_says_what_each_method_takes(capsys):
     with pytest.raises(SystemExit):
         cli.main(["synthesize", "--help"])
     text = capsys.readouterr().out
-    for name in registry.METHODS:
+    for name in registry.methods():
         method = registry.get_method(name)
         flags = [f"--{stage}" for stage in method.stages]
         assert f"  {name} needs {' '.join(flags)}\n" in text

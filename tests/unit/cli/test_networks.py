@@ -9,7 +9,8 @@ from talkface_jax.cli import export, synthesize
 from talkface_jax.cli import main as cli
 from talkface_jax.config import ExperimentConfig
 from talkface_jax.errors import ConfigError
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.synthesize import run as engine
 from talkface_jax.train.workdir import prepare_workdir
 

@@ -12,8 +12,8 @@ from talkface_jax.data.manifest import Manifest, shard_entry, write_manifest
 from talkface_jax.data.schema import encode, record_meta
 from talkface_jax.data.store import ShardWriter
 from talkface_jax.features import ctc29
-from talkface_jax.methods.iplap.config import MotionConfig
-from talkface_jax.methods.speech.config import Ctc29Config
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.speech.ctc29.config import Ctc29Config
 from talkface_jax.models.frozen.ctc import CtcConfig, CtcNetwork
 from talkface_jax.train import checkpoint
 from talkface_jax.train.workdir import prepare_workdir

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from talkface_jax.data import pipeline
-from talkface_jax.methods.iplap.views import RenderView
+from talkface_jax.methods.iplap.render.view import RenderView
 
 MINUTES = 10
 JUDGED = 6

@@ -15,7 +15,7 @@ from reading import damage
 from talkface_jax.data import pipeline, workers
 from talkface_jax.data.corrupt import CorruptRecords
 from talkface_jax.errors import RecordError, TalkfaceError
-from talkface_jax.methods.iplap.views import MotionView
+from talkface_jax.methods.iplap.motion.view import MotionView
 
 VIEW = MotionView(references=3, flip=True, scale_jitter=0.07, mel_noise=0.1)
 
@@ -114,7 +114,7 @@ def test_readers_use_one_thread_of_opencv(monkeypatch):
 def test_an_owner_that_does_not_close_them_ends_anyway(damaged):
     code = (
         "import sys; from talkface_jax.data import pipeline\n"
-        "from talkface_jax.methods.iplap.views import MotionView\n"
+        "from talkface_jax.methods.iplap.motion.view import MotionView\n"
         "if __name__ == '__main__':\n"
         "    data = pipeline.open_dataset(sys.argv[1], 'train')\n"
         "    view = MotionView(references=2)\n"

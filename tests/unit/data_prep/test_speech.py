@@ -298,7 +298,7 @@ def test_failures_are_rows_and_too_many_are_an_error(tmp_path, mute):
 
 def test_the_windows_of_a_sound_only_set(tmp_path):
     """Windows over frames without a face, for a view that asks for them."""
-    from talkface_jax.methods.speech.views import SpeechView
+    from talkface_jax.methods.speech.ctc29.view import SpeechView
 
     dataset.prepare_speech(tmp_path, clips=2, test_clips=1)
     view = SpeechView()

@@ -7,7 +7,8 @@ from talkface_jax.errors import ConfigError, FaceError
 from talkface_jax.features import mel
 from talkface_jax.landmarks import boxes, schemes
 from talkface_jax.methods.iplap import chain, programs, references
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.records import FaceTrack
 
 SCHEME = schemes.get_scheme("iplap131")

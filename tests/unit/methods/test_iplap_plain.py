@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from talkface_jax.methods.iplap import programs
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.models.linear_convs import is_cheaper_merged
 from talkface_jax.models.motion.landmark_transformer import (
     LandmarkTransformer,

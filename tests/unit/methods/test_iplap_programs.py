@@ -9,7 +9,8 @@ import pytest
 
 from talkface_jax.export import programs as exporting
 from talkface_jax.methods.iplap import programs
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.models.motion import landmark_transformer
 from talkface_jax.models.motion.landmark_transformer import (
     LandmarkTransformer,

@@ -12,8 +12,10 @@ from jax.extend import core
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.losses import perceptual
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
-from talkface_jax.methods.iplap.tasks import MotionTask, RenderTask
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.motion.task import MotionTask
+from talkface_jax.methods.iplap.render.config import RenderConfig
+from talkface_jax.methods.iplap.render.task import RenderTask
 from talkface_jax.models import linear_convs
 from talkface_jax.models.frozen.vgg import VGG16, Vgg
 from talkface_jax.models.motion import landmark_transformer

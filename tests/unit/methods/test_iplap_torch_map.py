@@ -11,7 +11,8 @@ import pytest
 from talkface_jax.errors import ConfigError, WeightsError
 from talkface_jax.interop.torch_rules import flatten, from_torch, ignored, to_torch, unflatten
 from talkface_jax.methods import registry
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.methods.iplap.torch_map import NETWORKS
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformerConfig
 from talkface_jax.models.render.reference_warping import ReferenceWarpingConfig

@@ -10,7 +10,8 @@ from talkface_jax.landmarks import boxes
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.media.sketch import draw_sketch
 from talkface_jax.methods.iplap import views
-from talkface_jax.methods.iplap.views import MotionView, RenderView
+from talkface_jax.methods.iplap.motion.view import MotionView
+from talkface_jax.methods.iplap.render.view import RenderView
 
 SCHEME = get_scheme("iplap131")
 GROUPS = SCHEME.groups

@@ -16,9 +16,9 @@ from talkface_jax.landmarks import blinks
 from talkface_jax.losses import blink_features as features
 from talkface_jax.losses.distribution import mmd
 from talkface_jax.methods.sinha2020.chain import BLINK_WARMUP
-from talkface_jax.methods.sinha2020.config.blink import BlinkConfig
-from talkface_jax.methods.sinha2020.tasks.blink import BlinkTask
-from talkface_jax.methods.sinha2020.views.blink import BlinkView, blink_track
+from talkface_jax.methods.stages.blink.config import BlinkConfig
+from talkface_jax.methods.stages.blink.task import BlinkTask
+from talkface_jax.methods.stages.blink.view import BlinkView, blink_track
 from talkface_jax.models.motion.blink_lstm import BlinkLstmConfig
 from talkface_jax.task import LossContext
 

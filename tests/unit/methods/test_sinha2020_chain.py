@@ -9,7 +9,9 @@ from talkface_jax.landmarks import blinks, boxes, retarget
 from talkface_jax.landmarks import references as reference_frames
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.methods.sinha2020 import chain, programs
-from talkface_jax.methods.sinha2020.config import BlinkConfig, MotionConfig, RenderConfig
+from talkface_jax.methods.sinha2020.motion.config import MotionConfig
+from talkface_jax.methods.sinha2020.render.config import RenderConfig
+from talkface_jax.methods.stages.blink.config import BlinkConfig
 from talkface_jax.records import Controls, FaceTrack
 
 LIPS = get_scheme("ibug68").groups["lips"]

@@ -23,10 +23,10 @@ from talkface_jax.errors import ConfigError
 from talkface_jax.features import content
 from talkface_jax.landmarks import boxes, retarget
 from talkface_jax.landmarks.schemes import get_scheme
-from talkface_jax.methods.sinha2020.config import MotionConfig
-from talkface_jax.methods.sinha2020.tasks.motion import MotionTask
-from talkface_jax.methods.sinha2020.views import motion as views
-from talkface_jax.methods.sinha2020.views.motion import MotionView
+from talkface_jax.methods.sinha2020.motion import view as views
+from talkface_jax.methods.sinha2020.motion.config import MotionConfig
+from talkface_jax.methods.sinha2020.motion.task import MotionTask
+from talkface_jax.methods.sinha2020.motion.view import MotionView
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarksConfig
 from talkface_jax.task import LossContext
 from talkface_jax.train.state import create_state

@@ -8,7 +8,9 @@ import pytest
 
 from talkface_jax.export import programs as exporting
 from talkface_jax.methods.sinha2020 import programs
-from talkface_jax.methods.sinha2020.config import BlinkConfig, MotionConfig, RenderConfig
+from talkface_jax.methods.sinha2020.motion.config import MotionConfig
+from talkface_jax.methods.sinha2020.render.config import RenderConfig
+from talkface_jax.methods.stages.blink.config import BlinkConfig
 from talkface_jax.models.motion.blink_lstm import BlinkLstm, BlinkLstmConfig
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks, SpeechLandmarksConfig
 from talkface_jax.models.render import attention_texture

@@ -15,10 +15,10 @@ from talkface_jax.landmarks import align, boxes, measures
 from talkface_jax.landmarks.identity import identity_frame
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.media.aligned import RIGID
-from talkface_jax.methods.sinha2020.config.render import RenderConfig
-from talkface_jax.methods.sinha2020.previews import render as previews
-from talkface_jax.methods.sinha2020.tasks.render import RenderTask
-from talkface_jax.methods.sinha2020.views.render import RenderView
+from talkface_jax.methods.sinha2020.render import preview as previews
+from talkface_jax.methods.sinha2020.render.config import RenderConfig
+from talkface_jax.methods.sinha2020.render.task import RenderTask
+from talkface_jax.methods.sinha2020.render.view import RenderView
 from talkface_jax.models.render.attention_texture import SMALL
 from talkface_jax.task import LossContext
 

@@ -10,9 +10,9 @@ from talkface_jax.data.dataset import SegmentReader, open_dataset
 from talkface_jax.errors import ConfigError, RecordError
 from talkface_jax.features import alphabet, ctc29
 from talkface_jax.methods.speech import noises, scores
-from talkface_jax.methods.speech.config import Ctc29Config, SoundConfig
-from talkface_jax.methods.speech.tasks import Ctc29Task
-from talkface_jax.methods.speech.views import SpeechView
+from talkface_jax.methods.speech.ctc29.config import Ctc29Config, SoundConfig
+from talkface_jax.methods.speech.ctc29.task import Ctc29Task
+from talkface_jax.methods.speech.ctc29.view import SpeechView
 from talkface_jax.models.frozen.ctc import CtcConfig
 from talkface_jax.task import LossContext
 

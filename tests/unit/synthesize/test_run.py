@@ -12,7 +12,8 @@ from talkface_jax import config
 from talkface_jax.errors import ConfigError, MediaError, WeightsError
 from talkface_jax.media import video
 from talkface_jax.methods.iplap.chain import METHOD
-from talkface_jax.methods.iplap.config import MotionConfig, RenderConfig
+from talkface_jax.methods.iplap.motion.config import MotionConfig
+from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.records import Controls
 from talkface_jax.synthesize import run
 

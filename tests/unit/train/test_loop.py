@@ -14,7 +14,7 @@ import toy
 
 from talkface_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig
 from talkface_jax.errors import CheckpointError, ConfigError, RecordError, TalkfaceError
-from talkface_jax.methods.iplap.views import MotionView
+from talkface_jax.methods.iplap.motion.view import MotionView
 from talkface_jax.task import Objective
 from talkface_jax.train import loop
 from talkface_jax.train.checkpoint import checkpoint_steps, load_params

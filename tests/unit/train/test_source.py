@@ -8,7 +8,7 @@ import pytest
 
 from talkface_jax import config as c
 from talkface_jax.errors import ConfigError, RecordError
-from talkface_jax.methods.iplap.views import MotionView
+from talkface_jax.methods.iplap.motion.view import MotionView
 from talkface_jax.train.source import PreparedSource
 
 VIEW = MotionView(references=2)
@@ -116,7 +116,7 @@ def test_a_mixture_is_given_on_the_command_line(repository):
             "--config.data.weights=(0.5,2)",
         ]
     )
-    from talkface_jax.methods.iplap.config import MotionConfig
+    from talkface_jax.methods.iplap.motion.config import MotionConfig
 
     data = c.freeze(values, task_class=MotionConfig).data
     assert data.mixture == ("a", "b") and data.weights == (0.5, 2.0)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from talkface_jax.methods.base import StageTask, inputs
 from talkface_jax.metrics.base import Average
 from talkface_jax.task import Objective, Previews, Update
 
@@ -84,18 +85,20 @@ def judge(context):
     return 0.5 * (((real - 1) ** 2).mean() + (fake**2).mean())
 
 
-class L1Task:
+class L1Task(StageTask):
     """One player, one term."""
 
     config_class = ToyConfig
-    method, stage = "toy", "l1"
+    name = "toy/l1"
     generators = ("net",)
     view = View()
 
-    def __init__(self, config=ToyConfig()):
-        self.config = config
-        self.nets = {"net": Generator(config.width)}
-        self.objectives = (Objective("net", (Term("l1", l1),)),)
+    def __init__(self, config=ToyConfig(), *, name=""):
+        super().__init__(config, name=name)
+        self.objectives = (Objective(("net",), (Term("l1", l1),)),)
+
+    def networks(self, config):
+        return {"net": Generator(config.width)}
 
     def init(self, rng, batch):
         return {
@@ -107,20 +110,10 @@ class L1Task:
             },
         }
 
-    def fitted(self, samples):
-        return {}
-
-    def forward(self, variables, batch, rng, *, train):
-        if not train:
-            return {"image": self.nets["net"].apply(variables["net"], batch["x"], train=False)}, {}
-        image, new = self.nets["net"].apply(
-            variables["net"], batch["x"], train=True, rngs={"dropout": rng}, mutable=["batch_stats"]
-        )
+    def forward(self, variables, frozen, batch, rng, *, train):
+        image, stats = self.run("net", variables, inputs(batch["x"]), rng=rng, train=train)
         count = jnp.zeros((len(batch["x"]),), jnp.int32)
-        return {"image": image, "count": count}, {"net": new["batch_stats"]}
-
-    def frozen(self):
-        return {}
+        return {"image": image, "count": count}, stats
 
     def metrics(self, outputs, batch):
         error = jnp.abs(outputs["image"] - batch["y"]).mean(-1)
@@ -139,14 +132,18 @@ class L1Task:
 class GanTask(L1Task):
     """A generator with L1 and LSGAN terms against a judge with BatchNorm."""
 
-    stage = "gan"
+    name = "toy/gan"
 
-    def __init__(self, config=ToyConfig(), *, update=Update.SIMULTANEOUS, every=1, first="net"):
-        super().__init__(config)
-        self.nets = {**self.nets, "disc": Judge(config.width)}
-        generator = Objective("net", (Term("l1", l1), Term("fool", fool, 0.3)), update=update)
-        critic = Objective("disc", (Term("judge", judge),), update=update, every=every)
+    def __init__(
+        self, config=ToyConfig(), *, name="", update=Update.SIMULTANEOUS, every=1, first="net"
+    ):
+        super().__init__(config, name=name)
+        generator = Objective(("net",), (Term("l1", l1), Term("fool", fool, 0.3)), update=update)
+        critic = Objective(("disc",), (Term("judge", judge),), update=update, every=every)
         self.objectives = (generator, critic) if first == "net" else (critic, generator)
+
+    def networks(self, config):
+        return {**super().networks(config), "disc": Judge(config.width)}
 
 
 class ToySource:

@@ -1,0 +1,216 @@
+"""What a method declares of itself: stages, what it generates, its controls and its goals.
+
+The command line's flags, their checks and their messages follow from the declarations, and so does
+what evaluation measures. Importing it loads nothing heavy: `talkface --help` reads declarations.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from talkface_jax.errors import ConfigError
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Range
+
+
+class Aspect(enum.Enum):
+    """Something that a method generates, which evaluation measures."""
+
+    MOUTH = "mouth"
+    BLINKS = "blinks"
+    """`synthesize.contract.MakesBlinks`: a chain that makes blinks of its own."""
+    EMOTION = "emotion"
+    GAZE = "gaze"
+    POSE = "pose"
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """Something that a user may ask beyond the audio; left out, the method decides.
+
+    Attributes:
+      name: key of `records.Controls`; the flag is `--name` with hyphens.
+      help: for the flag.
+      parse: gives the value of a flag's text; raises ValueError where it is none.
+      allowed: range of the value, where it is a number.
+      metavar: stands for the value in the help.
+    """
+
+    name: str
+    help: str
+    parse: Callable[[str], Any] = float
+    allowed: Range = dataclasses.field(default_factory=Range)
+    metavar: str = "X"
+
+    @property
+    def flag(self) -> str:
+        """As it is written on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def read(self, text: str) -> Any:
+        """The value of a flag's text.
+
+        Raises:
+          ConfigError: it is none, or out of range.
+        """
+        try:
+            value = self.parse(text)
+        except ValueError as error:
+            kind = {int: "a whole number", float: "a number"}.get(self.parse, str(error))  # type: ignore[arg-type]
+            raise ConfigError(f"{self.flag} must be {kind}, not {text}; give another") from error
+        self.check(value)
+        return value
+
+    def check(self, value: Any) -> None:
+        """Refuses a number out of range.
+
+        Raises:
+          ConfigError: it is.
+        """
+        if isinstance(value, (int, float)) and value not in self.allowed:
+            raise ConfigError(f"{self.flag} must be {self.allowed}, but is {value:g}; give another")
+
+
+BLINK_RATE = Control(
+    "blink_rate", "blinks a second (default: as the network makes them)", allowed=AT_LEAST_0
+)
+BLINK_DURATION = Control(
+    "blink_duration",
+    "seconds that a blink lasts (default: as the network makes them)",
+    allowed=ABOVE_0,
+)
+SEED = Control(
+    "seed",
+    "another seed gives another draw of all that is drawn (default: 0)",
+    parse=int,
+    allowed=AT_LEAST_0,
+    metavar="N",
+)
+REFERENCES = Control(
+    "references",
+    "frames in which the renderer sees the person (default: the config's)",
+    parse=int,
+    allowed=AT_LEAST_1,
+    metavar="N",
+)
+
+
+class Table(enum.Enum):
+    """A report of `talkface evaluate`, by the file that holds its numbers."""
+
+    LANDMARKS = "scores_motion/scores.json"
+    """Predicted landmarks of the held-out clips."""
+    VIDEOS = "scores_video/scores.json"
+    """Rendered mp4s of some of them, tracked again."""
+    BLINKS = "scores_motion/blinks.json"
+    """Blinks made from noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """A bound that a method must keep on the held-out clips of the demo.
+
+    Attributes:
+      what: for the reader.
+      table: where its number stands.
+      number: which one: a metric of the row, or in BLINKS the path of the field, parts joined by a
+        dot.
+      least, most: its bounds; None for none.
+      row: of the table.
+      over: another row: the number is that of `row` over that of `over`, and the two rows'
+        intervals must be apart; "" for the number itself.
+      either_way: the size of the number counts, not its sign.
+    """
+
+    what: str
+    table: Table
+    number: str
+    least: float | None = None
+    most: float | None = None
+    row: str = "model"
+    over: str = ""
+    either_way: bool = False
+
+
+def mouth_goals(
+    *, static: float, shifted: float, correlation: float, no_audio: float | None = None
+) -> tuple[Goal, ...]:
+    """The bounds of a method that moves the mouth.
+
+    Args:
+      static, shifted, no_audio: largest lip distance of the model over that of the row; None for no
+        such goal.
+      correlation: smallest correlation of the mouth's opening with the true one.
+    """
+    ratios = {"static-mouth": static, "shifted-audio": shifted, "no-audio": no_audio}
+    landmarks, videos = Table.LANDMARKS, Table.VIDEOS
+    return (
+        *(
+            Goal(f"lips, model / {row}", landmarks, "lip_distance", most=most, over=row)
+            for row, most in ratios.items()
+            if most is not None
+        ),
+        Goal("mouth-opening correlation", landmarks, "opening_correlation", least=correlation),
+        Goal(
+            "the same with shifted audio",
+            landmarks,
+            "opening_correlation",
+            most=0.35,
+            row="shifted-audio",
+        ),
+        Goal("lag in frames", landmarks, "lag", most=1.0, either_way=True),
+        Goal("opening deviation, predicted / true", landmarks, "deviation", least=0.6),
+        Goal("rendered mp4s, opening correlation", videos, "opening_correlation", least=0.5),
+        Goal("rendered mp4s, deviation", videos, "deviation", least=0.5),
+    )
+
+
+BLINK_GOALS = (
+    Goal("blinks a second", Table.BLINKS, "sequences.rate", least=0.28, most=0.45),
+    Goal("seconds of a blink", Table.BLINKS, "sequences.duration", least=0.1, most=0.4),
+    Goal("blinks nearer to tracked ones than a constant blinker", Table.BLINKS, "nearer", least=1),
+)
+"""Those of a method that makes blinks of its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+    """A method, or a family of stages that no method chains.
+
+    Places are "module:attribute", imported when asked for: inference never imports training code.
+
+    Attributes:
+      name: registry name.
+      paper: whose method it is, in one line.
+      stages: the task class of each stage, in order of the chain.
+      chain: the `task.Method`; "" where nothing chains the stages.
+      generates: what it makes and evaluation measures.
+      controls: what a user may ask of it.
+      goals: by which `talkface demo` judges it.
+      networks: the PyTorch networks whose weights it takes (`interop.torch_rules`), or "".
+      parity: what must agree with the official code (`interop.cases.Suite`), or "".
+    """
+
+    name: str
+    paper: str
+    stages: Mapping[str, str]
+    chain: str = ""
+    generates: tuple[Aspect, ...] = ()
+    controls: tuple[Control, ...] = ()
+    goals: tuple[Goal, ...] = ()
+    networks: str = ""
+    parity: str = ""
+
+    def check_controls(self, controls: Mapping[str, Any]) -> None:
+        """Refuses what the method cannot do.
+
+        Raises:
+          ConfigError: a control that it does not have, or one out of range, by its flag.
+        """
+        known = {control.name: control for control in self.controls}
+        for name, value in controls.items():
+            if name not in known:
+                flag = f"--{name.replace('_', '-')}"
+                accepted = ", ".join(item.flag for item in self.controls) or "no controls"
+                raise ConfigError(f"{self.name} has no {flag}; leave it out (it takes {accepted})")
+            known[name].check(value)

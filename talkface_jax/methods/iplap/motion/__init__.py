@@ -1,0 +1,1 @@
+"""IP-LAP's landmark generator."""

@@ -1,0 +1,165 @@
+"""The motion stage: speech to person-independent landmarks (Sinha et al., IJCNN 2020; VOCA)."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from talkface_jax.landmarks import retarget
+from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.losses import landmark
+from talkface_jax.losses.terms import LossTerm, between
+from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
+from talkface_jax.methods.sinha2020.motion import preview
+from talkface_jax.methods.sinha2020.motion.config import MotionConfig
+from talkface_jax.methods.sinha2020.motion.view import MotionView
+from talkface_jax.metrics.base import Average
+from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks
+from talkface_jax.task import Batch, Objective, Outputs, Previews, PyTree, Sample, Variables
+
+VARIANCE = 0.99
+"""Share of the motion's variance that the decoder's basis should hold."""
+_SCHEME = get_scheme("ibug68")
+_LIPS = _SCHEME.groups["lips"]
+_UPPER, _LOWER = _SCHEME.position(13), _SCHEME.position(14)
+# A feature that hardly varies in the samples is not blown up.
+_MIN_DEVIATION = 1e-3
+logger = logging.getLogger(__name__)
+
+
+class MotionTask(StageTask):
+    """Speech-content windows to landmark displacements."""
+
+    config_class = MotionConfig
+    name = "sinha2020/motion"
+    generators = ("motion",)
+
+    def networks(self, config: MotionConfig) -> Mapping[str, nn.Module]:
+        """VOCA's network."""
+        return {"motion": SpeechLandmarks(config.net)}
+
+    @cached_property
+    def view(self) -> MotionView:
+        """Windows of consecutive frames."""
+        return view_of(MotionView, self.config, weights=self.config.feature_weights)
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """Squared error of position and velocity."""
+        weight = np.ones(len(_SCHEME), np.float32)
+        weight[_LIPS] = self.config.lip_weight
+
+        position = between(landmark.landmark_mse, "offsets", weight=weight)
+        velocity = between(landmark.landmark_velocity_mse, "offsets", weight=weight)
+        terms = (
+            LossTerm("position", position, self.config.position_weight),
+            LossTerm("velocity", velocity, self.config.velocity_weight),
+        )
+        return (Objective(("motion",), terms),)
+
+    def inputs_of(self, batch: Batch) -> Mapping[str, Inputs]:
+        """Feature windows."""
+        return {"motion": inputs(batch["content"])}
+
+    def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
+        """Mean and deviation of the features, and the principal components of the motion as the
+        decoder, each scaled to the deviation of its coefficient."""
+        features, motion = _Moments(), []
+        for sample in samples():
+            features.add(sample["content"].reshape(-1, sample["content"].shape[-1]))
+            motion.append(sample["offsets"])
+        offsets = np.concatenate(motion)
+        if self.config.flip:
+            offsets = np.concatenate([offsets, retarget.mirror(offsets)])
+        mean, components, share = _principal(
+            offsets.reshape(len(offsets), -1), self.config.net.basis
+        )
+        logger.info("the decoder's basis holds %.2f %% of the motion's variance", 100 * share)
+        if share < VARIANCE:
+            logger.warning(
+                "that is less than %.0f %%; raise --config.task.net.basis", 100 * VARIANCE
+            )
+        return {
+            "motion": {
+                "params": {"decoder": {"kernel": components, "bias": mean}},
+                "constants": {
+                    "feature_mean": features.mean.astype(np.float32),
+                    "feature_deviation": np.maximum(features.deviation, _MIN_DEVIATION).astype(
+                        np.float32
+                    ),
+                },
+            }
+        }
+
+    def forward(
+        self,
+        variables: Mapping[str, Variables],
+        frozen: Mapping[str, PyTree],
+        batch: Batch,
+        rng: jax.Array,
+        *,
+        train: bool,
+    ) -> tuple[Outputs, dict[str, PyTree]]:
+        """offsets (b, t, 68, 2) in the canonical frame."""
+        del frozen
+        given = self.inputs_of(batch)["motion"]
+        offsets, stats = self.run("motion", variables, given, rng=rng, train=train)
+        return {"offsets": offsets}, stats
+
+    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+        """Mean distance of the lip and of all points, and error of the mouth's opening, in the unit
+        of the canonical frame."""
+        predicted, true, mask = outputs["offsets"], batch["offsets"], batch["mask"]
+        distance = jnp.linalg.norm(predicted - true, axis=-1)
+        return {
+            "lip_distance": Average.of(distance[..., _LIPS], mask),
+            "face_distance": Average.of(distance, mask),
+            "opening_error": Average.of(jnp.abs(_opening(predicted) - _opening(true)), mask),
+        }
+
+    def previews(self, outputs: Outputs, batch: Batch) -> Previews:
+        """Predicted over true faces, and the same as a video."""
+        return preview.motion(outputs, batch)
+
+
+def _opening(offsets: jax.Array) -> jax.Array:
+    """How much further apart than in the neutral face the inner lips are: (b, t)."""
+    return offsets[..., _LOWER, 1] - offsets[..., _UPPER, 1]
+
+
+class _Moments:
+    """Running mean and deviation of the columns of arrays (rows, f)."""
+
+    def __init__(self) -> None:
+        self._count, self._sum, self._squares = 0, np.zeros(1), np.zeros(1)
+
+    def add(self, rows: np.ndarray) -> None:
+        wide = np.asarray(rows, np.float64)
+        self._count += len(wide)
+        self._sum = self._sum + wide.sum(0)
+        self._squares = self._squares + np.square(wide).sum(0)
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self._sum / self._count
+
+    @property
+    def deviation(self) -> np.ndarray:
+        return np.sqrt(np.maximum(self._squares / self._count - self.mean**2, 0))
+
+
+def _principal(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean (d,) of rows (m, d), their first principal components times the deviation along each
+    (count, d), and the share of the variance that these hold."""
+    wide = np.asarray(rows, np.float64)
+    mean = wide.mean(0)
+    variances, directions = np.linalg.eigh(np.cov(wide - mean, rowvar=False, bias=True))
+    variances, directions = np.maximum(variances[::-1], 0), directions[:, ::-1].T
+    components = directions[:count] * np.sqrt(variances[:count, None])
+    share = variances[:count].sum() / max(variances.sum(), np.finfo(np.float64).tiny)
+    return mean.astype(np.float32), components.astype(np.float32), float(share)

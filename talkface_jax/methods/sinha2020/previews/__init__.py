@@ -1,1 +1,0 @@
-"""Pictures of the stages for TensorBoard, made on the host."""

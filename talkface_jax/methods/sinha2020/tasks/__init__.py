@@ -1,1 +1,0 @@
-"""The trainable stages, one module each."""

@@ -1,0 +1,1 @@
+"""The recogniser behind the speech feature `ctc29`."""

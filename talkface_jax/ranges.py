@@ -1,0 +1,59 @@
+"""Which numbers a field or a control may take: declared once, checked and worded in one place.
+
+Importing it loads nothing heavy.
+"""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """An interval of numbers.
+
+    Attributes:
+      least, most: ends that belong to it; None for no such end.
+      above, below: ends that do not.
+      parity: "odd" or "even" whole numbers only; "" for any.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    parity: Literal["", "odd", "even"] = ""
+
+    def __contains__(self, value: Any) -> bool:
+        """Whether the number lies in it; NaN and infinities never do."""
+        return (
+            math.isfinite(value)
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+            and (not self.parity or value % 2 == (self.parity == "odd"))
+        )
+
+    def __str__(self) -> str:
+        """As a sentence says it: "at least 1", "from 0 to below 1", "above 0"."""
+        lows = {"at least": self.least, "above": self.above}
+        highs = {"at most": self.most, "below": self.below}
+        ends = [f"{word} {end:g}" for word, end in (lows | highs).items() if end is not None]
+        words = " and ".join(ends)
+        if self.least is not None and self.least == self.most:
+            words = f"{self.least:g}"
+        if self.least is not None and len(ends) == 2:
+            words = words.replace("at least", "from").replace(" and at most", " to")
+            words = words.replace(" and below", " to below")
+        return f"{words} and {self.parity}" if self.parity else words
+
+
+AT_LEAST_0 = Range(least=0)
+AT_LEAST_1 = Range(least=1)
+ABOVE_0 = Range(above=0)
+SHARE = Range(least=0, most=1)
+"""A share or probability."""
+LAYERS = Range(least=1, most=5)
+"""Depth of VGG features: relu1_1 to relu5_1."""
+DROPOUT = Range(least=0, below=1)
