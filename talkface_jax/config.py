@@ -14,29 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import dacite
 
 from talkface_jax.errors import ConfigError
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimConfig:
-    """One optimiser (optax).
-
-    Attributes:
-      name: algorithm; "sgd" is plain and exists for the equality tests of sharding.
-      lr: peak learning rate.
-      schedule: "constant", or "cosine" to zero over `train.steps`.
-      warmup_steps: linear warm-up from zero.
-      betas: Adam's decay rates.
-      weight_decay: decoupled; 0 for plain Adam.
-      clip_norm: global gradient norm limit; 0 for none.
-    """
-
-    name: Literal["adam", "sgd"] = "adam"
-    lr: float = 1e-4
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = 0
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
+from talkface_jax.optim_config import OptimConfig, validate_optim
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +120,7 @@ class ExperimentConfig:
     task: Any
     seed: int = 0
     data: DataConfig = DataConfig()
-    optim: OptimConfig = OptimConfig()
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     players: Mapping[str, OptimConfig] = dataclasses.field(default_factory=dict)
     train: TrainConfig = TrainConfig()
     mesh: MeshConfig = MeshConfig()
@@ -278,12 +256,9 @@ def validate(config: ExperimentConfig) -> None:
                 f"config: {name} must not be below 0, but is {value}; give another --config.{name}"
             )
     _validate_mixture(config.data)
-    for name, optim in {"optim": config.optim, **config.players}.items():
-        if not optim.lr > 0:
-            raise ConfigError(
-                f"config: the learning rate of {name} must be above 0, not {optim.lr}; "
-                f"give another --config.{name}.lr"
-            )
+    validate_optim(config.optim, where="optim")
+    for player, optim in config.players.items():
+        validate_optim(optim, where=f"players.{player}")
     if not 0 <= config.train.ema_decay < 1:
         raise ConfigError(
             f"config: train.ema_decay must be in [0, 1), not {config.train.ema_decay}; "
