@@ -14,35 +14,8 @@ from typing import Any, Literal, get_args, get_origin
 import dacite
 
 from talkface_jax.errors import ConfigError
-from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, DROPOUT, Range
-
-
-def ranged(default: Any, allowed: Range) -> Any:
-    """A field whose number, or each number of whose tuple, must lie in a range (`check_ranges`)."""
-    return dataclasses.field(default=default, metadata={"range": allowed})
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimConfig:
-    """One optimiser (optax).
-
-    Attributes:
-      name: algorithm; "sgd" is plain and exists for the equality tests of sharding.
-      lr: peak learning rate.
-      schedule: "constant", or "cosine" to zero over `train.steps`.
-      warmup_steps: linear warm-up from zero.
-      betas: Adam's decay rates.
-      weight_decay: decoupled; 0 for plain Adam.
-      clip_norm: global gradient norm limit; 0 for none.
-    """
-
-    name: Literal["adam", "sgd"] = "adam"
-    lr: float = ranged(1e-4, ABOVE_0)
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = ranged(0, AT_LEAST_0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
+from talkface_jax.optim_config import OptimConfig, validate_optim
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, check_ranges, ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +122,7 @@ class ExperimentConfig:
     task: Any
     seed: int = 0
     data: DataConfig = DataConfig()
-    optim: OptimConfig = OptimConfig()
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     players: Mapping[str, OptimConfig] = dataclasses.field(default_factory=dict)
     train: TrainConfig = TrainConfig()
     mesh: MeshConfig = MeshConfig()
@@ -262,32 +235,9 @@ def validate(config: ExperimentConfig) -> None:
     """
     check_ranges(config)
     _validate_mixture(config.data)
-
-
-def check_ranges(config: Any, *, where: str = "") -> None:
-    """Checks every field that declares a range (`ranged`), those of nested configs too.
-
-    Args:
-      config: a dataclass.
-      where: its own dotted name within the experiment, "" for the experiment.
-
-    Raises:
-      ConfigError: a number out of its range, by the field's dotted name.
-    """
-    for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), f"{where}.{field.name}".lstrip(".")
-        nested = value if isinstance(value, Mapping) else {"": value}
-        for key, item in nested.items():
-            if dataclasses.is_dataclass(item):
-                check_ranges(item, where=f"{name}.{key}".rstrip("."))
-        allowed = field.metadata.get("range")
-        if allowed is None:
-            continue
-        numbers = value if isinstance(value, tuple) else (value,)
-        if not numbers or any(number not in allowed for number in numbers):
-            raise ConfigError(
-                f"config.{name} must be {allowed}, not {value}; give another --config.{name}"
-            )
+    validate_optim(config.optim, where="optim")
+    for player, optim in config.players.items():
+        validate_optim(optim, where=f"players.{player}")
 
 
 def _validate_mixture(data: DataConfig) -> None:

@@ -5,7 +5,10 @@ Importing it loads nothing heavy.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
+
+from talkface_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,37 @@ class Range:
             words = words.replace("at least", "from").replace(" and at most", " to")
             words = words.replace(" and below", " to below")
         return f"{words} and {self.parity}" if self.parity else words
+
+
+def ranged(default: Any, allowed: Range) -> Any:
+    """A field whose number, or each number of whose tuple, must lie in a range (`check_ranges`)."""
+    return dataclasses.field(default=default, metadata={"range": allowed})
+
+
+def check_ranges(config: Any, *, where: str = "") -> None:
+    """Checks every field that declares a range (`ranged`), those of nested configs too.
+
+    Args:
+      config: a dataclass.
+      where: its own dotted name within the experiment, "" for the experiment.
+
+    Raises:
+      ConfigError: a number out of its range, by the field's dotted name.
+    """
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), f"{where}.{field.name}".lstrip(".")
+        nested = value if isinstance(value, Mapping) else {"": value}
+        for key, item in nested.items():
+            if dataclasses.is_dataclass(item):
+                check_ranges(item, where=f"{name}.{key}".rstrip("."))
+        allowed = field.metadata.get("range")
+        if allowed is None:
+            continue
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not numbers or any(number not in allowed for number in numbers):
+            raise ConfigError(
+                f"config.{name} must be {allowed}, not {value}; give another --config.{name}"
+            )
 
 
 AT_LEAST_0 = Range(least=0)

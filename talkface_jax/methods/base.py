@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
-from talkface_jax import config as config_module
 from talkface_jax.capabilities import Declaration
+from talkface_jax.ranges import check_ranges
 from talkface_jax.task import (
     Batch,
     FrozenNetwork,
@@ -69,7 +69,7 @@ class StageTask:
     means_of_items: ClassVar[bool] = True
 
     def __init__(self, config: Any, *, name: str = ""):
-        config_module.check_ranges(config, where="task")
+        check_ranges(config, where="task")
         self.config = config
         self.name = name or self.name
         self.check(config)

@@ -151,7 +151,7 @@ def _claim(
         shapes = programs.state_shapes
         initial = load_initial(task, config.train.init_from, shapes)
         initial = fit_initial(task, source, initial, shapes)
-    prepare_workdir(workdir, config)
+    prepare_workdir(workdir, config, task=task)
     return initial
 
 

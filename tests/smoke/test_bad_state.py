@@ -20,6 +20,7 @@ SMALL = (
     "--config.task.net.mlp=32",
     "--config.data.batch_size=2",
     "--config.data.eval_batches=1",
+    "--config.optim.schedule=constant",
     "--config.train.log_every=1",
     "--config.train.eval_every=0",
     "--config.train.preview_every=0",

@@ -36,12 +36,43 @@ def test_frozen_after_load(repository):
         ("--config.data.batch_size=many", "batch_size"),
         ("--config.task.net.head=sideways", "net.head"),
         ("--config.data.batch_size=0", "data.batch_size"),
-        ("--config.optim.lr=0.0", "optim"),
+        ("--config.optim.lr=0.0", r"of optim must be above 0.*--config\.optim\.lr"),
+        ("--config.optim.schedule=wsdd", "optim.schedule"),
+        ("--config.optim.warmup_steps=-1", r"optim\.warmup_steps must not be below 0"),
+        ("--config.optim.decay_steps=-1", r"optim\.decay_steps must not be below 0"),
     ],
 )
 def test_wrong_field_or_value_is_named(repository, override, field):
     with pytest.raises(ConfigError, match=field):
         _load(repository, override)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "field"), [("inverse_sqrt", "warmup_steps"), ("wsd", "decay_steps")]
+)
+def test_schedule_needs_its_steps(repository, schedule, field):
+    chosen = f"--config.optim.schedule={schedule}"
+    config = _load(repository, chosen, f"--config.optim.{field}=1")
+    assert config.optim.schedule == schedule
+    with pytest.raises(
+        ConfigError,
+        match=rf"optim\.{field} must be at least 1 where optim\.schedule is '{schedule}'",
+    ):
+        _load(repository, chosen, f"--config.optim.{field}=0")
+
+
+def test_optimiser_of_a_player_is_checked_by_its_name(repository):
+    config = _load(repository)
+    players = {"motion": dataclasses.replace(config.optim, lr=-1.0)}
+    with pytest.raises(
+        ConfigError, match=r"rate of players\.motion .*; give another --config\.players\.motion\.lr"
+    ):
+        config_module.validate(dataclasses.replace(config, players=players))
+
+
+def test_patterns_of_what_is_trained_are_given_on_the_command_line(repository):
+    config = _load(repository, "--config.optim.only=('decoder', '*/norm_*')")
+    assert config.optim.only == ("decoder", "*/norm_*")
 
 
 @pytest.mark.parametrize("name", ["nowhere.py", "nowhere.py:tiny", ""])

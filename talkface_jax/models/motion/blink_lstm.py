@@ -16,10 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from talkface_jax.config import ranged
 from talkface_jax.landmarks import blinks
 from talkface_jax.models.blocks import like_params, widen
-from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range, ranged
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,9 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.config import ranged
 from talkface_jax.models.blocks import Dropout, like_params, widen
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, Range
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, Range, ranged
 
 POINTS = 68
 

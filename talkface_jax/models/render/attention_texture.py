@@ -16,7 +16,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.config import ranged
 from talkface_jax.models.blocks import (
     conv,
     double,
@@ -28,7 +27,7 @@ from talkface_jax.models.blocks import (
 from talkface_jax.models.landmark_maps import landmark_maps
 from talkface_jax.models.render.point_flow import DEFAULT_FLOW, PointFlowConfig, point_flow
 from talkface_jax.models.warp import warp
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, Range
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, Range, ranged
 
 _NEAR_ZERO = nn.initializers.normal(1e-3)
 # tanh's inverse has no value at the ends; beyond this a colour could not be moved any more either.

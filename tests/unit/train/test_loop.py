@@ -19,6 +19,7 @@ from talkface_jax.task import Objective
 from talkface_jax.train import loop
 from talkface_jax.train.checkpoint import checkpoint_steps, load_params
 from talkface_jax.train.source import PreparedSource
+from talkface_jax.train.state import leaf_names
 from talkface_jax.train.telemetry import METRICS_FILE, read_metrics
 
 PLAN = TrainConfig(
@@ -109,6 +110,31 @@ def test_interrupted_run_resumes_bit_identically(whole, tmp_path):
     assert result.metrics == whole[1].metrics
 
 
+def test_run_that_trains_some_leaves_resumes_bit_identically(tmp_path):
+    """Checkpoints hold moments for these alone; the others end as they were drawn."""
+    optim = OptimConfig(lr=1e-2, weight_decay=0.1, clip_norm=1.0, only=("Dense_1", "*/scale"))
+    quick = dataclasses.replace(PLAN, preview_every=0, keep_latest=3)
+    config = dataclasses.replace(experiment(train=quick), optim=optim)
+
+    def crash(position):
+        if position == 5:
+            raise RuntimeError("power cut")
+
+    run(tmp_path / "whole", config=config)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", config=config, source=toy.ToySource(on_draw=crash))
+    run(tmp_path / "cut", config=config)
+    assert_same_params(tmp_path / "whole", tmp_path / "cut")
+    early, late = (
+        leaf_names(load_params(tmp_path / "cut", ("net", "disc"), step=step)[0]) for step in (2, 6)
+    )
+    moved = {
+        name for name in early if ".params." in name and not np.array_equal(early[name], late[name])
+    }
+    leaves = ("BatchNorm_0.scale", "Dense_1.bias", "Dense_1.kernel")
+    assert moved == {f"{player}.params.{leaf}" for player in ("net", "disc") for leaf in leaves}
+
+
 def test_finished_run_is_left_alone(whole):
     workdir, result = whole
     before = (workdir / METRICS_FILE).read_text()
@@ -119,11 +145,25 @@ def test_finished_run_is_left_alone(whole):
 
 def test_more_steps_go_on_but_another_config_is_refused(tmp_path):
     task = toy.L1Task()
-    run(tmp_path, task=task, steps=2)
-    assert run(tmp_path, task=task, steps=3).step == 3
-    other = experiment("l1", train=dataclasses.replace(PLAN, steps=3), seed=5)
+
+    def plan(steps, **options):
+        config = experiment("l1", train=dataclasses.replace(PLAN, steps=steps), **options)
+        return dataclasses.replace(config, optim=OptimConfig(lr=1e-2, warmup_steps=2))
+
+    run(tmp_path, task=task, config=plan(2))
+    assert run(tmp_path, task=task, config=plan(3)).step == 3
+    other = plan(3, seed=5)
     with pytest.raises(CheckpointError, match=r"another config \(it differs in seed\)"):
         run(tmp_path, task=task, config=other)
+
+
+def test_more_steps_of_a_cosine_are_refused_and_the_run_is_as_it_was(whole):
+    workdir, result = whole
+    before = (workdir / "config.json").read_text()
+    with pytest.raises(CheckpointError, match=r"train\.steps = 6, not 60, and the rate of optim "):
+        run(workdir, steps=60)
+    assert (workdir / "config.json").read_text() == before
+    assert run(workdir).metrics == result.metrics
 
 
 def test_data_without_windows_leave_the_directory_free(tmp_path):

@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from talkface_jax.config import ranged
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformerConfig
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, ranged
 
 
 @dataclasses.dataclass(frozen=True)

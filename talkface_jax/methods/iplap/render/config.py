@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Literal
 
-from talkface_jax.config import ranged
 from talkface_jax.models.render.reference_warping import ReferenceWarpingConfig
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, LAYERS
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, LAYERS, ranged
 
 
 @dataclasses.dataclass(frozen=True)

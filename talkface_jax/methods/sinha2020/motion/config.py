@@ -3,10 +3,9 @@
 import dataclasses
 from typing import Literal
 
-from talkface_jax.config import ranged
 from talkface_jax.features.content import WINDOW_ROWS
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarksConfig
-from talkface_jax.ranges import AT_LEAST_1, Range
+from talkface_jax.ranges import AT_LEAST_1, Range, ranged
 
 
 @dataclasses.dataclass(frozen=True)

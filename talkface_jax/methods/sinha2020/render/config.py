@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Literal
 
-from talkface_jax.config import ranged
 from talkface_jax.models.render.attention_texture import AttentionTextureConfig
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, LAYERS, SHARE
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, LAYERS, SHARE, ranged
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from talkface_jax.config import ranged
 from talkface_jax.models.frozen.ctc import CtcConfig
-from talkface_jax.ranges import AT_LEAST_1
+from talkface_jax.ranges import AT_LEAST_1, ranged
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from talkface_jax.config import ranged
 from talkface_jax.models.motion.blink_lstm import BlinkLstmConfig
-from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range, ranged
 
 MIN_WINDOW = 26
 """Two of `losses.blink_features.PATCH`: patches and the longest smoothing must fit a window."""
