@@ -147,6 +147,13 @@ class DataView(Protocol):
     """How a stage looks at a prepared data set: which windows, and what of them.
 
     A view is picklable and pure: the same segment, start and generator state give the same arrays.
+
+    The segment is a `data.reader.SegmentReader`. Beside its own record it leads to others of the
+    same data set, each a reader again: `neighbour` and `across` (frames beyond the segment's ends,
+    from the same clip), `other_clip` (same speaker) and `other_speaker`, both drawn from the
+    generator that `sample` got and from nothing else. All but `across` give None where there is no
+    such segment, and a lone one has none. A record that cannot be read is named, whosever sample it
+    was for, and another window takes the place.
     """
 
     @property

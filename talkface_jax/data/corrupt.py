@@ -7,6 +7,22 @@ from talkface_jax.errors import RecordError
 logger = logging.getLogger(__name__)
 
 
+class DamagedRecord(RecordError):
+    """A record that cannot be read, whosever sample it was for.
+
+    Attributes:
+      record: its number in its data set.
+      name: its file and number, for messages.
+    """
+
+    def __init__(self, message: str, record: int, name: str) -> None:
+        super().__init__(message, record, name)  # all of them, so that it pickles
+        self.record, self.name = record, name
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
 class CorruptRecords:
     """Counts the records that a process skipped, each once; one warning for each.
 

@@ -1,17 +1,20 @@
 """One split of a prepared directory: its records, what is remembered of them, and its windows."""
 
+import abc
 import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from talkface_jax.data import manifest as manifests
 from talkface_jax.data import remedy
 from talkface_jax.data.cache import Cache
+from talkface_jax.data.corrupt import DamagedRecord
 from talkface_jax.data.kept import Arrays, KeptArrays
+from talkface_jax.data.reader import Opened, SegmentReader
+from talkface_jax.data.relations import LazyRelations, Relations
 from talkface_jax.data.schema import RecordMeta, decode
 from talkface_jax.data.store import ShardSource
 from talkface_jax.errors import RecordError
@@ -20,65 +23,72 @@ from talkface_jax.records import Segment
 _MIB = 2**20
 
 
-class SegmentReader:
-    """One segment as a view sees it: decoded when needed, what is made of it remembered."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset(abc.ABC):
+    """Records that windows are read from.
 
-    def __init__(
-        self,
-        key: Any,
-        load: Callable[[], Segment],
-        cache: Cache,
-        keep: Callable[[str, Callable[[], Arrays]], Arrays] | None = None,
-    ) -> None:
-        """`keep(name, make)` gives what `make` does, from where it was kept for longer."""
-        self._key, self._load, self._cache, self._keep = key, load, cache, keep
-        self._segment: Segment | None = None
+    Attributes:
+      cache: decoded parts, shared by all iterators.
+      lookups: which records belong together.
+    """
 
-    @classmethod
-    def of(cls, segment: Segment) -> "SegmentReader":
-        """A reader of a segment that is already in memory."""
-        return cls(0, lambda: segment, Cache(2**62))
+    cache: Cache
+    lookups: LazyRelations
 
     @property
-    def segment(self) -> Segment:
-        """The decoded record; not kept beyond this reader."""
-        if self._segment is None:
-            self._segment = self._load()
-        return self._segment
+    @abc.abstractmethod
+    def title(self) -> str:
+        """What it is, for messages."""
 
     @property
-    def frames(self) -> tuple[bytes, ...]:
-        """The JPEG crops, kept in the cache."""
-        return self.derived("frames", lambda segment: segment.frames)
+    @abc.abstractmethod
+    def remedies(self) -> tuple[str, str]:
+        """What to do where it is damaged, and where it is too short."""
 
-    def derived(self, name: str, make: Callable[[Segment], Any]) -> Any:
-        """`make(segment)`, kept in the cache under `name`, which must tell its options apart."""
-        return self._cache.get((self._key, name), lambda: make(self.segment))
+    @property
+    @abc.abstractmethod
+    def metas(self) -> tuple[RecordMeta, ...]:
+        """The index entries of the records, in the same order."""
 
-    def stored(self, name: str, make: Callable[[Segment], Arrays]) -> Arrays:
-        """The same for arrays that are costly to make: where a run keeps those on disk, they are
-        read from there, and the segment is not.
+    @abc.abstractmethod
+    def segment(self, record: int) -> Segment:
+        """One record, decoded.
 
-        `name` must tell apart versions and weights too, for what is kept outlives the run.
+        Raises:
+          DamagedRecord: it is damaged, by file and number.
         """
 
-        def made() -> Arrays:
-            return make(self.segment)
+    @abc.abstractmethod
+    def name_of(self, record: int) -> str:
+        """File and number of a record, for messages."""
 
-        keep = self._keep
-        load = made if keep is None else lambda: keep(name, made)
-        return self._cache.get((self._key, name), load)
+    @abc.abstractmethod
+    def open(self, record: int, opened: Opened) -> SegmentReader:
+        """A reader of one record among those that a sample opened."""
+
+    @property
+    def relations(self) -> Relations:
+        """Which records belong together."""
+        return self.lookups.made
+
+    def reader(self, record: int) -> SegmentReader:
+        """A reader of one record, for one sample."""
+        return Opened(self)[record]
+
+    def damaged(self, record: int, error: Exception) -> DamagedRecord:
+        """The error that names a record, for one that does not."""
+        name = self.name_of(record)
+        return DamagedRecord(f"{name}: {error}", record, name)
 
 
-@dataclasses.dataclass(frozen=True)
-class PreparedDataset:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparedDataset(Dataset):
     """One split of a prepared directory.
 
     Attributes:
       directory, split: what was opened.
       manifest: of the whole directory.
       source: the records' bytes.
-      cache: decoded parts, shared by all iterators.
       kept: arrays on disk that outlive the run, if any.
     """
 
@@ -86,7 +96,6 @@ class PreparedDataset:
     split: str
     manifest: manifests.Manifest
     source: ShardSource
-    cache: Cache
     kept: KeptArrays | None = None
 
     def __len__(self) -> int:
@@ -94,16 +103,28 @@ class PreparedDataset:
         return len(self.source)
 
     @property
+    def title(self) -> str:
+        """Split and folder, for messages."""
+        return f"split {self.split} of {self.directory}"
+
+    @property
+    def remedies(self) -> tuple[str, str]:
+        """Preparing anew, and preparing more."""
+        return remedy.prepare_anew(self.directory), "prepare more or longer footage"
+
+    @property
     def metas(self) -> tuple[RecordMeta, ...]:
         """The index entries of the records, in the same order."""
         return self.source.metas()
 
-    def reader(self, record: int) -> SegmentReader:
-        """A reader of one record."""
+    def open(self, record: int, opened: Opened) -> SegmentReader:
+        """A reader of one record among those that a sample opened."""
         # Several data sets may share a cache.
         key = str(self.directory), self.split, record
         keep = None if self.kept is None else functools.partial(self._keep, self.kept, record)
-        return SegmentReader(key, lambda: self.segment(record), self.cache, keep)
+        return SegmentReader(
+            key, lambda: self.segment(record), self.cache, keep, place=(record, opened)
+        )
 
     def _keep(self, kept: KeptArrays, record: int, name: str, make: Callable[[], Arrays]) -> Arrays:
         shard, number = self.source.locate(record)
@@ -117,13 +138,16 @@ class PreparedDataset:
         """One record, decoded.
 
         Raises:
-          RecordError: it is damaged, by file and number.
+          DamagedRecord: it is damaged, by file and number.
         """
-        data = self.source[record]
+        try:
+            data = self.source[record]
+        except RecordError as error:  # which names the record already
+            raise DamagedRecord(str(error), record, self.name_of(record)) from error
         try:
             return decode(data)
         except RecordError as error:
-            raise RecordError(f"{self.name_of(record)}: {error}") from error
+            raise self.damaged(record, error) from error
 
     def name_of(self, record: int) -> str:
         """File and number of a record, for messages."""
@@ -169,7 +193,15 @@ def open_dataset(
             f"{expected}; {remedy.prepare_anew(directory)}"
         )
     cache = Cache(cache_mb * _MIB) if cache is None else cache
-    return PreparedDataset(directory, split, manifest, source, cache, kept)
+    return PreparedDataset(
+        directory=directory,
+        split=split,
+        manifest=manifest,
+        source=source,
+        cache=cache,
+        lookups=LazyRelations(source.metas),
+        kept=kept,
+    )
 
 
 class Windows:
@@ -193,6 +225,11 @@ class Windows:
         self._stride = stride
         self.readable = len(np.unique(self._records))
 
+    def holds(self, record: int) -> bool:
+        """Whether any window lies in the record."""
+        at = int(np.searchsorted(self._records, record))
+        return at < len(self._records) and int(self._records[at]) == record
+
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
@@ -206,7 +243,7 @@ class Windows:
 
 
 def enumerate_windows(
-    dataset: PreparedDataset, *, window: int, stride: int = 1, faces: bool = True
+    dataset: Dataset, *, window: int, stride: int = 1, faces: bool = True
 ) -> Windows:
     """The windows, in the order of the records; with `faces`, those of valid frames only.
 
@@ -218,12 +255,11 @@ def enumerate_windows(
     if not len(windows):
         if faces and not any(runs):
             raise RecordError(
-                f"no frame of split {dataset.split} of {dataset.directory} shows a face; give a "
-                "data set that was prepared from videos of faces"
+                f"no frame of {dataset.title} shows a face; give a data set that was prepared from "
+                "videos of faces"
             )
         what = "frames with a face" if faces else "frames"
         raise RecordError(
-            f"split {dataset.split} of {dataset.directory} has no {window} consecutive {what}; "
-            "prepare more or longer footage"
+            f"{dataset.title} has no {window} consecutive {what}; {dataset.remedies[1]}"
         )
     return windows

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from talkface_jax.data.dataset import PreparedDataset
+from talkface_jax.data.dataset import Dataset
 from talkface_jax.errors import RecordError
 
 _BITS = 32
@@ -22,7 +22,7 @@ class Mixture:
       RecordError: no part, or a part without a positive weight.
     """
 
-    parts: tuple[PreparedDataset, ...]
+    parts: tuple[Dataset, ...]
     weights: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:

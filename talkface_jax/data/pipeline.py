@@ -13,6 +13,7 @@ import numpy as np
 
 from talkface_jax.data.corrupt import CorruptRecords
 from talkface_jax.data.dataset import (
+    Dataset,
     PreparedDataset,
     SegmentReader,
     Windows,
@@ -27,6 +28,7 @@ from talkface_jax.task import DataView
 
 __all__ = [
     "CorruptRecords",
+    "Dataset",
     "Mixture",
     "PreparedDataset",
     "Sample",
@@ -108,7 +110,7 @@ class TrainIterator:
 
 
 def train_iterator(
-    dataset: PreparedDataset | Mixture,
+    dataset: Dataset | Mixture,
     view: DataView,
     *,
     batch_size: int,
@@ -169,7 +171,7 @@ def train_iterator(
     return TrainIterator(iterator, order, sampler, identity=identity, share=share, corrupt=corrupt)
 
 
-def _windows(dataset: PreparedDataset, view: DataView, *, stride: int) -> Windows:
+def _windows(dataset: Dataset, view: DataView, *, stride: int) -> Windows:
     return enumerate_windows(dataset, window=view.window, stride=stride, faces=view.faces)
 
 
@@ -209,7 +211,7 @@ def _order(parts: Sequence[Part], weights: Sequence[float], seed: int) -> Any:
 
 
 def eval_batches(
-    dataset: PreparedDataset | Mixture,
+    dataset: Dataset | Mixture,
     view: DataView,
     *,
     batch_size: int,

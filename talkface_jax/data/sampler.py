@@ -2,20 +2,23 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from talkface_jax.data import remedy
 from talkface_jax.data.cache import Cache
-from talkface_jax.data.corrupt import CorruptRecords, too_many
-from talkface_jax.data.dataset import PreparedDataset, Windows
+from talkface_jax.data.corrupt import CorruptRecords, DamagedRecord, too_many
+from talkface_jax.data.dataset import Dataset, Windows
 from talkface_jax.errors import FaceError, MediaError, RecordError
 from talkface_jax.task import DataView
 
 Sample = dict[str, np.ndarray]
 SKIPPED = "skipped"
 """Key of a sample: how many windows were tried before the one that it holds."""
+_VAIN = 1000
+"""After so many windows on end of which each needs a record that is known to be damaged, there is
+taken to be none that does not: one in a hundred would be met but for a chance of 4e-5."""
 
 
 @functools.cache
@@ -31,7 +34,7 @@ def _use_one_blas_thread() -> None:
 class Part:
     """A data set and its windows, numbered from `first` on in the whole mixture."""
 
-    dataset: PreparedDataset
+    dataset: Dataset
     windows: Windows
     first: int
 
@@ -44,7 +47,7 @@ class Part:
         return self.dataset.name_of(self.place(window)[0])
 
 
-def make_parts(datasets: Sequence[PreparedDataset], windows: Sequence[Windows]) -> tuple[Part, ...]:
+def make_parts(datasets: Sequence[Dataset], windows: Sequence[Windows]) -> tuple[Part, ...]:
     """The parts with their windows numbered through."""
     firsts = np.cumsum([0, *map(len, windows)])
     return tuple(
@@ -56,10 +59,11 @@ def make_parts(datasets: Sequence[PreparedDataset], windows: Sequence[Windows]) 
 class Sampler:
     """Makes samples of windows.
 
-    A window whose record cannot be read is replaced by another of the same data set: each position
-    has its own sequence of windows to try, drawn from (seed, position) alone, so the replacement is
-    the same for any number of threads, processes and resumes. `SKIPPED` says how many were tried in
-    vain; who reads the batches reports them (`report`).
+    A window that needs a record that cannot be read, its own or one that its view came to from
+    there, is replaced by another of the same data set: each position has its own sequence of
+    windows to try, drawn from (seed, position) alone, so the replacement is the same for any number
+    of threads, processes and resumes. `SKIPPED` says how many were tried in vain; who reads the
+    batches reports the damaged records (`report`), each under its own name.
     """
 
     def __init__(
@@ -105,42 +109,76 @@ class Sampler:
     def _readable(
         self, window: int, entropy: tuple[int, int], *, train: bool
     ) -> tuple[Sample, int]:
-        part = self._part(window)
-        for skipped, candidate in enumerate(self._tries(window, entropy)):
-            try:
-                return self._sample(candidate, entropy, train=train), skipped
-            except RecordError as error:
-                if not self._limit:
-                    raise
-                if skipped == self._limit:
-                    raise too_many(part.name(candidate), skipped + 1, limit=self._limit) from error
-        raise RecordError(
-            f"split {part.dataset.split} of {part.dataset.directory} has no record that can be "
-            f"read; {remedy.prepare_anew(part.dataset.directory)}"
-        )
+        damaged: set[int] = set()
+        for skipped, (_, outcome) in enumerate(self._attempts(window, entropy, train=train)):
+            if not isinstance(outcome, DamagedRecord):
+                return outcome, skipped
+            if not self._limit:
+                raise outcome
+            damaged.add(outcome.record)
+            if len(damaged) > self._limit:
+                raise too_many(outcome.name, len(damaged), limit=self._limit) from outcome
+        raise AssertionError("attempts end with a sample or an error")
 
-    def _tries(self, window: int, entropy: tuple[int, int]) -> Iterator[int]:
-        """The window itself, then random ones, each of a record that was not tried before."""
-        yield window
+    def _attempts(
+        self, window: int, entropy: tuple[int, int], *, train: bool
+    ) -> Iterator[tuple[int, Sample | DamagedRecord]]:
+        """Samples of the window itself, then of random ones, each of a record that is not known to
+        be damaged; or, in place of a sample, the record that it could not be made for.
+
+        Raises:
+          RecordError: there is no window left to try.
+        """
         part = self._part(window)
-        tried = {part.place(window)[0]}
         rng = np.random.Generator(np.random.PCG64((*entropy, 1)))
-        while len(tried) < part.windows.readable:
-            window = part.first + int(rng.integers(len(part.windows)))
-            record, _ = part.place(window)
-            if record not in tried:
-                tried.add(record)
-                yield window
+        damaged: set[int] = set()
+        missed = vain = 0
+        while True:
+            own = part.place(window)[0]
+            # Where another record that was drawn is damaged, the same draws would lead there again.
+            draws = (*entropy, 2, missed) if missed else entropy
+            outcome = self._outcome(window, draws, train=train)
+            yield window, outcome
+            found = outcome.record if isinstance(outcome, DamagedRecord) else own
+            missed += found != own
+            vain = vain + 1 if found in damaged else 0
+            damaged.add(found)
+            if sum(map(part.windows.holds, damaged)) == part.windows.readable:
+                raise self._none_left(part, "has no record that can be read")
+            if vain == _VAIN:
+                name = part.dataset.name_of(found)
+                raise self._none_left(part, f"gives hardly a sample without the damaged {name}")
+            window = self._another(part, rng, damaged)
 
-    def _sample(self, window: int, entropy: tuple[int, int], *, train: bool) -> Sample:
+    def _another(self, part: Part, rng: np.random.Generator, damaged: set[int]) -> int:
+        while True:
+            window = part.first + int(rng.integers(len(part.windows)))
+            if part.place(window)[0] not in damaged:
+                return window
+
+    def _none_left(self, part: Part, what: str) -> RecordError:
+        return RecordError(f"{part.dataset.title} {what}; {part.dataset.remedies[0]}")
+
+    def _outcome(
+        self, window: int, entropy: tuple[int, ...], *, train: bool
+    ) -> Sample | DamagedRecord:
         _use_one_blas_thread()
         part = self._part(window)
         record, start = part.place(window)
         rng = np.random.Generator(np.random.PCG64(entropy))
+        reader = part.dataset.reader(record)
         try:
-            return self._view.sample(part.dataset.reader(record), start, rng, train=train)
+            return self._view.sample(reader, start, rng, train=train)
+        except DamagedRecord as error:
+            return error
+        except RecordError as error:  # a view's own, which names what it likes
+            return DamagedRecord(str(error), record, part.name(window))
         except (MediaError, FaceError) as error:
-            raise RecordError(f"{part.dataset.name_of(record)}: {error}") from error
+            found = reader.blamed(error)
+            found.__cause__ = error
+            return found
+        finally:
+            reader.close()
 
     def _report(
         self,
@@ -151,12 +189,10 @@ class Sampler:
         *,
         train: bool,
     ) -> None:
-        part = self._part(window)
-        for _, candidate in zip(range(skipped), self._tries(window, entropy), strict=False):
-            name = part.name(candidate)
-            try:
-                self._sample(candidate, entropy, train=train)
-                reason = f"{name}: could not be read at first"
-            except RecordError as error:
-                reason = str(error)
-            corrupt.add(name, reason)
+        attempts = self._attempts(window, entropy, train=train)
+        for candidate, outcome in itertools.islice(attempts, skipped):
+            if isinstance(outcome, DamagedRecord):
+                corrupt.add(outcome.name, str(outcome))
+            else:
+                name = self._part(candidate).name(candidate)
+                corrupt.add(name, f"{name}: could not be read at first")

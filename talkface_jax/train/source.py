@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 
 from talkface_jax.config import DataConfig
 from talkface_jax.errors import ConfigError
+from talkface_jax.records import Segment
 from talkface_jax.task import DataView, Sample
 
 HostBatch = Mapping[str, np.ndarray]
@@ -146,8 +147,73 @@ class PreparedSource:
 
     def spread(self, view: DataView, *, limit: int) -> Iterator[Sample]:
         """Evenly spread over the training split; sample by sample."""
-        for batch in self._pipeline.eval_batches(
-            self._train, view, batch_size=1, batches=limit, corrupt=self._corrupt
-        ):
-            if batch.pop("mask")[0]:
-                yield {name: array[0] for name, array in batch.items()}
+        return _one_by_one(
+            self._pipeline.eval_batches(
+                self._train, view, batch_size=1, batches=limit, corrupt=self._corrupt
+            )
+        )
+
+
+class SegmentSource:
+    """A few segments in memory, for training and evaluation alike; they need no preparation.
+
+    Raises:
+      RecordError: there is no segment.
+    """
+
+    def __init__(
+        self, segments: Sequence[Segment], *, lineage: Mapping[str, Any], threads: int = 2
+    ):
+        """`lineage` says what they are and under what licence, in plain JSON; `threads` read them,
+        and do not change what is read."""
+        from talkface_jax.data import memory, pipeline
+
+        self._pipeline = pipeline
+        self._dataset = memory.hold(segments)
+        self._lineage = json.dumps(dict(lineage))
+        self._threads = threads
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """What was given as such."""
+        return json.loads(self._lineage)
+
+    def train(self, view: DataView, *, batch_size: int, seed: int) -> TrainBatches:
+        """Shuffled by `seed`, each process its own windows; across the ends of epochs, however few
+        windows there are.
+
+        Raises:
+          RecordError: no segment has a window.
+        """
+        return self._pipeline.train_iterator(
+            self._dataset,
+            view,
+            batch_size=batch_size,
+            seed=seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            threads=self._threads,
+        )
+
+    def evaluation(self, view: DataView, *, batch_size: int) -> Iterator[HostBatch]:
+        """Without augmentation, windows end to end."""
+        return self._pipeline.eval_batches(
+            self._dataset,
+            view,
+            batch_size=batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def spread(self, view: DataView, *, limit: int) -> Iterator[Sample]:
+        """Evenly spread over the segments; sample by sample."""
+        return _one_by_one(
+            self._pipeline.eval_batches(self._dataset, view, batch_size=1, batches=limit)
+        )
+
+
+def _one_by_one(batches: Iterator[HostBatch]) -> Iterator[Sample]:
+    """The samples of batches of one, without those in place of one that cannot be read."""
+    for batch in batches:
+        if batch["mask"][0]:
+            yield {name: array[0] for name, array in batch.items() if name != "mask"}

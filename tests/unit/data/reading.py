@@ -52,3 +52,40 @@ class KeptView(WhereView):
     def sample(self, segment, start, rng, *, train):
         (level,) = segment.stored("sound-v1", lambda s: (np.array([s.audio.sum()], np.float64),))
         return {"row": np.array([level[0], start, rng.random()])}
+
+
+def levels(reader):
+    """One number a frame of a segment, that no other frame has."""
+    return reader.derived("levels", lambda s: s.landmarks.sum((1, 2)))
+
+
+class AroundView(WhereView):
+    """All that a view can see beside its segment: frames far around, and who the others are."""
+
+    name = "around"
+
+    def sample(self, segment, start, rng, *, train):
+        rows, exists = segment.across(start - 20, start + 25, levels)
+        others = [
+            segment.neighbour(-1),
+            segment.neighbour(1),
+            segment.other_clip(rng),
+            segment.other_speaker(rng),
+        ]
+        firsts = [np.float32(0) if other is None else levels(other)[0] for other in others]
+        clip = int(segment.meta.clip.removeprefix("fake/clip"))
+        return {"row": np.concatenate([[clip, start], rows, exists, firsts, [rng.random()]])}
+
+
+class PairView(WhereView):
+    """Clips of a window and of another clip of its speaker, of which one picture is decoded; the
+    window's own record is read first."""
+
+    name = "pair"
+
+    def sample(self, segment, start, rng, *, train):
+        other = segment.other_clip(rng)
+        clips = [int(r.meta.clip.removeprefix("fake/clip")) for r in (segment, other)]
+        for reader in (segment, other):
+            decode_jpeg(reader.frames[0])
+        return {"row": np.array([*clips, start, rng.random()])}
