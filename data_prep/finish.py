@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from data_prep import job as jobs
-from data_prep import places, shards, tfds_info
+from data_prep import places, shards
 from data_prep.job import ClipOutcome, ClipTask, Job
 from data_prep.shards import Part, Plan
-from talkface_jax.data import manifest
+from talkface_jax.data import manifest, tfds_info
 from talkface_jax.errors import RecordError
 
 _TOOLS = (

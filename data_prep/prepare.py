@@ -16,12 +16,12 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from data_prep import crashes, datasets, places, tfds_info, tree
+from data_prep import crashes, datasets, places, tree
 from data_prep import job as jobs
 from data_prep.datasets import Listing, splits
 from data_prep.gates import Gates
 from data_prep.job import ClipTask, Job
-from talkface_jax.data import manifest, remedy
+from talkface_jax.data import manifest, remedy, tfds_info
 from talkface_jax.errors import ConfigError, MediaError, RecordError, TalkfaceError, counted
 from talkface_jax.media import faces
 from talkface_jax.records import ClipInfo

@@ -16,9 +16,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from data_prep import places, tfds_info
+from data_prep import places
 from data_prep.job import Job, digest
-from talkface_jax.data import manifest, schema, store
+from talkface_jax.data import manifest, schema, store, tfds_info
 from talkface_jax.errors import RecordError, TalkfaceError
 
 _PLAN = "plan.json"

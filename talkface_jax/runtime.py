@@ -54,6 +54,21 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
+def require_folder(path: pathlib.Path, *, flag: str) -> None:
+    """Checks, before hours of work, that a folder exists or can be made, and be written to.
+
+    Raises:
+      TalkfaceError: a file is in the way, or permission is missing.
+    """
+    found = path.absolute()
+    while not found.exists() and found != found.parent:
+        found = found.parent
+    if not found.is_dir():
+        raise TalkfaceError(f"{flag}={path} cannot be a folder: {found} is a file; choose another")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise TalkfaceError(f"{flag}={path}: you may not write to {found}; choose another folder")
+
+
 def cache_dir(*parts: str) -> pathlib.Path:
     """A folder under the user's cache, made on first use.
 

@@ -3,13 +3,11 @@
 import argparse
 import contextlib
 import json
-import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from talkface_jax import runtime
-from talkface_jax.errors import ConfigError, TalkfaceError
 from talkface_jax.methods import registry
 
 Progress = Callable[[str, int, int], None]
@@ -45,7 +43,11 @@ def console() -> Any:
 
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """Progress bars on standard error, one for each `what` that is reported."""
+    """Progress bars on standard error, one for each `what` that is reported.
+
+    Nothing is drawn, and no thread draws, before the first report: what fails at once says one line
+    alone, and an import that no other thread may disturb can come before.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -64,14 +66,20 @@ def progress_bars() -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     bars: dict[str, Any] = {}
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    progress = Progress(*columns, console=Console(stderr=True))
 
-        def report(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = progress.add_task(what, total=total)
-            progress.update(bars[what], completed=done, total=total)
+    def report(what: str, done: int, total: int) -> None:
+        if not bars:
+            progress.start()
+        if what not in bars:
+            bars[what] = progress.add_task(what, total=total)
+        progress.update(bars[what], completed=done, total=total)
 
+    try:
         yield report
+    finally:
+        if bars:
+            progress.stop()
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
@@ -91,21 +99,6 @@ def at_least(minimum: int) -> Callable[[str], int]:
     return parse
 
 
-def require_folder(path: pathlib.Path, *, flag: str) -> None:
-    """Checks, before hours of work, that a folder exists or can be made, and be written to.
-
-    Raises:
-      TalkfaceError: a file is in the way, or permission is missing.
-    """
-    found = path.absolute()
-    while not found.exists() and found != found.parent:
-        found = found.parent
-    if not found.is_dir():
-        raise TalkfaceError(f"{flag}={path} cannot be a folder: {found} is a file; choose another")
-    if not os.access(found, os.W_OK | os.X_OK):
-        raise TalkfaceError(f"{flag}={path}: you may not write to {found}; choose another folder")
-
-
 def add_config_argument(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """`--config`, with its overrides."""
     parser.add_argument(
@@ -115,39 +108,6 @@ def add_config_argument(parser: argparse.ArgumentParser, *, required: bool = Tru
         help="config file and its size (base where it is left out), for example "
         "configs/iplap/motion.py:tiny; --config.a.b=value overrides any field",
     )
-
-
-def load_experiment(config: str, overrides: Sequence[str]) -> Any:
-    """The frozen experiment that `--config` and its overrides describe.
-
-    Raises:
-      ConfigError: anything wrong with the file, a field or a value.
-    """
-    from talkface_jax import config as config_module
-
-    values = config_module.parse_flags([f"--config={config}", *overrides])
-    for name in ("method", "stage"):
-        if name not in values:
-            raise ConfigError(f"{config} sets no {name}; return a full ExperimentConfig from it")
-    try:
-        task_class = registry.task_class(values["method"], values["stage"])
-    except ConfigError as error:
-        raise ConfigError(f"{config}: {error}") from error
-    return config_module.freeze(values, task_class=task_class.config_class, where=config)
-
-
-def load_workdir_experiment(workdir: pathlib.Path) -> Any:
-    """The experiment that a training directory was made with.
-
-    Raises:
-      ConfigError: there is no config in it, or it does not fit this version.
-    """
-    from talkface_jax import config as config_module
-
-    path = workdir / "config.json"
-    values = config_module.load_json(path)
-    task_class = registry.task_class(values.get("method", ""), values.get("stage", ""))
-    return config_module.freeze(values, task_class=task_class.config_class, where=str(path))
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -2,15 +2,11 @@
 
 import argparse
 import collections
-import json
 import pathlib
-import zipfile
 from collections.abc import Mapping
-from typing import Any
 
-from talkface_jax import __version__
+from talkface_jax import api
 from talkface_jax.cli import common
-from talkface_jax.errors import ConfigError, WeightsError
 
 HELP = "weights of the official PyTorch code -> a checkpoint, and back"
 DESCRIPTION = """\
@@ -34,7 +30,6 @@ examples:
     --to-torch=renderer.safetensors
 """
 TAKES_CONFIG = True
-UNKNOWN_TERMS = "unknown; ask who trained these weights"
 _FORWARDS, _BACK = ("out", "config", "terms"), ("from", "step")
 
 
@@ -88,79 +83,28 @@ def run(args: argparse.Namespace) -> int:
     return _read(args) if forwards else _write(args)
 
 
-def _network(method: str, stage: str) -> Any:
-    from talkface_jax.methods import registry
-
-    networks = registry.torch_networks(method)
-    if stage not in networks:
-        raise ConfigError(
-            f"--stage={stage} is no network of {method}; use one of {', '.join(networks)}"
-        )
-    return networks[stage]
-
-
-def _experiment(args: argparse.Namespace, stage: str) -> Any:
-    """The experiment of `--config`, or of the published sizes."""
-    from talkface_jax.config import ExperimentConfig
-    from talkface_jax.methods import registry
-
-    if args.config is None:
-        task_class = registry.task_class(args.method, stage)
-        return ExperimentConfig(args.method, stage, task_class.config_class())
-    experiment = common.load_experiment(args.config, args.overrides)
-    _check_stage(experiment, args, stage, where=args.config)
-    return experiment
-
-
-def _check_stage(experiment: Any, args: argparse.Namespace, stage: str, *, where: Any) -> None:
-    if (experiment.method, experiment.stage) != (args.method, stage):
-        raise ConfigError(
-            f"{where} is of {experiment.method}/{experiment.stage}, but --stage={args.stage} is a "
-            f"network of {args.method}/{stage}; give one that fits"
-        )
-
-
 def _read(args: argparse.Namespace) -> int:
-    common.require_folder(args.out.parent, flag="the folder of --out")
-    network = _network(args.method, args.stage)
-    experiment = _experiment(args, network.stage)
-    from talkface_jax.interop import torch_file, torch_rules
-    from talkface_jax.models import counts
-    from talkface_jax.train import initial
-
-    initial.check_target(args.out)
-    rules, template = network.rules(experiment.task), network.template(experiment.task)
-    tensors = torch_file.read_state_dict(args.torch)
-    variables = torch_rules.from_torch(tensors, rules, template, source=str(args.torch))
-    lineage = {
-        "source": args.torch.name,
-        "sha256": torch_file.file_sha256(args.torch),
-        "format": _format(args.torch),
-        "terms": args.terms or UNKNOWN_TERMS,
-        "converted_by": f"talkface_jax {__version__}",
-    }
-    info = {"method": experiment.method, "stage": experiment.stage, "lineage": lineage}
-    initial.write_variables(args.out, experiment, {network.player: variables}, info)
-    ignored = torch_rules.ignored(tensors, rules)
+    experiment = None
+    if args.config is not None:
+        experiment = api.load_experiment(args.config, args.overrides)
+    made = api.convert(
+        args.torch,
+        method=args.method,
+        stage=args.stage,
+        out=args.out,
+        experiment=experiment,
+        terms=args.terms,
+        where=args.config or "config",
+    )
     out = common.console()
     out.print(
-        f"{args.out}: {args.method} {args.stage}, {counts.count_leaves(variables['params']):,} "
-        f"parameters from {len(tensors) - len(ignored)} tensors of {args.torch.name}; "
-        f"{_listed(ignored)}",
+        f"{made.out}: {args.method} {args.stage}, {made.parameters:,} "
+        f"parameters from {made.tensors} tensors of {args.torch.name}; {_listed(made.ignored)}",
         soft_wrap=True,
         markup=False,
     )
-    out.print(f"terms: {lineage['terms']}", soft_wrap=True, markup=False)
+    out.print(f"terms: {made.terms}", soft_wrap=True, markup=False)
     return 0
-
-
-def _format(path: pathlib.Path) -> str:
-    """Of a file that was read."""
-    if not zipfile.is_zipfile(path):
-        return "safetensors"
-    with zipfile.ZipFile(path) as archive:
-        plain = all(name.endswith(".npy") for name in archive.namelist())
-    return "npz" if plain else "torch.save"
 
 
 def _listed(ignored: Mapping[str, str]) -> str:
@@ -171,32 +115,15 @@ def _listed(ignored: Mapping[str, str]) -> str:
 
 
 def _write(args: argparse.Namespace) -> int:
-    target, workdir = args.to_torch, getattr(args, "from")
-    if target.suffix != ".safetensors":
-        raise WeightsError(f"--to-torch={target} must end in .safetensors; rename it")
-    if target.exists():
-        raise WeightsError(f"--to-torch={target} exists; choose another name or move it away")
-    common.require_folder(target.parent, flag="the folder of --to-torch")
-    network = _network(args.method, args.stage)
-    experiment = common.load_workdir_experiment(workdir)
-    _check_stage(experiment, args, network.stage, where=workdir)
-    from talkface_jax.interop import torch_rules
-    from talkface_jax.train import checkpoint
-
-    rules = network.rules(experiment.task)
-    loaded, info = checkpoint.load_params(workdir, [network.player], step=args.step)
-    tensors = torch_rules.to_torch(loaded[network.player], rules)
-    metadata = {
-        "method": experiment.method,
-        "stage": args.stage,
-        "checkpoint": info["checkpoint"],
-        "averaged": json.dumps(bool(info["averaged"])),
-        "lineage": json.dumps(info.get("lineage", {})),
-        "converted_by": f"talkface_jax {__version__}",
-    }
-    torch_rules.write_safetensors(target, tensors, metadata)
+    made = api.to_torch(
+        getattr(args, "from"),
+        method=args.method,
+        stage=args.stage,
+        out=args.to_torch,
+        step=args.step,
+    )
     common.console().print(
-        f"{target}: {args.method} {args.stage}, {len(tensors)} tensors of {info['checkpoint']}",
+        f"{made.out}: {args.method} {args.stage}, {made.tensors} tensors of {made.checkpoint}",
         soft_wrap=True,
         markup=False,
     )

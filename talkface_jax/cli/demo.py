@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from talkface_jax import runtime
 from talkface_jax.cli import common
 from talkface_jax.errors import TalkfaceError
 
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
     from talkface_jax.methods import registry
 
-    common.require_folder(args.out, flag="--out")
+    runtime.require_folder(args.out, flag="--out")
     method = registry.get_method(args.method)
     configs = find_configs(args.method, method.stages)
     # The data are the same for every method.

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from talkface_jax import api
 from talkface_jax.cli import common
 from talkface_jax.errors import WeightsError
 
@@ -212,7 +213,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the tables or the JSON."""
     import json
 
-    result = describe(common.load_experiment(args.config, args.overrides), compiled=args.compile)
+    result = describe(api.load_experiment(args.config, args.overrides), compiled=args.compile)
     out = common.console()
     if args.json:
         out.print_json(json.dumps(result))

@@ -2,11 +2,14 @@
 
 import argparse
 import pathlib
-import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from talkface_jax import api, runtime
 from talkface_jax.cli import common
-from talkface_jax.errors import FaceError, RecordError
+from talkface_jax.errors import FaceError
+
+if TYPE_CHECKING:
+    from talkface_jax.evaluate.blinks import BlinkReport
 
 HELP = "score landmarks or mp4s against the truth and trivial baselines"
 DESCRIPTION = """\
@@ -60,13 +63,6 @@ def run(args: argparse.Namespace) -> int:
     videos = args.pred is not None or args.truth is not None
     if wrong := _wrong_flags(args, videos=videos):
         args.parser.error(wrong)
-    common.require_folder(args.out, flag="--out")
-    from talkface_jax import runtime
-    from talkface_jax.media import faces
-
-    # Before rows are synthesized, which takes minutes.
-    faces.check_choice(args.face)
-
     runtime.enable_compilation_cache()
     scores = _score_videos(args) if videos else _score_landmarks(args)
     from talkface_jax.evaluate import report
@@ -99,65 +95,27 @@ def _wrong_flags(args: argparse.Namespace, *, videos: bool) -> str:
 
 
 def _score_landmarks(args: argparse.Namespace) -> Any:
-    from talkface_jax.data.pipeline import open_dataset
-    from talkface_jax.evaluate import landmarks, report, shards
-    from talkface_jax.evaluate.scores import require_predictions
-    from talkface_jax.export.load import load_bundle
-    from talkface_jax.synthesize.run import build_chain
-
-    bundle = load_bundle(args.bundle)
-    chain: Any = build_chain(bundle)
-    failures: list[Any] = []
-    split = args.split or _SPLIT
-    dataset = open_dataset(args.data, split)
     with common.progress_bars() as progress:
-        scores = landmarks.evaluate_motion(
-            shards.motion_cases(dataset, chain, failures=failures, progress=progress),
-            failures=failures,
+        found = api.evaluate_landmarks(
+            args.bundle,
+            data=args.data,
+            out=args.out,
+            split=args.split or _SPLIT,
             command=args.command_line,
-            notes={
-                "bundle": bundle.manifest.weight_id,
-                "data": f"{args.data}, {split}",
-                "unit of the intervals": "segments of at most 125 frames",
-            },
+            progress=progress,
         )
-    require_predictions(
-        scores.clips,
-        failures=scores.failures,
-        noun="segment",
-        remedy="give a --data and --split with faces",
-    )
-    report.write_report(scores, args.out)
-    if chain.blinks(1, seed=0) is not None:
-        _score_blinks(args, chain, dataset)
-    return scores
+    if found.no_blinks:
+        text = f"blinks were not compared: {found.no_blinks}"
+        common.console().print(text, soft_wrap=True)
+    if found.blinks is not None:
+        _print_blinks(found.blinks, args.out)
+    return found.scores
 
 
-def _score_blinks(args: argparse.Namespace, chain: Any, dataset: Any) -> None:
-    """Blinks that the bundle makes from noise, against the tracked ones of the split."""
-    from talkface_jax.data.pipeline import open_dataset
-    from talkface_jax.evaluate import blinks, shards
+def _print_blinks(found: "BlinkReport", folder: pathlib.Path) -> None:
+    from talkface_jax.evaluate import blinks
 
-    for name in ("blinks.json", "blinks.html"):
-        (args.out / name).unlink(missing_ok=True)
-    # The baseline knows the training data, as the network does.
-    splits = {shard.split for shard in dataset.manifest.shards}
-    known = open_dataset(args.data, "train") if "train" in splits else dataset
-    out = common.console()
-    with common.progress_bars() as progress:
-        progress("make and measure blinks", 0, 1)
-        try:
-            found = blinks.evaluate_blinks(
-                lambda seed, frames: chain.blinks(frames, seed=seed),
-                shards.blink_curves(dataset),
-                constant=blinks.ConstantBlinker.of(shards.blink_curves(known)),
-                out=args.out,
-            )
-        except RecordError as error:
-            out.print(f"blinks were not compared: {error}", soft_wrap=True)
-            return
-        progress("make and measure blinks", 1, 1)
-    made = found.sequences
+    out, made = common.console(), found.sequences
     out.print(
         f"blinks, {made.clips} sequences of {found.sequence_seconds:g} s: {made.rate:.2f} a "
         f"second, {made.duration:.2f} s each; two-sample test against the tracked clips: model p = "
@@ -165,59 +123,21 @@ def _score_blinks(args: argparse.Namespace, chain: Any, dataset: Any) -> None:
         f"{found.comparisons[blinks.CONSTANT].p_value:.3f}",
         soft_wrap=True,
     )
-    out.print(f"{args.out / 'blinks.html'}", soft_wrap=True)
+    out.print(f"{folder / 'blinks.html'}", soft_wrap=True)
 
 
 def _score_videos(args: argparse.Namespace) -> Any:
-    from talkface_jax.evaluate.benchmark import benchmark
-
-    with common.progress_bars() as progress, tempfile.TemporaryDirectory() as scratch:
-        rows = {}
-        if args.bundle is not None:
-            rows = _synthesize_rows(args, pathlib.Path(scratch), progress)
-        return benchmark(
-            args.pred,
-            args.truth,
-            args.out,
-            rows=rows,
-            face=args.face,
-            command=args.command_line,
-            progress=progress,
-        )
-
-
-def _synthesize_rows(
-    args: argparse.Namespace, scratch: pathlib.Path, progress: common.Progress
-) -> dict[str, pathlib.Path]:
-    """What the bundle makes of the true videos with their sound shifted, and with silence."""
-    import numpy as np
-
-    from talkface_jax.evaluate import scores
-    from talkface_jax.evaluate.pairs import find_videos
-    from talkface_jax.evaluate.shards import rows_of_samples
-    from talkface_jax.media.audio import read_clip_audio, write_wav
-    from talkface_jax.media.video import open_video
-    from talkface_jax.synthesize import run as engine
-
-    rows = {name: scratch / name for name in (scores.SHIFTED_AUDIO, scores.NO_AUDIO)}
-    truths = find_videos(args.truth)
-    for done, (clip, truth) in enumerate(truths.items(), 1):
-        with open_video(truth) as video:
-            samples = read_clip_audio(truth, None, len(video))
-        for name, heard in rows_of_samples(np.asarray(samples, np.float32)).items():
-            if name not in rows:
-                continue
-            out = rows[name] / f"{clip}.mp4"
-            out.parent.mkdir(parents=True, exist_ok=True)
-            wav = scratch / "heard.wav"
-            write_wav(wav, heard)
-            request = engine.SynthesisRequest(
-                bundle=args.bundle, face=truth, audio=wav, out=out, face_choice=args.face
+    try:
+        with common.progress_bars() as progress:
+            return api.evaluate_videos(
+                args.pred,
+                truth=args.truth,
+                out=args.out,
+                bundle=args.bundle,
+                face=args.face,
+                command=args.command_line,
+                progress=progress,
             )
-            try:
-                engine.synthesize(request)
-            except FaceError as error:
-                # Synthesis knows the choice by its own command's flag.
-                raise FaceError(str(error).replace("--face-choice=", "--face=")) from error
-        progress("synthesize baseline rows", done, len(truths))
-    return rows
+    except FaceError as error:
+        # Synthesis knows the choice by its own command's flag.
+        raise FaceError(str(error).replace("--face-choice=", "--face=")) from error

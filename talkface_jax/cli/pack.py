@@ -4,6 +4,7 @@ import argparse
 import pathlib
 from typing import Any
 
+from talkface_jax import api, runtime
 from talkface_jax.cli import common
 from talkface_jax.errors import ConfigError
 
@@ -35,21 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes, reads back, prints the scores."""
-    from talkface_jax import runtime
     from talkface_jax.data.pipeline import open_dataset
     from talkface_jax.features import ctc29
     from talkface_jax.methods.speech import scores
     from talkface_jax.methods.speech.ctc29.config import SoundConfig
     from talkface_jax.train import checkpoint
 
-    experiment = common.load_workdir_experiment(args.workdir)
+    experiment = api.load_workdir_experiment(args.workdir)
     if (experiment.method, experiment.stage) != ("speech", "ctc29"):
         raise ConfigError(
             f"{args.workdir} holds stage {experiment.method}/{experiment.stage}; give a working "
             "directory of speech/ctc29"
         )
     dataset = open_dataset(args.data, experiment.data.eval_split)
-    common.require_folder(args.out.parent, flag="the folder of --out")
+    runtime.require_folder(args.out.parent, flag="the folder of --out")
     runtime.enable_compilation_cache()
     variables, info = checkpoint.load_params(args.workdir, ["ctc"])
     network, params = experiment.task.net, variables["ctc"]["params"]

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from talkface_jax import runtime
 from talkface_jax.cli import common
 from talkface_jax.errors import TalkfaceError
 
@@ -65,10 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compares and prints; 1 where something is over its tolerance."""
     if args.json is not None:
-        common.require_folder(args.json.parent, flag="--json")
+        runtime.require_folder(args.json.parent, flag="--json")
         if args.json.is_dir():
             raise TalkfaceError(f"--json={args.json} is a folder; name a file in it")
-    from talkface_jax import runtime
     from talkface_jax.interop import cases
     from talkface_jax.methods import registry
 

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+from talkface_jax import runtime
 from talkface_jax.cli import common
 from talkface_jax.errors import ConfigError, TalkfaceError
 
@@ -156,7 +157,8 @@ def _share(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Generates if asked, prepares, prints the summary."""
-    from data_prep import datasets, places, prepare, tfds_info
+    from data_prep import datasets, places, prepare
+    from talkface_jax.data import tfds_info
 
     datasets.check_name(args.dataset)
     if args.dataset == datasets.SPEECH:
@@ -169,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
     options = _prepare_options(args)
     raw, out = args.raw, args.out
     if not places.is_remote(out):
-        common.require_folder(pathlib.Path(out), flag="--out")
+        runtime.require_folder(pathlib.Path(out), flag="--out")
     tfds_info.import_tfds()
     with common.progress_bars() as progress:
         if args.dataset == "synthetic":
@@ -183,8 +185,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_speech(args: argparse.Namespace) -> int:
     """Speaks and writes the speech set, which has neither raw files nor faces."""
-    from data_prep import places, tfds_info
+    from data_prep import places
     from data_prep.speech import dataset
+    from talkface_jax.data import tfds_info
 
     if args.rest:
         args.parser.error(f"unknown {' '.join(args.rest)}: --dataset=speech takes no Beam options")
@@ -196,7 +199,7 @@ def _run_speech(args: argparse.Namespace) -> int:
     if places.is_remote(args.out):
         raise TalkfaceError(f"--dataset=speech cannot write to {args.out}; give a local --out")
     out = pathlib.Path(args.out)
-    common.require_folder(out, flag="--out")
+    runtime.require_folder(out, flag="--out")
     tfds_info.import_tfds()
     with common.progress_bars() as progress:
         summary = dataset.prepare_speech(
@@ -281,7 +284,7 @@ def _generate(args: argparse.Namespace, progress: common.Progress) -> str:
         raise TalkfaceError(
             f"--dataset=synthetic cannot make its videos in {raw}; give a local folder as --raw"
         )
-    common.require_folder(pathlib.Path(raw), flag="--raw")
+    runtime.require_folder(pathlib.Path(raw), flag="--raw")
     synthetic.generate(
         pathlib.Path(raw),
         clips=args.clips,

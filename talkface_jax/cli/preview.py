@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 
+from talkface_jax import runtime
 from talkface_jax.cli import common
 
 HELP = "one prepared clip as an mp4 with landmarks, gaze, pose and sound"
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from talkface_jax.data import preview
 
     folder = args.out.absolute().parent
-    common.require_folder(folder, flag="--out")
+    runtime.require_folder(folder, flag="--out")
     folder.mkdir(parents=True, exist_ok=True)
     with common.progress_bars() as progress:
         made = preview.write_preview(args.data, clip=args.clip, out=args.out, progress=progress)

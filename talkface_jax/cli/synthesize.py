@@ -1,12 +1,9 @@
 """`talkface synthesize`: a face and a recording become a talking mp4."""
 
 import argparse
-import contextlib
-import dataclasses
 import pathlib
-import tempfile
-from collections.abc import Iterator
 
+from talkface_jax import api, runtime
 from talkface_jax.cli import common, export
 
 HELP = "a face and a recording -> a talking mp4"
@@ -93,45 +90,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@contextlib.contextmanager
-def _bundle(args: argparse.Namespace) -> Iterator[pathlib.Path]:
-    """The bundle that was given, or one of the working directories that lasts for the block."""
-    if args.bundle:
-        yield args.bundle
-        return
-    with tempfile.TemporaryDirectory(prefix="talkface-") as folder:
-        bundle = pathlib.Path(folder) / "bundle"
-        export.export_stages(export.given_stages(args), bundle)
-        yield bundle
-
-
 def run(args: argparse.Namespace) -> int:
     """Synthesizes; prints the path and what was passed through."""
-    if bool(args.bundle) == bool(export.given_stages(args)):
+    stages = export.given_stages(args)
+    if bool(args.bundle) == bool(stages):
         args.parser.error("give either --bundle=DIR, or the working directory of every stage")
-    from talkface_jax import runtime
-
     runtime.enable_compilation_cache()
     runtime.keep_heap_flat()
     from talkface_jax.records import Controls
-    from talkface_jax.synthesize import run as engine
 
-    request = engine.SynthesisRequest(
-        bundle=args.bundle or pathlib.Path(),
-        face=args.face,
-        audio=args.audio,
-        out=args.out,
-        face_choice=args.face_choice,
-        references=args.references,
-        mark=args.mark,
-        batch=args.batch,
-        controls=Controls(
-            blink_rate=args.blink_rate, blink_duration=args.blink_duration, seed=args.seed
-        ),
-    )
-    # Before an export that takes seconds.
-    engine.check_request(request)
-    with _bundle(args) as bundle, common.progress_bars() as progress:
-        report = engine.synthesize(dataclasses.replace(request, bundle=bundle), progress=progress)
+    with common.progress_bars() as progress:
+        report = api.synthesize(
+            args.bundle or stages,
+            face=args.face,
+            audio=args.audio,
+            out=args.out,
+            face_choice=args.face_choice,
+            references=args.references,
+            mark=args.mark,
+            batch=args.batch,
+            controls=Controls(
+                blink_rate=args.blink_rate, blink_duration=args.blink_duration, seed=args.seed
+            ),
+            progress=progress,
+        )
     common.console().print(str(report), soft_wrap=True)
     return 0

@@ -1,9 +1,11 @@
 """`talkface train`: one stage, on any number of devices."""
 
 import argparse
-import dataclasses
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
+from talkface_jax import api, runtime
 from talkface_jax.cli import common
 
 HELP = "train one stage; the same command again resumes"
@@ -59,28 +61,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0 when all steps are done."""
-    from talkface_jax import runtime
-
-    config = common.load_experiment(args.config, args.overrides)
-    if args.init_from:
-        places = (*config.train.init_from, *args.init_from)
-        train = dataclasses.replace(config.train, init_from=places)
-        config = dataclasses.replace(config, train=train)
-    common.require_folder(args.workdir, flag="--workdir")
+    experiment = api.load_experiment(args.config, args.overrides)
+    # Before processes wait for each other.
+    runtime.require_folder(args.workdir, flag="--workdir")
     runtime.enable_compilation_cache()
-    from talkface_jax.methods import registry
-    from talkface_jax.train import distributed, loop
+    from talkface_jax.train import distributed
 
     distributed.initialize_from_env()
-    task = registry.build_task(config.method, config.stage, config.task)
-    result = loop.train(task, config, workdir=args.workdir, progress=not args.no_progress)
+    with _Bar(shown=not args.no_progress) as bar:
+        result = api.train(
+            experiment,
+            workdir=args.workdir,
+            init_from=args.init_from,
+            progress=bar.progress,
+            measured=bar.measured,
+        )
     import jax
 
     if jax.process_index():
         return 0
     out = common.console()
-    out.print(f"{config.method}/{config.stage}: {result.step} steps done in {args.workdir}")
+    stage = f"{experiment.method}/{experiment.stage}"
+    out.print(f"{stage}: {result.step} steps done in {args.workdir}")
     for name, value in sorted(result.metrics.items()):
         out.print(f"  {name:<28} {value:.6g}")
     out.print(f"  checkpoint                   {result.checkpoint}")
     return 0
+
+
+class _Bar:
+    """A bar on standard error, from the first step on: step, loss, steps a second, time left."""
+
+    def __init__(self, *, shown: bool) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("{task.fields[rate]} steps/s"),
+            TimeRemainingColumn(),
+        )
+        self._display = Progress(*columns, console=Console(stderr=True), disable=not shown)
+        self._bar: Any = None
+        self._fields: dict[str, Any] = {"loss": "-", "rate": "-"}
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._bar is not None:
+            self._display.stop()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Moves the bar; loss and rate are as they were measured last."""
+        if self._bar is None:
+            self._display.start()
+            self._bar = self._display.add_task(what, total=total, **self._fields)
+        self._display.update(self._bar, completed=done, **self._fields)
+
+    def measured(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes the sum of all players' losses, and the pace where it is there."""
+        loss = sum(value for name, value in values.items() if name.endswith("/total"))
+        self._fields["loss"] = f"{loss:.4f}"
+        if "steps_per_second" in values:
+            self._fields["rate"] = f"{values['steps_per_second']:.2f}"

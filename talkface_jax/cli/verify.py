@@ -3,10 +3,10 @@
 import argparse
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from talkface_jax import api
 from talkface_jax.cli import common
 from talkface_jax.errors import RecordError, counted
 
@@ -58,29 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Checks, prints the tables and the defects; raises if there are any."""
-    from data_prep import tfds_info
-    from talkface_jax.data import verify
-    from talkface_jax.data.inspect import Images
-
     with common.progress_bars() as progress:
-        found = verify.verify(
+        found = api.verify(
             args.data,
             workers=args.workers,
-            images=Images(args.images),
+            images=api.Images(args.images),
             speakers_apart=args.speaker_disjoint,
             progress=progress,
         )
-    wrong = tfds_info.problems(args.data, found.manifest)
-    if wrong:
-        defects = [verify.Defect("tfds", args.data, text) for text in wrong[: verify.KEPT]]
-        found = dataclasses.replace(
-            found,
-            defects=(*found.defects, *defects),
-            counts={**found.counts, "tfds": len(wrong)},
-        )
-    elif not pathlib.Path(args.data, tfds_info.FEATURES).is_file():
-        note = "TensorFlow Datasets cannot read it; talkface prepare writes the files for that"
-        found = dataclasses.replace(found, notes=(*found.notes, note))
     if args.json:
         common.console().print_json(json.dumps(_as_json(found)))
     else:

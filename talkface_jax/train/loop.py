@@ -20,7 +20,7 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -45,11 +45,15 @@ from talkface_jax.train.programs import Programs
 from talkface_jax.train.signals import StopRequest
 from talkface_jax.train.source import PreparedSource, Source, TrainBatches
 from talkface_jax.train.state import evaluation_variables
-from talkface_jax.train.telemetry import ProgressBar, Speedometer, Telemetry
+from talkface_jax.train.telemetry import Speedometer, Telemetry
 from talkface_jax.train.workdir import prepare_workdir
 
 INIT_FROM = "init_from"
 """Key of a checkpoint's lineage: where the parameters of the first step came from."""
+Progress = Callable[[str, int, int], None]
+"""Called as progress("method/stage", steps done, steps in all)."""
+Measured = Callable[[int, Mapping[str, float]], None]
+"""Called as measured(step, values) after every step."""
 logger = logging.getLogger(__name__)
 
 
@@ -74,7 +78,8 @@ def train(
     *,
     workdir: pathlib.Path,
     source: Source | None = None,
-    progress: bool = True,
+    progress: Progress | None = None,
+    measured: Measured | None = None,
 ) -> TrainResult:
     """Trains to `config.train.steps`, from the newest checkpoint in `workdir` if there is one.
 
@@ -83,7 +88,9 @@ def train(
       config: the run; a directory belongs to one config, but for `workdir.CHANGEABLE`.
       workdir: gets config.json, metrics.jsonl (with `Speedometer`), tensorboard/ and checkpoints/.
       source: the data; by default the prepared directory that the config names.
-      progress: whether to show a progress bar.
+      progress: called before the first step and after every step, in the first process only.
+      measured: called beside it with the step's losses and gradient norms by name, and every
+        `train.log_every` steps also with learning rates and pace, as metrics.jsonl has them.
 
     Raises:
       CheckpointError: a directory that belongs to another config or holds converted weights, an
@@ -105,12 +112,6 @@ def train(
         step = int(state.step)
         with (
             Telemetry(workdir, resume_step=step, enabled=first) as telemetry,
-            ProgressBar(
-                description=f"{task.method}/{task.stage}",
-                start=step,
-                total=config.train.steps,
-                enabled=first and progress,
-            ) as bar,
             StopRequest() as stop,
         ):
             run = _Run(
@@ -121,13 +122,18 @@ def train(
                 programs=programs,
                 checkpoints=checkpoints,
                 telemetry=telemetry,
-                bar=bar,
+                progress=(progress if first else None) or _nothing,
+                measured=(measured if first else None) or _nothing,
                 stop=stop,
                 initial=info.get("lineage", {}).get(INIT_FROM, list(initial.lineage)),
                 losses=dict(info.get("losses", {})),
                 evaluated=dict(info.get("metrics", {})),
             )
             return run.to_the_end(state, step)
+
+
+def _nothing(*_: Any) -> None:
+    """In place of a callback that was not given."""
 
 
 def _prepared(config: ExperimentConfig) -> PreparedSource:
@@ -185,7 +191,8 @@ class _Run:
     programs: Programs
     checkpoints: Checkpoints
     telemetry: Telemetry
-    bar: ProgressBar
+    progress: Progress
+    measured: Measured
     stop: StopRequest
     initial: Sequence[Mapping[str, Any]]
     losses: dict[str, float]
@@ -193,6 +200,11 @@ class _Run:
     frozen: Any = None
     late: tuple[int, dict[str, jax.Array]] | None = None
     speed: Speedometer = dataclasses.field(default_factory=Speedometer)
+
+    @property
+    def name(self) -> str:
+        """Of the stage."""
+        return f"{self.task.method}/{self.task.stage}"
 
     @functools.cached_property
     def schedules(self) -> dict[str, Any]:
@@ -202,6 +214,7 @@ class _Run:
     def to_the_end(self, state: TrainState, start: int) -> TrainResult:
         """Steps until `train.steps` or a stop request."""
         steps = self.config.train.steps
+        self.progress(self.name, start, steps)
         if start < steps:
             self.frozen = self.programs.put_frozen(self.task.frozen())
         for step in range(start, steps):
@@ -270,12 +283,11 @@ class _Run:
             if not name.startswith("update/") and name.split("/")[1] not in skipped
         }
         self.losses |= values
-        total = sum(value for name, value in values.items() if name.endswith("/total"))
-        self.bar.update(step, loss=total)
         if _due(step, self.config.train.log_every) or step == self.config.train.steps:
-            pace = self.speed.read()
-            self.bar.update(step, rate=pace["steps_per_second"])
-            self.telemetry.write(step, {**values, **self._rates(step), **pace})
+            values = {**values, **self._rates(step), **self.speed.read()}
+            self.telemetry.write(step, values)
+        self.measured(step, values)
+        self.progress(self.name, step, self.config.train.steps)
 
     def _rates(self, step: int) -> dict[str, float]:
         """Each player's learning rate in that step."""

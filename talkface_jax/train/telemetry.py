@@ -1,4 +1,4 @@
-"""What a run shows of itself: metrics.jsonl, TensorBoard events, a progress bar."""
+"""What a run writes of itself: metrics.jsonl and TensorBoard events, and its pace."""
 
 import io
 import json
@@ -258,46 +258,3 @@ class Speedometer:
         rate, share = self._steps / seconds, min(self._waited / seconds, 1.0)
         self._start, self._steps, self._waited = now, 0, 0.0
         return {"steps_per_second": rate, "data_wait": share}
-
-
-class ProgressBar:
-    """A rich bar on standard error: step, loss, steps a second, time left."""
-
-    def __init__(self, *, description: str, start: int, total: int, enabled: bool):
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TextColumn("{task.fields[rate]} steps/s"),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=not enabled)
-        self._bar = self._progress.add_task(
-            description, total=total, completed=start, loss="-", rate="-"
-        )
-
-    def __enter__(self) -> "ProgressBar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._progress.stop()
-
-    def update(self, step: int, *, loss: float | None = None, rate: float | None = None) -> None:
-        """Moves the bar; loss and rate stay as they are where not given."""
-        fields = {}
-        if loss is not None:
-            fields["loss"] = f"{loss:.4f}"
-        if rate is not None:
-            fields["rate"] = f"{rate:.2f}"
-        self._progress.update(self._bar, completed=step, **fields)

@@ -11,7 +11,7 @@ import measure
 import numpy as np
 import pytest
 
-from talkface_jax.cli import common
+from talkface_jax import api
 from talkface_jax.data import pipeline
 from talkface_jax.methods import registry
 from talkface_jax.methods.iplap import programs as iplap
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.bench
 
 
 def _experiment(repository, stage, size, *overrides):
-    config = common.load_experiment(f"{repository}/configs/iplap/{stage}.py:{size}", overrides)
+    config = api.load_experiment(f"{repository}/configs/iplap/{stage}.py:{size}", overrides)
     return config, registry.build_task(config.method, config.stage, config.task)
 
 

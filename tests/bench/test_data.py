@@ -9,7 +9,7 @@ import measure
 import numpy as np
 import pytest
 
-from talkface_jax.cli import common
+from talkface_jax import api
 from talkface_jax.data import pipeline
 from talkface_jax.data.kept import KeptArrays
 from talkface_jax.data.sampler import Sampler, make_parts
@@ -30,7 +30,7 @@ STAGES = [(*stage, size) for stage in sorted(registry.tasks()) for size in ("bas
 
 def experiment(repository, method, stage, size):
     path = f"{repository}/configs/{method}/{stage}.py:{size}"
-    config = common.load_experiment(path, OVERRIDES.get((method, stage, size), []))
+    config = api.load_experiment(path, OVERRIDES.get((method, stage, size), []))
     return config, registry.build_task(method, stage, config.task)
 
 

@@ -10,8 +10,8 @@ import pathlib
 
 import pytest
 
+from talkface_jax import api
 from talkface_jax import config as config_module
-from talkface_jax.cli import common
 from talkface_jax.methods import registry
 
 HERE = pathlib.Path(__file__).parent
@@ -22,7 +22,7 @@ CONFIGS = [(*key, size) for key in registry.tasks() for size in ("base", "tiny")
 @pytest.mark.parametrize(("method", "stage", "size"), CONFIGS)
 def test_resolved_config_is_as_recorded(method, stage, size, repository):
     path = HERE / f"{method}_{stage}_{size}.json"
-    config = common.load_experiment(f"{repository}/configs/{method}/{stage}.py:{size}", [])
+    config = api.load_experiment(f"{repository}/configs/{method}/{stage}.py:{size}", [])
     dumped = config_module.dumps(config)
     if os.environ.get(UPDATE):
         path.write_text(dumped)
@@ -44,7 +44,7 @@ def test_dump_of_a_golden_gives_it_back(repository):
     """What training writes to a working directory is read back to the same experiment."""
     for method, stage, size in CONFIGS:
         values = config_module.load_json(HERE / f"{method}_{stage}_{size}.json")
-        experiment = common.load_experiment(f"{repository}/configs/{method}/{stage}.py:{size}", [])
+        experiment = api.load_experiment(f"{repository}/configs/{method}/{stage}.py:{size}", [])
         where = f"{method}/{stage}:{size}"
         frozen = config_module.freeze(values, task_class=type(experiment.task), where=where)
         assert frozen == experiment

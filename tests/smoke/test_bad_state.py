@@ -290,7 +290,7 @@ def test_export_of_a_damaged_checkpoint(workdir, tmp_path, refused, flip):
 def _render_config(workdir):
     """A config.json of the render stage."""
     from talkface_jax import config
-    from talkface_jax.cli.common import load_experiment
+    from talkface_jax.api import load_experiment
 
     path = workdir.parent / "render_config.json"
     path.write_text(config.dumps(load_experiment("configs/iplap/render.py:tiny", [])))

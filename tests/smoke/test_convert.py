@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from talkface_jax.cli import common
+from talkface_jax import api
 from talkface_jax.cli.main import main
 from talkface_jax.export import load
 from talkface_jax.interop import fill, torch_file, torch_rules
@@ -59,7 +59,7 @@ def _config(stage):
 
 def _task(network):
     first, *overrides = _config(STAGES[network])
-    return common.load_experiment(first.removeprefix("--config="), overrides).task
+    return api.load_experiment(first.removeprefix("--config="), overrides).task
 
 
 def _official(network, seed=5):
@@ -248,7 +248,7 @@ def test_training_starts_from_the_given_parameters(tiny_prepared, tmp_path):
         "--config=configs/iplap/motion.py:tiny",
         *(f"--config.task.net.{item}" for item in ("width=32", "layers=1", "mlp=32")),
     ]
-    experiment = common.load_experiment(config[0].removeprefix("--config="), config[1:])
+    experiment = api.load_experiment(config[0].removeprefix("--config="), config[1:])
     task = registry.build_task("iplap", "motion", experiment.task)
     shapes = jax.eval_shape(task.init, jax.random.key(0), task.view.spec(1))
     rng = np.random.default_rng(0)

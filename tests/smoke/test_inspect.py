@@ -6,9 +6,8 @@ import shutil
 
 import pytest
 
-from data_prep import tfds_info
 from talkface_jax.cli.main import main
-from talkface_jax.data import manifest, schema, store
+from talkface_jax.data import manifest, schema, store, tfds_info
 from talkface_jax.media.video import open_video
 
 

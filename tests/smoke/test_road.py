@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from talkface_jax.cli import common
+from talkface_jax import api
 from talkface_jax.cli.main import main
 from talkface_jax.methods import registry
 
@@ -102,7 +102,7 @@ def test_losses_of_every_player_are_logged_in_every_phase(road):
         lines = (road.root / stage / "metrics.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
         names = set().union(*rows)
-        config = common.load_workdir_experiment(road.root / stage)
+        config = api.load_workdir_experiment(road.root / stage)
         task = registry.build_task(road.method, stage, config.task)
         active = {item.player for item in task.objectives for k in range(3) if item.active(k)}
         assert active == set(task.nets), stage

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from talkface_jax.cli import common
+from talkface_jax import api
 from talkface_jax.cli import describe as describe_module
 from talkface_jax.cli import main as cli
 
@@ -19,7 +19,7 @@ def described(repository):
     """`describe --json` of the two base configs, each made once."""
 
     def read(stage):
-        config = common.load_experiment(f"{repository}/configs/iplap/{stage}.py:base", [])
+        config = api.load_experiment(f"{repository}/configs/iplap/{stage}.py:base", [])
         return describe_module.describe(config)
 
     return {stage: read(stage) for stage in ("motion", "render")}
@@ -98,7 +98,7 @@ def test_a_reason_is_printed_once(described, monkeypatch, capsys):
 def test_only_the_phase_that_needs_frozen_weights_is_not_counted(repository):
     """With a warping loss on pixels the first phase needs none."""
     override = ["--config.task.warp_loss=l1"]
-    config = common.load_experiment(f"{repository}/configs/iplap/render.py:base", override)
+    config = api.load_experiment(f"{repository}/configs/iplap/render.py:base", override)
     warmup, full = describe_module.describe(config)["phases"]
     assert warmup["step_flops"] > 2 * config.data.batch_size * 100e9
     assert full["step_flops"] is None and "VGG-19" in full["not_counted"]
@@ -107,7 +107,7 @@ def test_only_the_phase_that_needs_frozen_weights_is_not_counted(repository):
 def test_json_is_the_description(capsys):
     assert cli.main(["describe", "--config=configs/iplap/motion.py:tiny", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    config = common.load_experiment("configs/iplap/motion.py:tiny", [])
+    config = api.load_experiment("configs/iplap/motion.py:tiny", [])
     assert printed == describe_module.describe(config)
 
 
@@ -137,7 +137,7 @@ def test_table_names_networks_and_compiled_memory(capsys):
 
 def test_compiled_memory_holds_at_least_state_and_batch():
     overrides = ["--config.data.batch_size=2", "--config.task.net.layers=1"]
-    config = common.load_experiment("configs/iplap/motion.py:tiny", overrides)
+    config = api.load_experiment("configs/iplap/motion.py:tiny", overrides)
     result = describe_module.describe(config, compiled=True)
     row, plan = result["players"]["motion"], result["phases"][0]["compiled"]
     assert plan["arguments"] >= row["parameter_bytes"] + row["optimiser_bytes"]

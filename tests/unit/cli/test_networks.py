@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from talkface_jax.cli import export, synthesize
+from talkface_jax.api import exporting
 from talkface_jax.cli import main as cli
 from talkface_jax.config import ExperimentConfig
 from talkface_jax.errors import ConfigError
@@ -49,7 +49,7 @@ def test_export_needs_a_stage(capsys):
 
 def test_a_missing_stage_is_named(stages, tmp_path):
     with pytest.raises(ConfigError, match=r"iplap has the stages motion, render; give --render"):
-        export.export_stages({"motion": stages["motion"]}, tmp_path / "bundle")
+        exporting.export({"motion": stages["motion"]}, out=tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("form", ["bundle", "stages"])
@@ -58,7 +58,7 @@ def test_the_bundle_reaches_the_engine_and_a_made_one_is_thrown_away(
 ):
     seen, made = [], []
 
-    def export_stages(workdirs, out):
+    def export(workdirs, *, out):
         made.append((dict(workdirs), out))
         out.mkdir()
 
@@ -66,7 +66,7 @@ def test_the_bundle_reaches_the_engine_and_a_made_one_is_thrown_away(
         seen.append((request, request.bundle.is_dir()))
         return "done"
 
-    monkeypatch.setattr(synthesize.export, "export_stages", export_stages)
+    monkeypatch.setattr(exporting, "export", export)
     monkeypatch.setattr(engine, "synthesize", run)
     given = {"bundle": ["--bundle=b"], "stages": ["--motion=m", "--render=r"]}[form]
     rest = ["--face=f.mp4", "--audio=a.wav", "--out=o.mp4", "--references=3"]
@@ -88,22 +88,22 @@ def test_the_bundle_reaches_the_engine_and_a_made_one_is_thrown_away(
 def test_stages_that_do_not_belong_together(stages, tmp_path):
     swapped = {"motion": stages["render"], "render": stages["motion"]}
     with pytest.raises(ConfigError, match=r"render holds a render stage; give it as --render"):
-        export.export_stages(swapped, tmp_path / "bundle")
+        exporting.export(swapped, out=tmp_path / "bundle")
     with pytest.raises(ConfigError, match=r"none/config\.json is missing"):
-        export.export_stages({**stages, "render": tmp_path / "none"}, tmp_path / "bundle")
+        exporting.export({**stages, "render": tmp_path / "none"}, out=tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
 def test_stages_of_two_methods(stages, tmp_path, monkeypatch):
-    load = export.common.load_workdir_experiment
+    load = exporting.load_workdir_experiment
 
     def other(workdir):
         found = load(workdir)
         return dataclasses.replace(found, method="sinha") if workdir.name == "render" else found
 
-    monkeypatch.setattr(export.common, "load_workdir_experiment", other)
+    monkeypatch.setattr(exporting, "load_workdir_experiment", other)
     with pytest.raises(ConfigError, match=r"render is of method sinha, but .* of iplap; give"):
-        export.export_stages(stages, tmp_path / "bundle")
+        exporting.export(stages, out=tmp_path / "bundle")
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def trained(monkeypatch):
 
     asked = []
 
-    def train(task, config, *, workdir, progress):
+    def train(task, config, *, workdir, progress, measured):
         asked.append(config)
         return loop.TrainResult(config.train.steps, {"eval/l1": np.float32(0.5)}, workdir)
 

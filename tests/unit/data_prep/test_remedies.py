@@ -10,11 +10,10 @@ import sys
 
 import pytest
 
-from data_prep import tfds_info
 from data_prep.speech.dataset import prepare_speech
 from talkface_jax.cli import common, prepare
 from talkface_jax.cli.main import main
-from talkface_jax.data import manifest, pipeline
+from talkface_jax.data import manifest, pipeline, tfds_info
 from talkface_jax.errors import RecordError
 
 TRAIN = "speech-train.tfrecord-00000-of-00001"
@@ -145,8 +144,8 @@ def test_nothing_draws_bars_while_tensorflow_datasets_is_imported(monkeypatch, t
 
 IMPORTS = """
 import sys
-from data_prep import tfds_info
 from data_prep.speech.dataset import prepare_speech
+from talkface_jax.data import tfds_info
 from talkface_jax.data.manifest import Manifest, ShardEntry
 name = tfds_info.shard_name("fake", "train", 0, 1)
 tfds_info.import_tfds()

@@ -83,5 +83,5 @@ def test_the_loop_reads_one_ahead_but_nothing_beyond_its_last_step(tmp_path):
     plan = TrainConfig(steps=3, eval_every=0, preview_every=0)
     config = ExperimentConfig("toy", "l1", task.config, data=DataConfig(batch_size=4), train=plan)
     source = toy.ToySource(on_draw=drawn.append)
-    assert loop.train(task, config, workdir=tmp_path, source=source, progress=False).step == 3
+    assert loop.train(task, config, workdir=tmp_path, source=source).step == 3
     assert drawn == [0, 1, 2]

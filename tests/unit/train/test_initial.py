@@ -39,7 +39,7 @@ def experiment(stage="gan", *, width=8, **plan):
 def run(workdir, config, *, task=None, source=None):
     task = task or (toy.GanTask if config.stage == "gan" else toy.L1Task)(config.task)
     source = source or toy.ToySource()
-    return loop.train(task, config, workdir=workdir, source=source, progress=False)
+    return loop.train(task, config, workdir=workdir, source=source)
 
 
 def programs_of(config):

@@ -42,9 +42,7 @@ def experiment(stage="gan", *, train=PLAN, **options):
 def run(workdir, *, task=None, source=None, config=None, **plan):
     task = task or toy.GanTask()
     config = config or experiment(task.stage, train=dataclasses.replace(PLAN, **plan))
-    return loop.train(
-        task, config, workdir=workdir, source=source or toy.ToySource(), progress=False
-    )
+    return loop.train(task, config, workdir=workdir, source=source or toy.ToySource())
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep import tfds_info
-from talkface_jax.data import example, manifest, schema, store
+from talkface_jax.data import example, manifest, schema, store, tfds_info
 from talkface_jax.errors import RecordError
 from talkface_jax.media.images import decode_jpeg
 

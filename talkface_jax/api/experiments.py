@@ -1,0 +1,48 @@
+"""Experiments: of a config file, or those that working directories were made with."""
+
+import pathlib
+from collections.abc import Sequence
+
+from talkface_jax import config
+from talkface_jax.api.kinds import Place
+from talkface_jax.config import ExperimentConfig
+from talkface_jax.errors import ConfigError
+from talkface_jax.methods import registry
+
+_PREFIX = "--config."
+
+
+def load_experiment(config_file: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """The frozen experiment that a config file and overrides of its fields describe.
+
+    Args:
+      config_file: `FILE` or `FILE:SIZE`, such as "configs/iplap/motion.py:tiny". The file is run.
+      overrides: "train.steps=200" each; `--config.` before it, as for the commands, may be there.
+
+    Raises:
+      ConfigError: anything wrong with the file, a field or a value.
+    """
+    fields = [_PREFIX + item.removeprefix(_PREFIX) for item in overrides]
+    values = config.parse_flags([f"--config={config_file}", *fields])
+    for name in ("method", "stage"):
+        if name not in values:
+            raise ConfigError(
+                f"{config_file} sets no {name}; return a full ExperimentConfig from it"
+            )
+    try:
+        task_class = registry.task_class(values["method"], values["stage"])
+    except ConfigError as error:
+        raise ConfigError(f"{config_file}: {error}") from error
+    return config.freeze(values, task_class=task_class.config_class, where=config_file)
+
+
+def load_workdir_experiment(workdir: Place) -> ExperimentConfig:
+    """The experiment that a working directory, of training or of `convert`, was made with.
+
+    Raises:
+      ConfigError: there is no config in it, or it does not fit this version.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    values = config.load_json(path)
+    task_class = registry.task_class(values.get("method", ""), values.get("stage", ""))
+    return config.freeze(values, task_class=task_class.config_class, where=str(path))

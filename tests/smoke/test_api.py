@@ -1,0 +1,144 @@
+"""`talkface_jax.api` with a tiny bundle: exported, synthesized, evaluated, and nothing printed."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from talkface_jax import api, config
+from talkface_jax.api import evaluating
+from talkface_jax.config import ExperimentConfig
+from talkface_jax.errors import FaceError, TalkfaceError, WeightsError
+from talkface_jax.export import load, programs
+from talkface_jax.media import audio, video
+from talkface_jax.methods import registry
+from talkface_jax.train import initial
+
+
+@pytest.fixture(autouse=True)
+def silent(capsys):
+    """Nothing is printed in any of these tests."""
+    yield
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory, tiny_bundle):
+    """Working directories that hold the bundle's own weights."""
+    folder, configs = tmp_path_factory.mktemp("stages"), load.load_bundle(tiny_bundle).configs
+    method = registry.get_method("iplap")
+    tasks = {
+        stage: config.build(method.config_classes[stage], configs[stage]) for stage in method.stages
+    }
+    for stage, player in {"motion": "motion", "render": "renderer"}.items():
+        flat = safetensors.numpy.load_file(tiny_bundle / f"{player}.safetensors")
+        experiment = ExperimentConfig("iplap", stage, tasks[stage])
+        info = {"method": "iplap", "stage": stage, "lineage": {"terms": f"only for {stage}"}}
+        variables = {player: programs.unflatten(flat)}
+        initial.write_variables(folder / stage, experiment, variables, info)
+    return {stage: folder / stage for stage in method.stages}
+
+
+@pytest.fixture(scope="module")
+def exported(stages):
+    """The bundle of these directories, with what `export` returned."""
+    out = stages["motion"].parent / "bundle"
+    return out, api.export(stages, out=out)
+
+
+def test_export_makes_one_bundle_of_the_directories(exported, tiny_bundle):
+    out, manifest = exported
+    stored, origin = (load.load_bundle(path).manifest for path in (out, tiny_bundle))
+    assert manifest.weight_id == stored.weight_id == origin.weight_id
+    assert stored.programs == origin.programs
+    terms = {stage: item["lineage"]["terms"] for stage, item in stored.lineage.items()}
+    assert terms == {"motion": "only for motion", "render": "only for render"}
+
+
+def test_a_portrait_speaks_from_working_directories(
+    stages, exported, data_dir, tmp_path, monkeypatch
+):
+    speech, out, told = tmp_path / "speech.wav", tmp_path / "out.mp4", []
+    audio.write_wav(speech, audio.read_audio(data_dir / "obama_speech.mp4")[: 6 * 640])
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    report = api.synthesize(
+        {stage: str(path) for stage, path in stages.items()},
+        face=str(data_dir / "astronaut.jpg"),
+        audio=speech,
+        out=out,
+        batch=3,
+        progress=lambda *call: told.append(call),
+    )
+    assert report.weight_id == exported[1].weight_id and report.frames == 6
+    assert [call for call in told if call[0] == "render"] == [("render", 3, 6), ("render", 6, 6)]
+    with video.open_video(out) as made:
+        assert len(made) == 6
+    assert not list(scratch.iterdir())
+
+
+def test_landmarks_of_a_split(tiny_bundle, tiny_prepared, tmp_path):
+    out, told = tmp_path / "scores", []
+    found = api.evaluate_landmarks(
+        str(tiny_bundle),
+        data=tiny_prepared,
+        out=out,
+        command="mine",
+        progress=lambda *call: told.append(call),
+    )
+    assert (found.blinks, found.no_blinks) == (None, "")
+    stored = json.loads((out / "scores.json").read_text())
+    assert set(stored["rows"]) == set(found.scores.rows) >= {"model", "no-audio", "static-mouth"}
+    assert found.scores.rows["ground-truth"].metrics["lip_distance"].value == 0
+    assert found.scores.run["data"] == f"{tiny_prepared}, test"
+    assert "mine" in found.scores.run.values()
+    assert ("predict held-out segments", 1, 1) in told
+    with pytest.raises(TalkfaceError, match="no split 'none'"):
+        api.evaluate_landmarks(tiny_bundle, data=tiny_prepared, out=out, split="none")
+    with pytest.raises(WeightsError, match="not a bundle"):
+        api.evaluate_landmarks(tmp_path, data=tiny_prepared, out=out)
+
+
+def test_blinks_that_cannot_be_compared_leave_the_scores(
+    tiny_bundle, tiny_prepared, tmp_path, monkeypatch
+):
+    """No old page stays that would look like this run's."""
+    (tmp_path / "blinks.html").write_text("older")
+    build = evaluating.engine.build_chain
+
+    def blinking(bundle):
+        chain = build(bundle)
+        chain.blinks = lambda frames, *, seed: np.zeros(frames, np.float32)
+        return chain
+
+    monkeypatch.setattr(evaluating.engine, "build_chain", blinking)
+    monkeypatch.setattr(
+        evaluating.shards, "blink_curves", lambda dataset: [np.zeros(25, np.float32)]
+    )
+    found = api.evaluate_landmarks(tiny_bundle, data=tiny_prepared, out=tmp_path)
+    assert found.blinks is None and "no whole blink to compare with" in found.no_blinks
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["report.html", "scores.json"]
+
+
+def test_videos_against_themselves(film, portrait, tmp_path):
+    pred, truth, out = (tmp_path / name for name in ("pred", "truth", "out"))
+    for folder in (pred, truth):
+        film(folder / "clip.mp4", portrait)
+    told = []
+    scores = api.evaluate_videos(
+        pred, truth=str(truth), out=out, progress=lambda *call: told.append(call)
+    )
+    assert scores.rows["model"].metrics["lip_distance"].value < 0.01
+    assert (out / "report.html").is_file() and told[-1] == ("score videos", 1, 1)
+    cases = [
+        (FaceError, "--face=big is no choice", {"face": "big"}),
+        (TalkfaceError, "is an input; name another", {"out": pred}),
+        (TalkfaceError, "nowhere", {"truth": tmp_path / "nowhere"}),
+    ]
+    for error, words, change in cases:
+        with pytest.raises(error, match=words):
+            api.evaluate_videos(pred, **{"truth": truth, "out": tmp_path / "other", **change})
+    assert not (tmp_path / "other").exists()
