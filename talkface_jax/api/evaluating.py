@@ -10,6 +10,7 @@ import numpy as np
 
 from talkface_jax import runtime
 from talkface_jax.api.kinds import Place, Progress
+from talkface_jax.capabilities import Aspect
 from talkface_jax.data.pipeline import PreparedDataset, open_dataset
 from talkface_jax.errors import RecordError
 from talkface_jax.evaluate import benchmark, blinks, landmarks, pairs, report, scores, shards
@@ -19,6 +20,7 @@ from talkface_jax.export.load import load_bundle
 from talkface_jax.media import faces
 from talkface_jax.media.audio import read_clip_audio, write_wav
 from talkface_jax.media.video import open_video
+from talkface_jax.methods import registry
 from talkface_jax.synthesize import run as engine
 
 _BLINKS = "make and measure blinks"
@@ -90,7 +92,8 @@ def evaluate_landmarks(
         remedy="give a --data and --split with faces",
     )
     report.write_report(found, folder)
-    if chain.blinks(1, seed=0) is None:
+    declaration = registry.declaration(loaded.manifest.method)
+    if Aspect.BLINKS not in declaration.generates:
         return LandmarkEvaluation(found)
     try:
         made = _compare_blinks(chain, dataset, data=place, out=folder, progress=progress)

@@ -1,26 +1,32 @@
 """Working directories of a method's stages become one bundle."""
 
+import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from talkface_jax import config, runtime
 from talkface_jax.api.experiments import load_workdir_experiment
 from talkface_jax.api.kinds import Place
 from talkface_jax.config import ExperimentConfig
-from talkface_jax.errors import ConfigError
+from talkface_jax.errors import CheckpointError, ConfigError
 from talkface_jax.export import bundle
 from talkface_jax.export.bundle import Manifest
 from talkface_jax.methods import registry
-from talkface_jax.train import checkpoint
+from talkface_jax.task import Variables
+from talkface_jax.train import checkpoint, legacy
 
 
-def export(stages: Mapping[str, Place], *, out: Place) -> Manifest:
+def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Manifest:
     """Writes the bundle of working directories: networks, weights, configs, lineage.
 
-    Of each directory it takes the best checkpoint by its metric, or else the latest.
+    Of each directory it takes the best checkpoint by its metric, or else the latest. The frozen
+    networks that the method names come with it.
 
     Args:
-      stages: the working directory, of training or of `convert`, of every stage of one method.
+      stages: the working directory, of training or of `convert`, of every stage of one method;
+        several where the stage's players lie apart. A stage that several methods chain may come
+        from a run for any of them.
       out: the bundle to make; an older one there is replaced once the new one is complete.
 
     Returns:
@@ -28,59 +34,125 @@ def export(stages: Mapping[str, Place], *, out: Place) -> Manifest:
 
     Raises:
       ConfigError: a directory without a config or of another stage or method, or a missing stage.
-      CheckpointError: a directory that holds no such network.
+      CheckpointError: directories that hold no such network, or the same one.
       WeightsError: weights that do not fit their config, or an `out` that is something else or
         cannot be written.
       TalkfaceError: the folder of `out` cannot be one.
     """
-    workdirs = {stage: pathlib.Path(path) for stage, path in stages.items()}
+    workdirs = {stage: _listed(places) for stage, places in stages.items()}
     target = pathlib.Path(out)
     runtime.require_folder(target.parent, flag="the folder of --out")
-    experiments = _load_stages(workdirs)
+    name, experiments = _load_stages(workdirs)
     bundle.check_target(target)
-    method = registry.get_method(next(iter(experiments.values())).method)
+    method = registry.get_method(name)
+    configs = {stage: item.task for stage, item in experiments.items()}
+    programs = method.programs(configs)
+    shapes: dict[str, Any] = {}
+    for program in programs:
+        shapes |= program.variables()
     variables, lineage = {}, {}
-    programs = method.programs({stage: item.task for stage, item in experiments.items()})
     for stage, experiment in experiments.items():
-        players = sorted({item.player for item in programs if item.stage == stage})
-        loaded, info = checkpoint.load_params(workdirs[stage], players)
-        variables.update(loaded)
+        players = {name for item in programs for name, of in item.players.items() if of == stage}
+        loaded, info = _load_players(workdirs[stage], players)
+        # Checkpoints of older versions kept constants elsewhere.
+        variables |= {
+            player: legacy.with_constants(tree, shapes[player]) for player, tree in loaded.items()
+        }
         lineage[stage] = {**info, "config": config.to_dict(experiment)}
     return bundle.write_bundle(
-        method,
-        programs,
-        variables=variables,
-        configs={stage: item.task for stage, item in experiments.items()},
-        lineage=lineage,
-        out=target,
+        method, programs, variables=variables, configs=configs, lineage=lineage, out=target
     )
 
 
-def _load_stages(workdirs: Mapping[str, pathlib.Path]) -> dict[str, ExperimentConfig]:
-    """The experiments of working directories by stage, in the method's order.
+def _listed(places: Place | Sequence[Place]) -> list[pathlib.Path]:
+    if isinstance(places, (str, os.PathLike)):
+        return [pathlib.Path(places)]
+    return [pathlib.Path(place) for place in places]
+
+
+def _load_players(
+    workdirs: Sequence[pathlib.Path], players: set[str]
+) -> tuple[dict[str, Variables], dict[str, Any]]:
+    """The variables of a stage's players, and where they come from.
 
     Raises:
-      ConfigError: a directory without a config, of another stage, or of another method than the
-        first, or a stage of that method is missing.
+      CheckpointError: a player that no directory holds or that two of them do, or a directory that
+        holds none.
+    """
+    if len(workdirs) == 1:
+        return checkpoint.load_params(workdirs[0], sorted(players))
+    found: dict[str, Variables] = {}
+    infos, places = [], {}
+    for workdir in workdirs:
+        own = sorted(players & set(checkpoint.stored_players(workdir)))
+        if not own:
+            raise CheckpointError(f"{workdir} holds none of {', '.join(sorted(players))}; leave it")
+        if both := [player for player in own if player in found]:
+            raise CheckpointError(
+                f"{places[both[0]]} and {workdir} both hold {both[0]}; give one of the two"
+            )
+        loaded, info = checkpoint.load_params(workdir, own)
+        places |= dict.fromkeys(own, workdir)
+        found |= loaded
+        infos.append({**info, "players": own})
+    if missing := sorted(players - set(found)):
+        raise CheckpointError(
+            f"no directory holds {', '.join(missing)}; give one of talkface train or convert that "
+            "does"
+        )
+    return found, {"directories": infos}
+
+
+def _load_stages(
+    workdirs: Mapping[str, Sequence[pathlib.Path]],
+) -> tuple[str, dict[str, ExperimentConfig]]:
+    """The method, and the experiments of working directories by stage, in the method's order.
+
+    Raises:
+      ConfigError: a directory without a config, of another stage, of another method, or of another
+        config than the stage's first one, or a stage of that method is missing.
     """
     if not workdirs:
         raise ConfigError("there is nothing to export; give the working directory of every stage")
-    experiments = {stage: load_workdir_experiment(path) for stage, path in workdirs.items()}
-    method = next(iter(experiments.values())).method
-    for stage, experiment in experiments.items():
-        if experiment.stage != stage:
-            raise ConfigError(
-                f"{workdirs[stage]} holds a {experiment.stage} stage; give it as "
-                f"--{experiment.stage}"
-            )
-        if experiment.method != method:
-            raise ConfigError(
-                f"{workdirs[stage]} is of method {experiment.method}, but the stages before it are "
-                f"of {method}; give stages of one method"
-            )
-    wanted = registry.get_method(method).stages
+    experiments: dict[str, ExperimentConfig] = {}
+    for stage, places in workdirs.items():
+        for place in places:
+            experiment = load_workdir_experiment(place)
+            if experiment.stage != stage:
+                raise ConfigError(
+                    f"{place} holds a {experiment.stage} stage; give it as --{experiment.stage}"
+                )
+            first = experiments.setdefault(stage, experiment)
+            if experiment.task != first.task:
+                raise ConfigError(
+                    f"{place} and {places[0]} have different task configs; give directories of one"
+                )
+    method = _method_of(experiments, workdirs)
+    wanted = registry.declaration(method).stages
     if missing := [f"--{stage}" for stage in wanted if stage not in experiments]:
         raise ConfigError(
             f"{method} has the stages {', '.join(wanted)}; give {' and '.join(missing)} too"
         )
-    return {stage: experiments[stage] for stage in wanted}
+    return method, {stage: experiments[stage] for stage in wanted}
+
+
+def _method_of(
+    experiments: Mapping[str, ExperimentConfig], workdirs: Mapping[str, Sequence[pathlib.Path]]
+) -> str:
+    """The first method whose stages all of these are; one shared by methods fits each of them."""
+    tasks = registry.tasks()
+
+    def fits(method: str, stage: str, experiment: ExperimentConfig) -> bool:
+        return tasks.get((method, stage)) == tasks[experiment.method, experiment.stage]
+
+    methods = list(dict.fromkeys(item.method for item in experiments.values()))
+    for method in methods:
+        if all(fits(method, stage, item) for stage, item in experiments.items()):
+            return method
+    stage, other = next(
+        (stage, item) for stage, item in experiments.items() if not fits(methods[0], stage, item)
+    )
+    raise ConfigError(
+        f"{workdirs[stage][0]} is of method {other.method}, but the stages before it are of "
+        f"{methods[0]}; give stages of one method"
+    )

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from talkface_jax.api import exporting
 from talkface_jax.api.kinds import Place, Progress
@@ -15,13 +15,12 @@ from talkface_jax.synthesize.run import SynthesisReport
 
 
 def synthesize(
-    networks: Place | Mapping[str, Place],
+    networks: Place | Mapping[str, Place | Sequence[Place]],
     *,
     face: Place,
     audio: Place,
     out: Place,
     face_choice: str | None = None,
-    references: int | None = None,
     mark: str = Mark.VISIBLE.value,
     batch: int = 8,
     controls: Controls = NO_CONTROLS,
@@ -36,10 +35,9 @@ def synthesize(
       audio: recording, any format with sound in it.
       out: the mp4 to write; its folder must exist.
       face_choice: where there are several faces: "speaker", "largest", or an index from the left.
-      references: frames in which the renderer sees the person; None for the config's number.
       mark: how generated frames are marked: "visible", "invisible" or "both".
       batch: frames rendered at a time.
-      controls: what is asked beyond the audio; the method must honour it.
+      controls: what is asked beyond the audio, by name; the method must declare it.
       progress: called as progress(what, done, total), in frames.
 
     Returns:
@@ -56,7 +54,6 @@ def synthesize(
         audio=pathlib.Path(audio),
         out=pathlib.Path(out),
         face_choice=face_choice,
-        references=references,
         mark=mark,
         batch=batch,
         controls=controls,
@@ -68,7 +65,7 @@ def synthesize(
 
 
 @contextlib.contextmanager
-def _bundle(networks: Place | Mapping[str, Place]) -> Iterator[pathlib.Path]:
+def _bundle(networks: Place | Mapping[str, Place | Sequence[Place]]) -> Iterator[pathlib.Path]:
     """The bundle that was given, or one of the working directories that lasts for the block."""
     if not isinstance(networks, Mapping):
         yield pathlib.Path(networks)

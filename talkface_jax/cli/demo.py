@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from talkface_jax import runtime
+from talkface_jax.capabilities import Declaration
 from talkface_jax.cli import common
 from talkface_jax.errors import TalkfaceError
 
@@ -33,7 +34,6 @@ examples:
 """
 CLIPS, TEST_CLIPS, SEED = 80, 32, 0
 SHOWN = 4
-MET, MISSED = "met    ", "MISSED "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
     from talkface_jax.methods import registry
 
     runtime.require_folder(args.out, flag="--out")
-    method = registry.get_method(args.method)
-    configs = find_configs(args.method, method.stages)
+    method = registry.declaration(args.method)
+    configs = find_configs(args.method, tuple(method.stages))
     # The data are the same for every method.
     data, out, walk = args.out / "data", args.out / args.method, Walk()
     bundle = out / "bundle"
@@ -150,9 +150,9 @@ def run(args: argparse.Namespace) -> int:
     with walk.timed("evaluate: the rendered mp4s, tracked again"):
         folders = [f"--pred={pairs / 'pred'}", f"--truth={pairs / 'truth'}"]
         walk.command("evaluate", *folders, f"--bundle={bundle}", f"--out={out / 'scores_video'}")
-    lines = _judge(walk, out, method)
+    verdicts = _judge(walk, out, method)
     _summary(walk, out, mp4, _strip(mp4, out / "talking_strip.png"))
-    require_met(lines, out)
+    require_met(verdicts, out)
     return 0
 
 
@@ -185,37 +185,32 @@ def find_configs(method: str, stages: Sequence[str]) -> pathlib.Path:
     )
 
 
-def require_met(lines: Sequence[str], out: pathlib.Path) -> None:
+def require_met(verdicts: Sequence[Any], out: pathlib.Path) -> None:
     """Makes a missed goal the demo's exit status.
 
     Args:
-      lines: those of `goals` and `blink_goals`.
+      verdicts: of `evaluate.goals.judge`.
       out: the method's folder of the demo.
 
     Raises:
       TalkfaceError: a goal was missed; they are named.
     """
-    missed = [
-        f'"{line.removeprefix(MISSED).partition(":")[0]}"'
-        for line in lines
-        if line.startswith(MISSED)
-    ]
-    if missed:
+    if missed := [f'"{item.goal.what}"' for item in verdicts if not item.met]:
         raise TalkfaceError(
-            f"{len(missed)} of {len(lines)} goals were missed, {', '.join(missed)}; look at "
+            f"{len(missed)} of {len(verdicts)} goals were missed, {', '.join(missed)}; look at "
             f"{out / 'scores_motion' / 'report.html'}, or repeat the demo into another --out"
         )
 
 
-def _judge(walk: Walk, out: pathlib.Path, method: Any) -> list[str]:
-    """Prints which goals were met; gives the lines."""
-    lines = goals(out, method.goals)
-    if "blink_rate" in method.controls:
-        lines += blink_goals(out / "scores_motion" / "blinks.json")
+def _judge(walk: Walk, out: pathlib.Path, method: Declaration) -> list[Any]:
+    """Prints which goals were met; gives the verdicts."""
+    from talkface_jax.evaluate import goals
+
+    verdicts = goals.judge(method.goals, out)
     walk.console.print("\n[bold]Goals[/bold]")
-    for line in lines:
-        walk.console.print(f"  {line}", soft_wrap=True)
-    return lines
+    for verdict in verdicts:
+        walk.console.print(f"  {verdict}", soft_wrap=True)
+    return verdicts
 
 
 def _synthesize(
@@ -223,89 +218,6 @@ def _synthesize(
 ) -> None:
     arguments = (f"--bundle={bundle}", f"--face={face}", f"--audio={audio}", f"--out={out}")
     walk.command("synthesize", *arguments)
-
-
-def goals(out: pathlib.Path, wanted: Any) -> list[str]:
-    """One line per goal of the demo: what was reached, what was wanted, met or missed.
-
-    The first table is of predicted landmarks, the second of rendered videos, tracked again. Ratios
-    are of the lip distance and count as met only where the two rows' intervals do not overlap.
-
-    Args:
-      out: the method's folder of the demo.
-      wanted: the method's `task.Goals`.
-    """
-    motion, video = (
-        json.loads((out / name / "scores.json").read_text())["rows"]
-        for name in ("scores_motion", "scores_video")
-    )
-
-    def value(rows: dict, row: str, metric: str, end: str = "value") -> float:
-        return rows[row]["metrics"][metric][end]
-
-    lines = []
-
-    def add(what: str, reached: float, wanted: str, met: bool) -> None:
-        lines.append(f"{MET if met else MISSED}{what}: {reached:.2f} (wanted {wanted})")
-
-    high = value(motion, "model", "lip_distance", "high")
-    rows = {
-        "static-mouth": wanted.static,
-        "shifted-audio": wanted.shifted,
-        "no-audio": wanted.no_audio,
-    }
-    for row, most in rows.items():
-        if most is None:
-            continue
-        ratio = value(motion, "model", "lip_distance") / value(motion, row, "lip_distance")
-        apart = high < value(motion, row, "lip_distance", "low")
-        add(f"lips, model / {row}", ratio, f"<= {most}, intervals apart", ratio <= most and apart)
-    found = value(motion, "model", "opening_correlation")
-    least = wanted.correlation
-    add("mouth-opening correlation", found, f">= {least}", found >= least)
-    found = value(motion, "shifted-audio", "opening_correlation")
-    most = wanted.shifted_correlation
-    add("the same with shifted audio", found, f"<= {most}", found <= most)
-    found = value(motion, "model", "lag")
-    add("lag in frames", found, f"within {wanted.lag:g}", abs(found) <= wanted.lag)
-    found = value(motion, "model", "deviation")
-    least = wanted.deviation
-    add("opening deviation, predicted / true", found, f">= {least}", found >= least)
-    rendered = {
-        "opening_correlation": wanted.video_correlation,
-        "deviation": wanted.video_deviation,
-    }
-    for metric, least in rendered.items():
-        found = value(video, "model", metric)
-        add(f"rendered mp4s, {metric.replace('_', ' ')}", found, f">= {least}", found >= least)
-    return lines
-
-
-def blink_goals(path: pathlib.Path) -> list[str]:
-    """Lines like those of `goals`, of a method that makes blinks of its own."""
-    if not path.is_file():
-        return [f"{MISSED}blinks: they were not compared, {path} was not written"]
-    from talkface_jax.evaluate import blinks
-
-    report = json.loads(path.read_text())
-    lines = []
-    for what, key, (low, high) in (
-        ("blinks a second", "rate", blinks.RATE_RANGE),
-        ("seconds of a blink", "duration", blinks.DURATION_RANGE),
-    ):
-        found = report["sequences"][key]
-        met = found is not None and low <= found <= high
-        shown = "none" if found is None else f"{found:.2f}"
-        lines.append(f"{MET if met else MISSED}{what}: {shown} (wanted {low} to {high})")
-    shown = ", ".join(
-        f"{name} {item['distance']['value']:.3f} (p = {item['p_value']:.3f})"
-        for name, item in report["comparisons"].items()
-    )
-    met = MET if report["nearer"] else MISSED
-    lines.append(
-        f"{met}distance of the blinks from tracked ones: {shown} (wanted the model nearer)"
-    )
-    return lines
 
 
 def _strip(mp4: pathlib.Path, out: pathlib.Path) -> pathlib.Path:

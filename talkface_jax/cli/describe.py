@@ -74,11 +74,17 @@ def describe(config: Any, *, compiled: bool = False) -> dict[str, Any]:
     parts = _parts(config)
     generating = {name: parts.variables[name] for name in parts.task.generators}
 
-    def forward(variables: Any, batch: Any, rng: jax.Array) -> Any:
-        return parts.task.forward(variables, batch, rng, train=False)[0]
+    def forward(variables: Any, frozen: Any, batch: Any, rng: jax.Array) -> Any:
+        return parts.task.forward(variables, frozen, batch, rng, train=False)[0]
 
     rng = jax.eval_shape(lambda: jax.random.key(0))
-    flops = counts.count_flops(forward, generating, parts.batch, rng)
+    try:
+        flops = counts.count_flops(forward, generating, parts.frozen or {}, parts.batch, rng)
+    except KeyError:
+        # A path through a frozen network needs its file.
+        if parts.frozen is not None:
+            raise
+        flops = None
     return {
         "method": config.method,
         "stage": config.stage,
@@ -89,7 +95,7 @@ def describe(config: Any, *, compiled: bool = False) -> dict[str, Any]:
             name: {"parameters": counts.count_leaves(tree), "bytes": _nbytes(tree)}
             for name, tree in (parts.frozen or {}).items()
         },
-        "forward_flops_per_sample": flops / config.data.batch_size,
+        "forward_flops_per_sample": None if flops is None else flops / config.data.batch_size,
         "batch_bytes": _nbytes(parts.batch),
         "phases": _phases(parts, compiled=compiled),
     }
@@ -125,7 +131,7 @@ def _player(parts: _Parts, name: str) -> dict[str, Any]:
     from talkface_jax.train import optim
 
     config, params = parts.config, parts.variables[name]["params"]
-    transform = optim.make_transform(config.optim_of(name), updates=config.train.steps)
+    transform = optim.make_transforms(parts.task, config)[name]
     return {
         "role": "generates" if name in parts.task.generators else "judges",
         "parameters": counts.count_leaves(params),
@@ -142,7 +148,7 @@ def _phases(parts: _Parts, *, compiled: bool) -> list[dict[str, Any]]:
     phases = []
     for start, stop in zip(starts, [*starts[1:], steps], strict=True):
         active = [item for item in objectives if item.active(start)]
-        terms = {item.player: [term.name for term in item.terms] for item in active}
+        terms = {item.name: [term.name for term in item.terms] for item in active}
         phase = {"start": start, "stop": stop, "terms": terms}
         try:
             phase |= {"step_flops": _step_flops(parts, active), "not_counted": ""}
@@ -220,7 +226,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     out.print(f"[bold]{result['method']}/{result['stage']}[/bold]  {args.config}", soft_wrap=True)
     out.print(_network_table(result))
-    forward = _flops(result["forward_flops_per_sample"])
+    flops = result["forward_flops_per_sample"]
+    forward = "not counted" if flops is None else _flops(flops)
     out.print(f"forward, one sample     {forward} (generating networks, as at inference)")
     out.print(f"one batch of {result['batch_size']:<10} {_size(result['batch_bytes'])}")
     out.print(_phase_table(result))

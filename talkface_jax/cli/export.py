@@ -26,26 +26,28 @@ def add_stage_arguments(parser: argparse.ArgumentParser, *, title: str) -> None:
     """A flag for every stage that some method has, below which flags each method needs."""
     from talkface_jax.methods import registry
 
-    needed = []
-    for method in registry.methods():
-        flags = [f"--{stage}" for name, stage in registry.tasks() if name == method]
-        needed.append(f"{method} needs {' '.join(flags)}")
+    needed = [
+        f"{name} needs {' '.join(f'--{stage}' for stage in item.stages)}"
+        for name, item in registry.methods().items()
+    ]
     group = parser.add_argument_group(title, "\n".join(needed))
     for stage in registry.stages():
         group.add_argument(
             f"--{stage}",
             type=pathlib.Path,
+            action="append",
             metavar="DIR",
-            help=f"of the {stage} stage, from talkface train or convert",
+            help=f"of the {stage} stage, from talkface train or convert; again where its players "
+            "lie apart",
         )
 
 
-def given_stages(args: argparse.Namespace) -> dict[str, pathlib.Path]:
+def given_stages(args: argparse.Namespace) -> dict[str, list[pathlib.Path]]:
     """The working directories that were given, by stage."""
     from talkface_jax.methods import registry
 
     found = {stage: getattr(args, stage) for stage in registry.stages()}
-    return {stage: path for stage, path in found.items() if path is not None}
+    return {stage: paths for stage, paths in found.items() if paths is not None}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,16 +2,17 @@
 
 import argparse
 import pathlib
+from typing import Any
 
 from talkface_jax import api, runtime
+from talkface_jax.capabilities import Control
 from talkface_jax.cli import common, export
 
 HELP = "a face and a recording -> a talking mp4"
 DESCRIPTION = """\
 Makes the face speak the recording. A video keeps its head motion; a single
-image works too, its pose held. iplap sees the person in several frames of the
-video, sinha2020 in one. Audio longer than the video plays it forwards and
-backwards. Frames without a face pass through untouched.
+image works too, its pose held. Audio longer than the video plays it forwards
+and backwards. Frames without a face pass through untouched.
 
 The networks come from a bundle, or straight from the working directories of
 all stages (of `talkface train` or `talkface convert`), which are exported to
@@ -47,13 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where there are several faces: speaker, largest, or an index from the left",
     )
     parser.add_argument(
-        "--references",
-        type=common.at_least(1),
-        metavar="N",
-        help="frames in which iplap sees the person (default: the config's); "
-        "sinha2020 takes one only",
-    )
-    parser.add_argument(
         "--mark",
         default="visible",
         choices=("visible", "invisible", "both"),
@@ -69,25 +63,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_stage_arguments(
         parser, title="instead of --bundle, working directories of every stage of one method"
     )
-    controls = parser.add_argument_group("blinks", "sinha2020 only: iplap leaves the eyes alone")
-    controls.add_argument(
-        "--blink-rate",
-        type=float,
-        metavar="X",
-        help="blinks a second (default: as the network makes them)",
-    )
-    controls.add_argument(
-        "--blink-duration",
-        type=float,
-        metavar="X",
-        help="seconds that a blink lasts (default: as the network makes them)",
-    )
-    controls.add_argument(
-        "--seed",
-        type=common.at_least(0),
-        metavar="N",
-        help="another seed gives other blinks (default: 0)",
-    )
+    _add_controls(parser)
+
+
+def _declared() -> dict[str, Control]:
+    """The controls of all methods by name; those of one name are the same."""
+    from talkface_jax.methods import registry
+
+    methods = registry.methods().values()
+    return {control.name: control for item in methods for control in item.controls}
+
+
+def _add_controls(parser: argparse.ArgumentParser) -> None:
+    """A flag for every control that some method declares, below who takes which."""
+    from talkface_jax.methods import registry
+
+    taken = [
+        f"{name} takes {' '.join(control.flag for control in item.controls) or 'none'}"
+        for name, item in registry.methods().items()
+    ]
+    group = parser.add_argument_group("controls", "\n".join(taken))
+    for control in _declared().values():
+        group.add_argument(control.flag, metavar=control.metavar, help=control.help)
+
+
+def _controls(args: argparse.Namespace) -> dict[str, Any]:
+    """The controls that were given.
+
+    Raises:
+      ConfigError: a value that is none, or out of range.
+    """
+    texts = {name: getattr(args, name) for name in _declared()}
+    given = {name: text for name, text in texts.items() if text is not None}
+    return {name: _declared()[name].read(text) for name, text in given.items()}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,8 +105,7 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("give either --bundle=DIR, or the working directory of every stage")
     runtime.enable_compilation_cache()
     runtime.keep_heap_flat()
-    from talkface_jax.records import Controls
-
+    controls = _controls(args)
     with common.progress_bars() as progress:
         report = api.synthesize(
             args.bundle or stages,
@@ -106,12 +113,9 @@ def run(args: argparse.Namespace) -> int:
             audio=args.audio,
             out=args.out,
             face_choice=args.face_choice,
-            references=args.references,
             mark=args.mark,
             batch=args.batch,
-            controls=Controls(
-                blink_rate=args.blink_rate, blink_duration=args.blink_duration, seed=args.seed
-            ),
+            controls=controls,
             progress=progress,
         )
     common.console().print(str(report), soft_wrap=True)

@@ -233,7 +233,7 @@ class Faces:
 
     images: UInt8[np.ndarray, "m s s 3"]
     boxes: Float32[np.ndarray, "m 4"]
-    contours: Sequence[Float32[np.ndarray, "k 2"]]
+    contours: Iterable[Float32[np.ndarray, "k 2"]]
 
 
 class PatchSession:

@@ -12,7 +12,7 @@ import json
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -326,7 +326,7 @@ def load_params(
         raise CheckpointError(f"{path} does not exist; checkpoints there: {known}")
     document = read_document(path)
     names = sorted(document["crc32c"])
-    stored = sorted({name.split(".")[1] for name in names if name.startswith("nets.")})
+    stored = _players(names)
     players = stored if players is None else players
     for player in players:
         if player not in stored:
@@ -348,6 +348,20 @@ def load_params(
             node = node.setdefault(parent, {})
         node[last] = leaf
     return variables, {**document["info"], "checkpoint": str(path), "averaged": averaged}
+
+
+def stored_players(workdir: pathlib.Path) -> list[str]:
+    """Names of the players that the checkpoint which `load_params` would read holds.
+
+    Raises:
+      CheckpointError: no checkpoint, or a damaged one.
+    """
+    step = choose_step(workdir, _stored_train_config(workdir))
+    return _players(read_document(workdir / FOLDER / str(step))["crc32c"])
+
+
+def _players(names: Iterable[str]) -> list[str]:
+    return sorted({name.split(".")[1] for name in names if name.startswith("nets.")})
 
 
 def _stored_train_config(workdir: pathlib.Path) -> TrainConfig:

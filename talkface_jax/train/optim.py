@@ -4,7 +4,7 @@ import difflib
 import fnmatch
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -197,20 +197,35 @@ def make_schedules(task: Task, config: ExperimentConfig) -> dict[str, optax.Sche
     }
 
 
+def make_masks(task: Task, config: ExperimentConfig) -> dict[str, Callable[[PyTree], PyTree]]:
+    """What tells the trained leaves of a tree of parameters, or of batch statistics, for every
+    player that is not trained whole."""
+
+    def mask_of(player: str) -> Callable[[PyTree], PyTree]:
+        patterns = (task.trained.get(player), config.optim_of(player).only or None)
+
+        def mask(tree: PyTree) -> PyTree:
+            own, asked = (trained_mask(item, tree) for item in patterns)
+            return jax.tree.map(operator.and_, own, asked)
+
+        return mask
+
+    players = [name for name in task.nets if name in task.trained or config.optim_of(name).only]
+    return {player: mask_of(player) for player in players}
+
+
 def make_transforms(
     task: Task, config: ExperimentConfig
 ) -> dict[str, optax.GradientTransformation]:
     """The optimiser of every player; a schedule spans the updates that the player really gets.
 
-    A task may have an attribute `trained`, patterns by player: what they do not match stays as it
-    is whatever the config says, and players without an entry are trained whole.
+    What `Task.trained` does not match stays as it is whatever the config says.
     """
-    trained = getattr(task, "trained", {})
     return {
         player: make_transform(
             config.optim_of(player),
             updates=updates_before(task, player, config.train.steps),
-            trained=trained.get(player),
+            trained=task.trained.get(player),
             where=f"players.{player}.only"
             if player in config.players
             else f"optim.only of {player}",

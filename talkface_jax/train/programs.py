@@ -117,6 +117,7 @@ class Programs:
             active,
             ema_decay=self._config.train.ema_decay,
             policy=self._policy,
+            masks=optim.make_masks(self._task, self._config),
         )
         return jax.jit(
             step,

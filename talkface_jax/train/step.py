@@ -90,14 +90,20 @@ def make_train_step(
             key,
         )
         ema = {
-            player: optax.incremental_update(
-                Averages(nets[player].params, nets[player].stats), average, 1.0 - ema_decay
-            )
+            player: _averaged(average, nets[player], 1.0 - ema_decay)
             for player, average in state.ema.items()
         }
         return state.replace(step=state.step + 1, nets=nets, ema=ema), metrics
 
     return step
+
+
+def _averaged(average: Averages, net: Net, share: float) -> Averages:
+    """Averages that are moved by a share of the way to the net."""
+    return Averages(
+        params=optax.incremental_update(net.params, average.params, share),
+        stats=optax.incremental_update(net.stats, average.stats, share),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

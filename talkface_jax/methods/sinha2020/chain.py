@@ -96,7 +96,7 @@ class SinhaSession(PatchSession):
         images = chain.render(face, self._picture, points=to_box(pixels, boxes), sources=sources)
         true = from_box(face.geometry.points[sources], boxes)
         # Both outlines: where the jaw was and where it is must be covered.
-        return Faces(images, boxes, np.concatenate([pixels, true], 1))
+        return Faces(images, boxes, list(np.concatenate([pixels, true], 1)))
 
 
 class SinhaChain:

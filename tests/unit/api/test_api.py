@@ -9,12 +9,12 @@ import json
 import jax
 import numpy as np
 import pytest
+from talkface_jax.methods.iplap.config import RenderConfig
 
 from talkface_jax import api
 from talkface_jax.api import converting, verifying
 from talkface_jax.config import ExperimentConfig
 from talkface_jax.errors import CheckpointError, ConfigError, RecordError, TalkfaceError
-from talkface_jax.methods.iplap.config import RenderConfig
 from talkface_jax.methods.iplap.torch_map import NETWORKS
 from talkface_jax.train import checkpoint, initial
 

@@ -1,0 +1,80 @@
+"""Whether the reports of a demo keep the bounds that its method declares."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from talkface_jax.capabilities import Goal, Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """One goal, looked at.
+
+    Attributes:
+      goal: what was wanted.
+      reached: for the reader, as the number or why there is none.
+      met: whether it is within its bounds.
+    """
+
+    goal: Goal
+    reached: str
+    met: bool
+
+    def __str__(self) -> str:
+        """One line: met or missed, what was reached, what was wanted."""
+        verdict = "met   " if self.met else "MISSED"
+        return f"{verdict} {self.goal.what}: {self.reached} (wanted {_wanted(self.goal)})"
+
+
+def judge(goals: Iterable[Goal], folder: pathlib.Path) -> list[Verdict]:
+    """Looks the goals up in the reports below a folder.
+
+    Ratios count as met only where the intervals of the two rows do not overlap.
+
+    Args:
+      goals: of the method.
+      folder: the method's folder of the demo, with the reports that `Table` names.
+    """
+    wanted = list(goals)
+    reports = {table: _read(folder / table.value) for table in {goal.table for goal in wanted}}
+    return [_verdict(goal, reports[goal.table], folder) for goal in wanted]
+
+
+def _read(path: pathlib.Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _verdict(goal: Goal, report: Any, folder: pathlib.Path) -> Verdict:
+    if report is None:
+        return Verdict(goal, f"not measured, {folder / goal.table.value} was not written", False)
+    apart = True
+    if goal.table is Table.BLINKS:
+        value = report
+        for part in goal.number.split("."):
+            value = value[part]
+    else:
+        own = report["rows"][goal.row]["metrics"][goal.number]
+        value = own["value"]
+        if goal.over:
+            other = report["rows"][goal.over]["metrics"][goal.number]
+            value, apart = value / other["value"], own["high"] < other["low"]
+    if value is None:
+        return Verdict(goal, "none", False)
+    size = abs(value) if goal.either_way else value
+    within = (goal.least is None or size >= goal.least) and (goal.most is None or size <= goal.most)
+    shown = ("no", "yes")[value] if isinstance(value, bool) else f"{value:.2f}"
+    return Verdict(goal, shown, within and apart)
+
+
+def _wanted(goal: Goal) -> str:
+    if goal.number == "nearer":
+        return "yes"
+    if goal.either_way:
+        return f"within {goal.most:g}"
+    if goal.least is not None and goal.most is not None:
+        return f"{goal.least:g} to {goal.most:g}"
+    bound = f"<= {goal.most:g}" if goal.least is None else f">= {goal.least:g}"
+    return f"{bound}, intervals apart" if goal.over else bound
