@@ -36,7 +36,7 @@ def test_task_keeps_its_contract(method, stage, size):
     assert set(config.players) <= set(task.nets)
 
     def forward(variables, batch, rng):
-        return task.forward(variables, batch, rng, train=True)
+        return task.forward(variables, {}, batch, rng, train=True)
 
     generating = {name: variables[name] for name in task.generators}
     _, stats = jax.eval_shape(forward, generating, batch, rng)

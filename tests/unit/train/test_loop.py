@@ -240,7 +240,7 @@ def test_sigterm_to_all_processes_of_a_job_saves_too(prepared, tmp_path, at):
 def test_phases_switch_terms_and_players(tmp_path):
     task = toy.GanTask()
     adversarial, critic = task.objectives
-    warm = Objective("net", adversarial.terms[:1], stop=2)
+    warm = Objective(("net",), adversarial.terms[:1], stop=2)
     task.objectives = (
         warm,
         dataclasses.replace(adversarial, start=2),

@@ -105,9 +105,9 @@ def test_which_schedules_depend_on_the_end():
 def test_updates_are_counted_by_activity_and_period():
     task = toy.GanTask()
     task.objectives = (
-        Objective("net", (), stop=10),
-        Objective("net", (), start=10),
-        Objective("disc", (), start=10, every=3),
+        Objective(("net",), (), stop=10),
+        Objective(("net",), (), start=10),
+        Objective(("disc",), (), start=10, every=3),
     )
     assert [updates_before(task, "net", step) for step in (0, 5, 10, 30)] == [0, 5, 10, 30]
     by_hand = [sum(i >= 10 and (i - 10) % 3 == 0 for i in range(step)) for step in range(20)]

@@ -97,7 +97,7 @@ def test_statistics_pass_from_part_to_part(batch):
         hidden = np.asarray(rows["x"]) @ layer["kernel"] + layer["bias"]
         mean, var = 0.9 * mean + 0.1 * hidden.mean(0), 0.9 * var + 0.1 * hidden.var(0)
         forward_key, _ = jax.random.split(jax.random.fold_in(key, part))
-        outputs, _ = task.forward({"net": net.variables}, rows, forward_key, train=True)
+        outputs, _ = task.forward({"net": net.variables}, {}, rows, forward_key, train=True)
         for seen in (rows["y"], outputs["image"]):
             _, new = task.nets["disc"].apply(
                 {"params": disc.params, "batch_stats": judge}, seen, mutable=["batch_stats"]

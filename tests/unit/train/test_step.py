@@ -55,7 +55,7 @@ def naive_step(task, state, batch, *, alternating, frozen=None):
         seen = {**(params if alternating else old), player: own}
         generator = own if player == "net" else jax.lax.stop_gradient(old["net"])
         variables = {"net": {"params": generator, "batch_stats": old_stats["net"]}}
-        outputs, new = task.forward(variables, batch, forward_key, train=True)
+        outputs, new = task.forward(variables, {}, batch, forward_key, train=True)
         judged = []
 
         def apply(x):
@@ -71,7 +71,7 @@ def naive_step(task, state, batch, *, alternating, frozen=None):
         return total, new["net"] if player == "net" else judged[-1]
 
     for objective in task.objectives:
-        player = objective.player
+        (player,) = objective.players
         (_, new), gradient = jax.value_and_grad(loss, has_aux=True)(
             old[player], player, objective.terms
         )
@@ -115,7 +115,7 @@ def test_one_player_l1_step_needs_no_judge(batch):
 
     def loss(params):
         variables = {"net": {**state.nets["net"].variables, "params": params}}
-        outputs, _ = task.forward(variables, batch, key, train=True)
+        outputs, _ = task.forward(variables, {}, batch, key, train=True)
         return jnp.abs(outputs["image"] - batch["y"]).mean()
 
     value, gradient = jax.value_and_grad(loss)(state.nets["net"].params)
@@ -178,7 +178,7 @@ def test_ema_follows_the_parameters(batch):
 def test_frozen_parameters_reach_the_terms_unchanged(batch):
     task = toy.L1Task()
     term = toy.Term("scaled", lambda c: c.frozen["vgg"]["scale"] * toy.l1(c))
-    task.objectives = (Objective("net", (term,)),)
+    task.objectives = (Objective(("net",), (term,)),)
     transforms, state = start(task, batch)
     step = jax.jit(make_train_step(task, transforms, task.objectives))
     _, once = step(state, {"vgg": {"scale": jnp.float32(1)}}, batch)

@@ -108,7 +108,7 @@ def test_decay_is_counted_in_the_players_own_updates(tmp_path):
 def test_a_player_that_ends_before_both_ends_does_not_bind(tmp_path):
     task = toy.GanTask()
     net, disc = task.objectives
-    task.objectives = (net, Objective("disc", disc.terms, stop=30))
+    task.objectives = (net, Objective(("disc",), disc.terms, stop=30))
     old, new = (experiment(steps, CONSTANT, disc=COSINE) for steps in (100, 200))
     resume(tmp_path / "a", old, new, at=40, task=task)
     with pytest.raises(CheckpointError, match=r"train\.steps = 100, not 20,"):
