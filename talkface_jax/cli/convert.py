@@ -33,6 +33,7 @@ examples:
   talkface convert --method=iplap --stage=render --from=out/render \\
     --to-torch=renderer.safetensors
 """
+EXTRAS = ("train",)
 TAKES_CONFIG = True
 UNKNOWN_TERMS = "unknown; ask who trained these weights"
 _FORWARDS, _BACK = ("out", "config", "terms"), ("from", "step")
