@@ -20,11 +20,11 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/talkface doctor --quiet
+	$(BIN)/talkface doctor --quiet --extra=demo
 	$(BIN)/talkface demo --method=$(METHOD) --out=$(DEMO_OUT)
 
 test: $(STAMP)
-	$(BIN)/talkface doctor --quiet
+	$(BIN)/talkface doctor --quiet --extra=demo --extra=speech --extra=dev
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
 test-slow: $(STAMP)
@@ -41,7 +41,7 @@ bench: $(STAMP)
 
 # Needs uv; the lock holds no registry address.
 lock:
-	uv pip compile pyproject.toml --extra beam --extra dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra all --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock
 
 clean:

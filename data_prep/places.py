@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from talkface_jax import runtime
+from talkface_jax import extras, runtime
 from talkface_jax.errors import ConfigError, MediaError, RecordError, TalkfaceError
 
 _CHUNK = 1 << 20
@@ -311,7 +311,7 @@ def import_beam() -> Any:
     except ImportError as error:
         raise TalkfaceError(
             f"this needs Apache Beam, which cannot be loaded ({error}); run "
-            '`pip install "talkface-jax[beam]"`.'
+            f"`{extras.pip_line('beam')}`."
         ) from error
     finally:
         logging.disable(before)

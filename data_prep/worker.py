@@ -12,6 +12,7 @@ import numpy as np
 from data_prep import crashes, places, quality, segments, tree
 from data_prep import job as jobs
 from data_prep.job import ClipOutcome, ClipTask, Job
+from talkface_jax import extras
 from talkface_jax.data import manifest, schema, store
 from talkface_jax.errors import FaceError, MediaError, RecordError, TalkfaceError
 from talkface_jax.media.audio import audio_rate, read_clip_audio
@@ -84,7 +85,7 @@ def _reason(task: ClipTask, error: Exception) -> str:
         what = error.strerror if isinstance(error, OSError) else str(error) or "out of memory"
         remedy = "free disk space or memory, or use fewer --workers, and run the same command again"
         if isinstance(error, ImportError):
-            remedy = 'run `pip install "talkface-jax[beam]"` on every machine of the runner'
+            remedy = f"run `{extras.pip_line('prepare')}` on every machine of the runner"
         raise RecordError(
             f"{task.info.clip} cannot be prepared here ({what}); {remedy}."
         ) from error

@@ -35,5 +35,9 @@ class WeightsError(TalkfaceError):
     """Missing, altered or incompatible weights."""
 
 
+class PackageError(TalkfaceError):
+    """A package that one use of ours needs is not installed."""
+
+
 class CheckpointError(TalkfaceError):
     """A working directory or checkpoint that cannot be written, read or continued."""

@@ -1,7 +1,9 @@
 """Shared fixtures. The compilation cache makes second runs of every jitted test cheap."""
 
+import importlib.metadata
 import os
 import pathlib
+import tomllib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -44,3 +46,18 @@ def data_dir() -> pathlib.Path:
 def repository() -> pathlib.Path:
     """The checkout."""
     return REPOSITORY
+
+
+@pytest.fixture
+def own_metadata(monkeypatch, repository) -> None:
+    """What this package asks for is what pyproject.toml says now, not when it was installed."""
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    lines = list(project["dependencies"])
+    for extra, needs in project["optional-dependencies"].items():
+        lines += [f'{need}; extra == "{extra}"' for need in needs]
+    real = importlib.metadata.requires
+    monkeypatch.setattr(
+        importlib.metadata,
+        "requires",
+        lambda name: lines if name == project["name"] else real(name),
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from talkface_jax import extras
 from talkface_jax.errors import TalkfaceError
 
 RATE = 24_000
@@ -72,7 +73,7 @@ def _session() -> Any:
 def _front_end() -> Any:
     """The text front end: hibari's phonemes and ids are Kokoro's."""
     if importlib.util.find_spec("hibari") is None:
-        raise TalkfaceError("The package hibari-tts is missing; run pip install hibari-tts==0.2.1.")
+        raise TalkfaceError(f"the package hibari-tts is not installed; {extras.pip_line('demo')}")
     import hibari
 
     return hibari.Hibari()

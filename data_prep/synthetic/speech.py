@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from talkface_jax import extras
 from talkface_jax.errors import TalkfaceError
 
 RATE = 24_000
@@ -52,7 +53,7 @@ def _voice() -> tuple[Any, Any]:
     """The text front end, and the network with phoneme durations as one more output."""
     spec = importlib.util.find_spec("hibari")
     if spec is None or spec.origin is None:
-        raise TalkfaceError("The package hibari-tts is missing; run pip install hibari-tts==0.2.1.")
+        raise TalkfaceError(f"the package hibari-tts is not installed; {extras.pip_line('demo')}")
     import hibari
     import onnx
     import onnxruntime

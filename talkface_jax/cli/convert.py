@@ -29,6 +29,7 @@ examples:
   talkface convert --method=iplap --stage=render --from=out/render \\
     --to-torch=renderer.safetensors
 """
+EXTRAS = ("train",)
 TAKES_CONFIG = True
 _FORWARDS, _BACK = ("out", "config", "terms"), ("from", "step")
 

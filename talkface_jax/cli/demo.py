@@ -32,6 +32,7 @@ examples:
   talkface demo --out=out/demo
   talkface demo --out=out/demo --method=sinha2020
 """
+EXTRAS = ("demo",)
 CLIPS, TEST_CLIPS, SEED = 80, 32, 0
 SHOWN = 4
 

@@ -31,6 +31,7 @@ examples:
   talkface describe --config=configs/speech/ctc29.py:tiny --compile \\
     --config.data.batch_size=8
 """
+EXTRAS = ("train",)
 TAKES_CONFIG = True
 
 

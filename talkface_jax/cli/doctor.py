@@ -6,25 +6,26 @@ import importlib.metadata
 import importlib.util
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from talkface_jax import extras
 from talkface_jax.cli import common
 from talkface_jax.errors import TalkfaceError
 
 HELP = "versions, devices, missing packages or weights, with the remedy"
 DESCRIPTION = """\
-Checks what the road needs: Python packages and their versions, system
-libraries of the face tracker, packaged model files, devices that JAX sees,
-memory and free disk space. Every line that is not ok names its remedy; the
-exit status is then 1. Hints do not count as faults.
+Checks what the road needs: Python packages and their versions, the extras and
+what they lack, system libraries of the face tracker, packaged model files,
+devices that JAX sees, memory and free disk space. Every line that is not ok
+names its remedy; with a fault the exit status is 1. Hints do not count as
+faults: an incomplete extra is one, unless --extra says that it is needed here.
 """
 EPILOG = """\
 examples:
   talkface doctor
-  talkface doctor --quiet || echo "not ready"
+  talkface doctor --quiet --extra=train || echo "not ready for training"
 """
-DISTRIBUTION = "talkface-jax"
 SHOWN = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "mediapipe", "av")
 """Packages with a line of their own; the others share one while they are well."""
 LIBRARIES: Mapping[str, str] = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "libgles2"}
@@ -58,32 +59,51 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("--quiet", action="store_true", help="print only what is wrong")
+    parser.add_argument(
+        "--extra",
+        action="append",
+        default=[],
+        choices=tuple(extras.USES),
+        metavar="NAME",
+        help=f"an extra that is needed here ({', '.join(extras.USES)}); may be given several times",
+    )
 
 
 def check_packages() -> list[Finding]:
-    """Python, and every package that this one asks for: there, and of a version that fits."""
+    """Python, and the packages of the base and of all complete extras: are their versions right."""
     found = [Finding("packages", "python", sys.version.split()[0])]
     try:
-        wanted = importlib.metadata.requires(DISTRIBUTION) or []
+        lines = importlib.metadata.requires(extras.DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
-        return [*found, Finding("packages", DISTRIBUTION, "missing", "fault", "run `make install`")]
-    checked = [item for line in wanted if (item := _check_requirement(line))]
-    own = [item for item in checked if item.status != "ok" or item.name in SHOWN]
+        missing = (extras.DISTRIBUTION, "missing", "fault", "run `make install`")
+        return [*found, Finding("packages", *missing)]
+    complete = [extra for extra in extras.USES if not extras.missing(extra)]
+    # Several extras may ask for the same package.
+    checked = {item.name: item for line in lines if (item := _check_requirement(line, complete))}
+    own = [item for item in checked.values() if item.status != "ok" or item.name in SHOWN]
     others = len(checked) - len(own)
+    own.sort(key=lambda item: item.name.lower())
     return [*found, *own, Finding("packages", "other packages", f"{others} more, all fit")]
 
 
-def _check_requirement(line: str) -> Finding | None:
-    """A finding for a line such as "jax<0.13,>=0.10.2"; None where it is not for this machine."""
+def _check_requirement(line: str, complete: Sequence[str]) -> Finding | None:
+    """A finding for a line such as "jax<0.13,>=0.10.2"; None where it is not for this machine.
+
+    What an extra lacks is the matter of `check_extras`.
+    """
     from packaging.requirements import Requirement
 
     need = Requirement(line)
-    if need.marker and not need.marker.evaluate({"extra": ""}):
+    shared = need.marker is None or need.marker.evaluate({"extra": extras.BASE})
+    wanted = shared or any(need.marker and need.marker.evaluate({"extra": e}) for e in complete)
+    if not wanted or need.name == extras.DISTRIBUTION:
         return None
     bare = f"{need.name}{need.specifier}"
     try:
         version = importlib.metadata.version(need.name)
     except importlib.metadata.PackageNotFoundError:
+        if not shared:  # its module is there, from another distribution of it
+            return None
         remedy = f"run `make install` or `pip install '{bare}'`"
         return Finding("packages", need.name, "missing", "fault", remedy)
     if need.specifier.contains(version, prereleases=True):
@@ -91,11 +111,27 @@ def _check_requirement(line: str) -> Finding | None:
     return Finding("packages", need.name, version, "fault", f"pip install '{bare}'")
 
 
+def check_extras(needed: Sequence[str] = ()) -> list[Finding]:
+    """The extras of this package: complete, or what they lack; that is a fault of a needed one."""
+    found = []
+    for extra, use in extras.USES.items():
+        if not extras.packages(extra):
+            continue  # an installation from before there was such an extra
+        lacking = extras.missing(extra)
+        if not lacking:
+            found.append(Finding("extras", extra, "complete"))
+            continue
+        status = "fault" if extra in needed else "hint"
+        remedy = f"{extras.pip_line(extra)}, for {use}"
+        found.append(Finding("extras", extra, f"lacks {extras.listed(lacking)}", status, remedy))
+    return found
+
+
 def check_libraries() -> list[Finding]:
-    """The tracker's system libraries; other systems than Linux bring theirs."""
+    """The tracker's system libraries, if there is one; other systems than Linux bring theirs."""
     import ctypes
 
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or not extras.is_installed("mediapipe"):
         return []
     found = []
     for library, package in LIBRARIES.items():
@@ -109,13 +145,15 @@ def check_libraries() -> list[Finding]:
 
 
 def check_weights() -> list[Finding]:
-    """Weights that come inside packages, and those that only a file can give."""
+    """Weights that come inside the packages that are here, and those that only a file can give."""
     from talkface_jax.interop import weights
 
     found = []
     for name, (package, relative, requirement) in WEIGHTS.items():
         spec = importlib.util.find_spec(package)
-        places = spec.submodule_search_locations if spec else None
+        if spec is None:
+            continue  # its extra lacks it
+        places = spec.submodule_search_locations
         paths = [pathlib.Path(place) / relative for place in places or ()]
         sizes = [path.stat().st_size for path in paths if path.is_file()]
         if sizes:
@@ -172,7 +210,13 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       TalkfaceError: something is missing; the message has every remedy.
     """
-    found = [*check_packages(), *check_libraries(), *check_weights(), *check_machine()]
+    found = [
+        *check_packages(),
+        *check_extras(args.extra),
+        *check_libraries(),
+        *check_weights(),
+        *check_machine(),
+    ]
     faults = [item for item in found if item.status == "fault"]
     if not args.quiet:
         _print(found)
@@ -187,6 +231,7 @@ def run(args: argparse.Namespace) -> int:
 def _print(found: list[Finding]) -> None:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
@@ -199,5 +244,7 @@ def _print(found: list[Finding]) -> None:
             section = item.section
             table.add_section()
             table.add_row("", f"[bold]{section}[/bold]")
-        table.add_row(_STYLES[item.status], item.name, item.found, item.remedy)
+        # As plain text: an extra's brackets are no mark-up.
+        cells = (Text(text) for text in (item.name, item.found, item.remedy))
+        table.add_row(_STYLES[item.status], *cells)
     common.console().print(table)

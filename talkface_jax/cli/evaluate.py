@@ -34,6 +34,7 @@ examples:
   talkface evaluate --pred=out/pred --truth=out/truth --bundle=out/bundle \\
     --face=speaker --out=out/scores_with_baselines
 """
+EXTRAS = ("evaluate",)
 _SPLIT = "test"
 
 

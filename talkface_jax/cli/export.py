@@ -20,6 +20,7 @@ examples:
   talkface export --motion=out/sinha2020/motion --blink=out/sinha2020/blink \\
     --render=out/sinha2020/render --out=out/bundle
 """
+EXTRAS = ("train",)
 
 
 def add_stage_arguments(parser: argparse.ArgumentParser, *, title: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from talkface_jax import __version__
+from talkface_jax import __version__, extras
 from talkface_jax.errors import TalkfaceError
 
 COMMANDS = (
@@ -74,7 +74,11 @@ def build_parser() -> argparse.ArgumentParser:
         takes_config = getattr(module, "TAKES_CONFIG", False)
         takes_rest = getattr(module, "TAKES_REST", False)
         sub.set_defaults(
-            run=module.run, parser=sub, takes_config=takes_config, takes_rest=takes_rest
+            run=module.run,
+            parser=sub,
+            takes_config=takes_config,
+            takes_rest=takes_rest,
+            needs=getattr(module, "EXTRAS", ()),
         )
     return parser
 
@@ -93,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.command_line = " ".join(["talkface", *(sys.argv[1:] if argv is None else argv)])
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
-        return args.run(args)
+        return _run(args)
     except TalkfaceError as error:
         sys.stderr.write(f"talkface {args.command}: {error}\n")
         return 1
@@ -113,6 +117,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"talkface {args.command}: stopped\n")
         return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Runs the command.
+
+    Raises:
+      TalkfaceError: a package of its extras is missing, which is looked for before the work, or one
+        that only these flags need; and what the command raises.
+    """
+    extras.require(*args.needs)
+    try:
+        return args.run(args)
+    except ModuleNotFoundError as error:
+        explained = extras.explain(error, preferred=args.needs)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ EPILOG = """\
 example:
   talkface pack --workdir=out/ctc29 --data=out/speech --out=ctc29.safetensors
 """
+EXTRAS = ("train",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ examples:
   talkface parity --case=tests/parity/iplap
   talkface parity --case=tests/parity/iplap --json=out/parity.json
 """
+EXTRAS = ("train",)
 _MANY = 50
 """Files with more tensors than this are summed up in the table."""
 _WIDE = 200

@@ -36,6 +36,7 @@ examples:
   talkface prepare --dataset=lrs2 --raw=gs://b/lrs2 --out=gs://b/out \\
       --runner=DataflowRunner --project=P --region=R --temp_location=gs://b/tmp
 """
+EXTRAS = ("prepare",)
 TAKES_REST = True
 _SPLITS = ("official", "speaker")
 _SPLIT_FLAGS = ("split", "test_share", "val_share", "split_seed")

@@ -25,6 +25,7 @@ examples:
   talkface preview out/data --out=first.mp4
   talkface preview out/data --clip=M003_happy_2_014 --out=clip.mp4
 """
+EXTRAS = ("prepare",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ examples:
   talkface synthesize --bundle=out/sinha2020/bundle --face=portrait.jpg \\
     --audio=sentence.wav --blink-rate=0.3 --seed=1 --out=out/talking.mp4
 """
+EXTRAS = ("synthesize",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

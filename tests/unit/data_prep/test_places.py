@@ -196,7 +196,7 @@ def test_unknown_kind_of_place():
 def test_without_beam(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(
-        TalkfaceError, match=r'needs Apache Beam.*pip install "talkface-jax\[beam\]"'
+        TalkfaceError, match=r"needs Apache Beam.*pip install 'talkface-jax\[beam\]'"
     ):
         prepare.prepare("folder", raw=tmp_path, out=tmp_path / "out")
     places.write_text(str(tmp_path / "x"), "local places do without it")

