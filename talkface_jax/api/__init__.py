@@ -73,7 +73,14 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        from talkface_jax import extras
+
+        explained = extras.explain(error)
+        raise error if explained is None else explained from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -70,7 +70,7 @@ def convert(
 
     Args:
       weights: a file of torch.save, safetensors or npz; nothing in it is run.
-      method: whose official code, a key of `methods.registry.WEIGHTS`.
+      method: whose official code, a key of `methods.registry.with_networks`.
       stage: which of its networks ("motion", "render", "discriminator").
       out: the directory to make; it may exist if it is empty.
       experiment: the sizes of the network, by default the published ones.
@@ -122,7 +122,7 @@ def to_torch(
 
     Args:
       workdir: of training or of `convert`.
-      method: whose official code, a key of `methods.registry.WEIGHTS`.
+      method: whose official code, a key of `methods.registry.with_networks`.
       stage: which of its networks ("motion", "render", "discriminator").
       out: the file to write, which must not exist; its folder is made.
       step: which checkpoint; by default the best by its metric, or else the latest.

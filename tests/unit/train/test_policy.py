@@ -61,14 +61,13 @@ class BareJudge(nn.Module):
 class BareTask(toy.GanTask):
     """The toy GAN without BatchNorm and dropout."""
 
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.nets = {"net": Bare(), "disc": BareJudge()}
+    def networks(self, config):
+        return {"net": Bare(), "disc": BareJudge()}
 
     def init(self, rng, batch):
         return {name: net.init(rng, batch["x"]) for name, net in self.nets.items()}
 
-    def forward(self, variables, batch, rng, *, train):
+    def forward(self, variables, frozen, batch, rng, *, train):
         return {"image": self.nets["net"].apply(variables["net"], batch["x"])}, {}
 
 
@@ -152,7 +151,7 @@ def residuals(task, nets, batch, policy):
 
     def pull(params):
         changed = {**nets, "net": nets["net"].replace(params=params)}
-        return run_forward(task, changed, batch, jax.random.key(0), policy).pull
+        return run_forward(task, changed, {}, batch, jax.random.key(0), policy).pull
 
     return jax.tree.leaves(jax.eval_shape(pull, nets["net"].params))
 

@@ -9,8 +9,8 @@ import optax
 import pytest
 import toy
 
-from talkface_jax.task import LossContext, Objective, Update
-from talkface_jax.train.state import create_state
+from talkface_jax.task import Averages, LossContext, Objective, Update
+from talkface_jax.train.state import create_state, evaluation_variables
 from talkface_jax.train.step import make_eval_step, make_train_step
 
 LR = 0.05
@@ -161,7 +161,7 @@ def test_every_second_step_skips_and_says_so(batch):
     assert moved == [True, False, True, False]
 
 
-def test_ema_follows_the_parameters(batch):
+def test_averages_follow_parameters_and_batch_statistics(batch):
     task = toy.L1Task()
     transforms, state = start(task, batch, ema=("net",))
     step = jax.jit(
@@ -170,9 +170,13 @@ def test_ema_follows_the_parameters(batch):
     expected = jax.device_get(state.ema["net"])
     for _ in range(3):
         state, _ = step(state, {}, batch)
-        new = jax.device_get(state.nets["net"].params)
+        net = jax.device_get(state.nets["net"])
+        new = Averages(net.params, net.stats)
         expected = jax.tree.map(lambda e, p: 0.9 * e + 0.1 * p, expected, new)
     assert_close(state.ema["net"], expected)
+    assert distance(state.ema["net"].stats, state.nets["net"].stats) > 1e-3
+    seen = evaluation_variables(state)["net"]
+    assert_close(seen, {"params": expected.params, "batch_stats": expected.stats})
 
 
 def test_frozen_parameters_reach_the_terms_unchanged(batch):
@@ -197,7 +201,7 @@ def test_eval_step_ignores_padding(batch):
     task = toy.L1Task()
     _, state = start(task, batch)
     variables = {"net": state.nets["net"].variables}
-    step = jax.jit(make_eval_step(task))
+    step = jax.jit(lambda variables, batch: make_eval_step(task)(variables, {}, batch))
     whole = step(variables, {**batch, "mask": jnp.ones(8)})["l1"]
     mask = jnp.asarray([1.0] * 5 + [0.0] * 3)
     broken = {**batch, "x": batch["x"].at[5:].set(jnp.nan), "mask": mask}
