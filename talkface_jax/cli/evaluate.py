@@ -136,7 +136,7 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
 def _score_blinks(args: argparse.Namespace, chain: Any, dataset: Any) -> None:
     """Blinks that the bundle makes from noise, against the tracked ones of the split."""
     from talkface_jax.data.pipeline import open_dataset
-    from talkface_jax.evaluate import blinks, shards
+    from talkface_jax.evaluate import blink_page, blinks, shards
 
     for name in ("blinks.json", "blinks.html"):
         (args.out / name).unlink(missing_ok=True)
@@ -151,11 +151,11 @@ def _score_blinks(args: argparse.Namespace, chain: Any, dataset: Any) -> None:
                 lambda seed, frames: chain.blinks(frames, seed=seed),
                 shards.blink_curves(dataset),
                 constant=blinks.ConstantBlinker.of(shards.blink_curves(known)),
-                out=args.out,
             )
         except RecordError as error:
             out.print(f"blinks were not compared: {error}", soft_wrap=True)
             return
+        blink_page.write_report(found, args.out)
         progress("make and measure blinks", 1, 1)
     made = found.sequences
     out.print(
