@@ -52,3 +52,16 @@ class KeptView(WhereView):
     def sample(self, segment, start, rng, *, train):
         (level,) = segment.stored("sound-v1", lambda s: (np.array([s.audio.sum()], np.float64),))
         return {"row": np.array([level[0], start, rng.random()])}
+
+
+class ThreadsView(WhereView):
+    """How many threads OpenCV and the BLAS libraries of the process that reads may use."""
+
+    name = "threads"
+
+    def sample(self, segment, start, rng, *, train):
+        import cv2
+        from threadpoolctl import threadpool_info
+
+        blas = [found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"]
+        return {"row": np.array([cv2.getNumThreads(), max(blas)])}
