@@ -165,9 +165,13 @@ def mouth_goals(
     )
 
 
+BLINK_RATES = (0.28, 0.45)
+"""Blinks a second of people who talk; what a generator must keep to."""
+BLINK_DURATIONS = (0.1, 0.4)
+"""Mean duration in seconds."""
 BLINK_GOALS = (
-    Goal("blinks a second", Table.BLINKS, "sequences.rate", least=0.28, most=0.45),
-    Goal("seconds of a blink", Table.BLINKS, "sequences.duration", least=0.1, most=0.4),
+    Goal("blinks a second", Table.BLINKS, "sequences.rate", *BLINK_RATES),
+    Goal("seconds of a blink", Table.BLINKS, "sequences.duration", *BLINK_DURATIONS),
     Goal("blinks nearer to tracked ones than a constant blinker", Table.BLINKS, "nearer", least=1),
 )
 """Those of a method that makes blinks of its own."""

@@ -13,7 +13,16 @@ from talkface_jax.api.kinds import Place, Progress
 from talkface_jax.capabilities import Aspect
 from talkface_jax.data.pipeline import PreparedDataset, open_dataset
 from talkface_jax.errors import RecordError
-from talkface_jax.evaluate import benchmark, blinks, landmarks, pairs, report, scores, shards
+from talkface_jax.evaluate import (
+    benchmark,
+    blink_page,
+    blinks,
+    landmarks,
+    pairs,
+    report,
+    scores,
+    shards,
+)
 from talkface_jax.evaluate.blinks import BlinkReport
 from talkface_jax.evaluate.scores import Scores
 from talkface_jax.export.load import load_bundle
@@ -126,8 +135,8 @@ def _compare_blinks(
         lambda seed, frames: chain.blinks(frames, seed=seed),
         shards.blink_curves(dataset),
         constant=blinks.ConstantBlinker.of(shards.blink_curves(known)),
-        out=out,
     )
+    blink_page.write_report(found, out)
     if progress is not None:
         progress(_BLINKS, 1, 1)
     return found

@@ -1,4 +1,5 @@
-"""The report on blinks as one self-contained page: table, verdicts and figures."""
+"""The report on blinks as files: all numbers, and one self-contained page with table, verdicts and
+figures."""
 
 import base64
 import pathlib
@@ -6,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from talkface_jax.evaluate import blinks, plots
+from talkface_jax.capabilities import BLINK_DURATIONS, BLINK_RATES
+from talkface_jax.evaluate import blinks, plots, scores
 from talkface_jax.records import FPS
 
 if TYPE_CHECKING:
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "blinks.html.j2"
 _COLOURS = {blinks.REAL: "#1f2937", blinks.MODEL: "#c2410c", blinks.CONSTANT: "#0e7490"}
+
+
+def write_report(report: blinks.BlinkReport, out: pathlib.Path) -> None:
+    """Writes `out`/blinks.json and `out`/blinks.html: both, or none."""
+    scores.write_files(out, {"blinks.json": report.to_json(), "blinks.html": render(report)})
 
 
 def render(report: blinks.BlinkReport) -> str:
@@ -36,7 +43,7 @@ def render(report: blinks.BlinkReport) -> str:
     return environment.get_template(_TEMPLATE).render(
         report=report,
         about=blinks.ROWS,
-        ranges={"rate": blinks.RATE_RANGE, "duration": blinks.DURATION_RANGE},
+        ranges={"rate": BLINK_RATES, "duration": BLINK_DURATIONS},
         number=_number,
         figures=[base64.b64encode(figure.encode()).decode() for figure in figures],
     )

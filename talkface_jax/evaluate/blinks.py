@@ -10,15 +10,15 @@ Schema of blinks.json (version 1; NaN is written as null): the fields of `BlinkR
 import dataclasses
 import json
 import math
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64
 
+from talkface_jax.capabilities import BLINK_DURATIONS, BLINK_RATES
 from talkface_jax.errors import RecordError
-from talkface_jax.evaluate import bootstrap, scores
+from talkface_jax.evaluate import bootstrap
 from talkface_jax.evaluate.bootstrap import Interval
 from talkface_jax.landmarks import blinks
 from talkface_jax.metrics import blink as metric
@@ -33,12 +33,9 @@ ROWS = {
     MODEL: "generated from noise, cut to the lengths of the clips",
     CONSTANT: "the training data's mean blink at its mean interval, in random phase, cut likewise",
 }
-RATE_RANGE = (0.28, 0.45)
-"""Blinks a second of people who talk; what a generator must keep to."""
-DURATION_RANGE = (0.1, 0.4)
-"""Mean duration in seconds."""
 SIGNIFICANT = 0.05
 _COPIES = 16
+_EXAMPLES = 5
 _SHAPE_MARGIN = 3
 
 Generate = Callable[[int, int], Float[np.ndarray, " t"]]
@@ -140,8 +137,8 @@ class BlinkReport:
     @property
     def natural(self) -> bool:
         """Whether rate and mean duration of the long sequences are those of people."""
-        low, high = RATE_RANGE
-        short, long = DURATION_RANGE
+        low, high = BLINK_RATES
+        short, long = BLINK_DURATIONS
         made = self.sequences
         return low <= made.rate <= high and short <= made.duration <= long
 
@@ -178,7 +175,6 @@ def evaluate_blinks(
     seconds: float = 10.0,
     permutations: int = 999,
     seed: int = 0,
-    out: pathlib.Path | None = None,
 ) -> BlinkReport:
     """Measures a generator against the closure curves of held-out tracked clips.
 
@@ -190,7 +186,6 @@ def evaluate_blinks(
         longer ones where the clips need them.
       permutations: relabellings of the two-sample test.
       seed: of everything drawn.
-      out: gets blinks.json and blinks.html; None writes nothing.
 
     Raises:
       RecordError: there is no clip, or none of them holds a blink.
@@ -209,7 +204,7 @@ def evaluate_blinks(
     comparisons, difference = _compare(clips, measured, permutations=permutations, seed=seed)
     rows = {REAL: clips, **measured}
     examples = {REAL: list(real), **pieces}
-    report = BlinkReport(
+    return BlinkReport(
         sequences=metric.summarise([metric.measure(track) for track in tracks]),
         sequence_seconds=frames / FPS,
         rows={name: metric.summarise(found) for name, found in rows.items()},
@@ -226,20 +221,6 @@ def evaluate_blinks(
         },
         values={name: _values(found) for name, found in rows.items()},
     )
-    if out is not None:
-        write_report(report, out)
-    return report
-
-
-_EXAMPLES = 5
-
-
-def write_report(report: BlinkReport, out: pathlib.Path) -> None:
-    """Writes `out`/blinks.json and `out`/blinks.html: both, or none."""
-    from talkface_jax.evaluate import blink_page
-
-    page = blink_page.render(report)
-    scores.write_files(out, {"blinks.json": report.to_json(), "blinks.html": page})
 
 
 def _generated(

@@ -89,3 +89,16 @@ class PairView(WhereView):
         for reader in (segment, other):
             decode_jpeg(reader.frames[0])
         return {"row": np.array([*clips, start, rng.random()])}
+
+
+class ThreadsView(WhereView):
+    """How many threads OpenCV and the BLAS libraries of the process that reads may use."""
+
+    name = "threads"
+
+    def sample(self, segment, start, rng, *, train):
+        import cv2
+        from threadpoolctl import threadpool_info
+
+        blas = [found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"]
+        return {"row": np.array([cv2.getNumThreads(), max(blas)])}

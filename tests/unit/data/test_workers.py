@@ -10,9 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-from reading import damage
+from reading import ThreadsView, damage
+from reading import take as take_rows
 
-from talkface_jax.data import pipeline, workers
+from talkface_jax.data import pipeline
 from talkface_jax.data.corrupt import CorruptRecords
 from talkface_jax.errors import RecordError, TalkfaceError
 from talkface_jax.methods.iplap.motion.view import MotionView
@@ -99,16 +100,18 @@ def test_a_stop_signal_may_come_before_the_readers_are_up(damaged):
     assert not multiprocessing.active_children()
 
 
-def test_readers_use_one_thread_of_opencv(monkeypatch):
-    import cv2
-
-    threads = []
-    monkeypatch.setattr(cv2, "setNumThreads", threads.append)
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    ours, theirs = multiprocessing.Pipe()
-    ours.close()
-    workers._serve(theirs, None)
-    assert threads == [1]
+def test_readers_use_one_thread_each(prepared, monkeypatch):
+    """As many readers as cores would else have as many threads each."""
+    for name in ("OPENCV_FOR_THREADS_NUM", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "3")  # what a process starts with, however few cores there are
+    dataset = pipeline.open_dataset(prepared, "train")
+    batches = pipeline.train_iterator(
+        dataset, ThreadsView(), batch_size=2, seed=0, threads=1, workers=1
+    )
+    try:
+        assert set(take_rows(batches, 2)) == {(1, 1)}
+    finally:
+        batches.close()
 
 
 def test_an_owner_that_does_not_close_them_ends_anyway(damaged):

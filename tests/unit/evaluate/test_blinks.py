@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from talkface_jax.errors import RecordError
+from talkface_jax.evaluate import blink_page
 from talkface_jax.evaluate import blinks as evaluate
 from talkface_jax.evaluate.bootstrap import Interval
 from talkface_jax.landmarks import blinks
@@ -104,7 +105,7 @@ def test_verdicts_need_rate_duration_and_both_p_values(report):
 
 
 def test_report_is_written_as_json_and_as_one_page(report, tmp_path):
-    evaluate.write_report(report, tmp_path)
+    blink_page.write_report(report, tmp_path)
     stored = json.loads((tmp_path / "blinks.json").read_text())
     assert stored["schema"] == 1 and stored["passed"] is True
     assert stored["rows"]["model"]["rate"] == report.rows["model"].rate
@@ -112,6 +113,13 @@ def test_report_is_written_as_json_and_as_one_page(report, tmp_path):
     assert page.count("data:image/svg+xml;base64,") == 4 and "http" not in page.split("</style>")[1]
     assert f"{report.sequences.rate:.2f} blinks a second" in page
     assert {path.name for path in tmp_path.iterdir()} == {"blinks.json", "blinks.html"}
+
+
+def test_a_report_that_cannot_be_drawn_leaves_no_half(report, tmp_path):
+    undrawable = dataclasses.replace(report, values={"nobody": {}})
+    with pytest.raises(KeyError):
+        blink_page.write_report(undrawable, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_clips_without_blinks_are_refused():

@@ -11,7 +11,7 @@ import optax
 import pytest
 import toy
 
-from talkface_jax.cli import common
+from talkface_jax import api
 from talkface_jax.config import ExperimentConfig, OptimConfig, TrainConfig
 from talkface_jax.errors import ConfigError
 from talkface_jax.methods import registry
@@ -152,7 +152,7 @@ def leaves_by_path(tree):
 
 
 def params_of(method, stage):
-    config = common.load_experiment(f"configs/{method}/{stage}.py:tiny", [])
+    config = api.load_experiment(f"configs/{method}/{stage}.py:tiny")
     task = registry.build_task(method, stage, config.task)
     batch = task.view.spec(1)
     shapes = jax.eval_shape(task.init, jax.eval_shape(lambda: jax.random.key(0)), batch)
