@@ -25,7 +25,6 @@ from talkface_jax.methods import registry
 from talkface_jax.records import (
     AUDIO_RATE,
     FPS,
-    NO_CONTROLS,
     SAMPLES_PER_FRAME,
     Controls,
     FaceTrack,
@@ -61,7 +60,7 @@ class SynthesisRequest:
     face_choice: str | None = None
     mark: str = mark.Mark.VISIBLE.value
     batch: int = 8
-    controls: Controls = NO_CONTROLS
+    controls: Controls = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

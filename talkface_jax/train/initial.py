@@ -169,7 +169,8 @@ def fit_initial(task: Task, source: Source, initial: Initial, shapes: TrainState
 
 
 def _collections(net: Net) -> dict[str, Any]:
-    return {"params": net.params, "batch_stats": net.stats, "constants": net.constants}
+    constants = {"constants": net.constants} if net.constants else {}
+    return {"params": net.params, "batch_stats": net.stats, **constants}
 
 
 def _fit(stored: Variables, net: Net, player: str, directory: str) -> Variables:

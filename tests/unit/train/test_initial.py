@@ -96,7 +96,10 @@ def test_every_leaf_of_the_players_is_replaced_and_nothing_else(written):
     state, fresh, found = start(experiment(ema_decay=0.9), folder / "net")
     assert_same(state.nets["net"].params, variables["net"]["params"])
     assert_same(state.nets["net"].stats, variables["net"]["batch_stats"])
-    assert_same(state.ema, {"net": variables["net"]["params"]})
+    average = state.ema["net"]
+    assert set(state.ema) == {"net"}
+    assert_same(average.params, variables["net"]["params"])
+    assert_same(average.stats, variables["net"]["batch_stats"])
     assert_same(state.nets["net"].opt_state, fresh.nets["net"].opt_state)
     assert_same(state.nets["disc"], fresh.nets["disc"])
     assert differ(fresh.nets["net"].params, variables["net"]["params"])
@@ -138,7 +141,8 @@ def test_training_never_writes_into_what_it_started_from(written):
         state, _ = programs.step_at(step)(state, {}, batch)
     assert_same(found.variables["net"], variables["net"])
     assert differ(state.nets["net"].params, variables["net"]["params"])
-    assert differ(state.nets["net"].params, state.ema["net"])
+    assert differ(state.nets["net"].params, state.ema["net"].params)
+    assert differ(state.nets["net"].stats, state.ema["net"].stats)
 
 
 def test_a_run_says_where_it_started_and_resumes_without_it(written, tmp_path):
@@ -305,7 +309,8 @@ assert split > 10 and jax.device_count() == 4
 for player, item in found.variables.items():
     assert player in state.ema or player == "disc"
     jax.tree.map(np.testing.assert_array_equal, dict(state.nets[player].variables), item)
-jax.tree.map(np.testing.assert_array_equal, state.ema["net"], found.variables["net"]["params"])
+averages, given = state.ema["net"].params, found.variables["net"]["params"]
+jax.tree.map(np.testing.assert_array_equal, averages, given)
 programs.step_at(0)(state, {}, toy.make_batch(4, 0))
 print("same values, split")
 """
@@ -346,7 +351,7 @@ def test_a_run_starts_from_what_the_task_computes_from_data(tmp_path):
     given = initial.fit_initial(task, source, initial.Initial(), programs.state_shapes)
     state, fresh = initial.start_state(programs, given), programs.init()
     mean = np.stack([sample["x"] for sample in source.spread(None, limit=2048)]).mean()
-    for tree in (state.nets["net"].params, state.ema["net"]):
+    for tree in (state.nets["net"].params, state.ema["net"].params):
         np.testing.assert_allclose(tree["Dense_0"]["bias"], mean, rtol=1e-6)
     changed = {"Dense_0.bias"}
     before, after = (leaf_names(item.nets["net"].params) for item in (fresh, state))

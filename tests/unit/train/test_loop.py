@@ -18,6 +18,8 @@ from talkface_jax.methods.iplap.motion.view import MotionView
 from talkface_jax.task import Objective
 from talkface_jax.train import loop
 from talkface_jax.train.checkpoint import checkpoint_steps, load_params
+from talkface_jax.train.programs import Programs
+from talkface_jax.train.sharding import make_mesh, put_batch
 from talkface_jax.train.source import PreparedSource
 from talkface_jax.train.state import leaf_names
 from talkface_jax.train.telemetry import METRICS_FILE, read_metrics
@@ -266,8 +268,25 @@ def test_unknown_best_metric_is_named_with_the_known_ones(tmp_path):
     assert checkpoint_steps(tmp_path / "checkpoints") == []
 
 
-def test_averaged_parameters_are_exported(tmp_path):
-    run(tmp_path, task=toy.L1Task(), ema_decay=0.9, steps=2)
+def test_averages_are_what_is_exported(tmp_path):
+    """Of parameters and batch statistics alike, as made by hand from the values of every step."""
+    decay, task = 0.8, toy.L1Task()
+    config = experiment(
+        task.stage, train=dataclasses.replace(PLAN, steps=4, ema_decay=decay, best_metric="")
+    )
+    programs = Programs(task, config, make_mesh(config.mesh))
+    batches = toy.ToySource().train(task.view, batch_size=4, seed=config.seed)
+    state = programs.init()
+    expected = jax.device_get(dict(state.nets["net"].variables))
+    for step in range(4):
+        state, _ = programs.step_at(step)(state, {}, put_batch(next(batches), programs.mesh))
+        last = jax.device_get(dict(state.nets["net"].variables))
+        expected = jax.tree.map(lambda e, n: decay * e + (1 - decay) * n, expected, last)
+    run(tmp_path, task=task, config=config)
     variables, info = load_params(tmp_path, ("net",))
-    assert info["averaged"] == ["net"] and info["step"] == 2
-    assert set(variables["net"]) == {"params", "batch_stats"}
+    assert info["averaged"] == ["net"] and info["step"] == 4
+    found, wanted, raw = (leaf_names(tree) for tree in (variables["net"], expected, last))
+    assert set(found) == set(wanted) and any(name.startswith("batch_stats") for name in found)
+    for name, leaf in found.items():
+        np.testing.assert_allclose(leaf, wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)
+        assert np.abs(leaf - raw[name]).max() > 1e-5, name

@@ -133,10 +133,9 @@ def test_an_objective_moves_its_own_player_only(batch):
     transforms, state = start(task, batch)
     for objective in task.objectives:
         after, _ = jax.jit(make_train_step(task, transforms, (objective,)))(state, {}, batch)
-        other = "disc" if objective.player == "net" else "net"
-        assert (
-            distance(after.nets[objective.player].params, state.nets[objective.player].params) > 0
-        )
+        (player,) = objective.players
+        other = "disc" if player == "net" else "net"
+        assert distance(after.nets[player].params, state.nets[player].params) > 0
         assert distance(after.nets[other].params, state.nets[other].params) == 0
     # The generator's objective does not touch the judge's statistics either.
     after, _ = jax.jit(make_train_step(task, transforms, task.objectives[:1]))(state, {}, batch)
