@@ -4,6 +4,7 @@ Training code and inference share this file, so it imports neither.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from talkface_jax.capabilities import Declaration
+from talkface_jax.landmarks.boxes import CropGeometry
 from talkface_jax.ranges import check_ranges
 from talkface_jax.task import (
     Batch,
@@ -51,8 +53,9 @@ class StageTask:
     """A stage (`task.Task`) with what is usual: fresh variables from the view's shapes, nothing
     fitted, nothing frozen, everything trained, losses that are means of items.
 
-    A stage gives `config_class`, `name`, `generators`, `networks`, `view`, `objectives`,
-    `inputs_of` and `forward`; `metrics` and `previews` where it has some.
+    A stage gives `config_class`, `name`, `generators`, `networks`, `view` and `objectives`;
+    `entries` or else `inputs_of`; `output` or else `forward`; `metrics` and `previews` where it has
+    some.
 
     Args:
       config: the stage's own config.
@@ -67,6 +70,10 @@ class StageTask:
     generators: ClassVar[tuple[str, ...]]
     trained: Mapping[str, tuple[str, ...]] = {}
     means_of_items: ClassVar[bool] = True
+    entries: ClassVar[tuple[str, ...]] = ()
+    """Batch entries that the network of a stage with one player takes, in its order."""
+    output: ClassVar[str] = ""
+    """Name of what that network returns; see `forward`."""
 
     def __init__(self, config: Any, *, name: str = ""):
         check_ranges(config, where="task")
@@ -97,8 +104,9 @@ class StageTask:
         raise NotImplementedError
 
     def inputs_of(self, batch: Batch) -> Mapping[str, Inputs]:
-        """What each player is given for a batch when its variables are drawn."""
-        raise NotImplementedError
+        """What each player is given for a batch; by default one player, its `entries`."""
+        (player,) = self.generators
+        return {player: inputs(*(batch[key] for key in self.entries))}
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Variables]:
         """Fresh variables from a batch's shapes."""
@@ -133,6 +141,23 @@ class StageTask:
         stats = changed.get("batch_stats")
         return result, ({player: stats} if stats else {})
 
+    def forward(
+        self,
+        variables: Mapping[str, Variables],
+        frozen: Mapping[str, PyTree],
+        batch: Batch,
+        rng: jax.Array,
+        *,
+        train: bool,
+    ) -> tuple[Mapping[str, Any], dict[str, PyTree]]:
+        """The one generator on its inputs; what it returns is called `output`."""
+        del frozen
+        (player,) = self.generators
+        takes = inspect.signature(type(self.nets[player]).__call__).parameters
+        options = {"train": train, "rng": rng} if "train" in takes else {}
+        made, stats = self.run(player, variables, self.inputs_of(batch)[player], **options)
+        return {self.output: made}, stats
+
     def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
         """None: everything is drawn."""
         del samples
@@ -157,6 +182,20 @@ def view_of(cls: type, config: Any, **others: Any) -> Any:
     """A data view whose fields are the config's fields of the same name, and `others`."""
     names = {field.name for field in dataclasses.fields(cls)} & set(vars(config))
     return cls(**{name: getattr(config, name) for name in names - set(others)}, **others)
+
+
+def batch_spec(
+    batch_size: int,
+    floats: Mapping[str, tuple[int, ...]],
+    images: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """What `DataView.spec` gives, from the shapes of one sample: float32 entries, and bytes."""
+    kinds = ((floats, np.float32), (images or {}, np.uint8))
+    return {
+        key: jax.ShapeDtypeStruct((batch_size, *shape), kind)
+        for shapes, kind in kinds
+        for key, shape in shapes.items()
+    }
 
 
 class ChainMethod:
@@ -209,6 +248,39 @@ def program(
     )
 
 
+def network_program(
+    name: str,
+    net: nn.Module,
+    *,
+    player: str,
+    stage: str,
+    inputs: Mapping[str, tuple[int | str, ...]],
+    output: str,
+) -> Program:
+    """A program that is one network as it is: float32 inputs in its order of arguments, one output.
+
+    Args:
+      name, player, stage: as in `program`.
+      net: the network.
+      inputs: dimensions by name.
+      output: name of what it returns.
+    """
+    dims = (tuple(1 if isinstance(d, str) else d for d in dims) for dims in inputs.values())
+    shapes = tuple(dims)
+
+    def function(variables: Variables, arrays: Mapping[str, jax.Array]) -> dict[str, Any]:
+        return {output: net.apply(variables, *(arrays[key] for key in inputs))}
+
+    return program(
+        name,
+        player=player,
+        stage=stage,
+        function=function,
+        inputs={key: (dims, jnp.float32) for key, dims in inputs.items()},
+        variables=lambda: shapes_of(net, *shapes),
+    )
+
+
 def parts(count: int, size: int) -> Iterator[Int[np.ndarray, " m"]]:
     """The numbers below `count`, so many at a time."""
     for first in range(0, count, size):
@@ -220,6 +292,28 @@ def in_parts(
 ) -> np.ndarray:
     """`function` of the numbers below `count`, called on so many at a time, on the host."""
     return np.concatenate([np.asarray(function(part)) for part in parts(count, size)])
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackedFace:
+    """A tracked face, ready to be driven.
+
+    Attributes:
+      geometry: crop boxes and the scheme's points of every source frame.
+      valid: source frames that show the face.
+      order: indices of the frames that stand as landmark references.
+    """
+
+    geometry: CropGeometry
+    valid: Bool[np.ndarray, " t"]
+    order: Int[np.ndarray, " r"]
+
+
+def crop(frame: Frame, box: Float32[np.ndarray, " 4"], size: int) -> UInt8[np.ndarray, "s s 3"]:
+    """A square of a frame, resized."""
+    from talkface_jax.media.images import crop_resize
+
+    return crop_resize(frame, box, (size, size))
 
 
 def as_bytes(image: Any) -> UInt8[np.ndarray, "..."]:

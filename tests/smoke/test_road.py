@@ -42,14 +42,11 @@ def _train(config, workdir, data, *overrides):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory, repository):
+def data(synthetic_heads, repository):
     """A prepared set of synthetic heads."""
-    out = tmp_path_factory.mktemp("data") / "data"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(repository)
-        prepare = ["prepare", "--dataset=synthetic", "--clips=2", "--test-clips=1", "--seed=3"]
-        assert main([*prepare, f"--out={out}"]) == 0
-        yield out
+        yield synthetic_heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Road:
 
     @property
     def stages(self):
-        return registry.get_method(self.method).stages
+        return tuple(registry.declaration(self.method).stages)
 
 
 @pytest.fixture(scope="module", params=registry.methods())
@@ -104,7 +101,8 @@ def test_losses_of_every_player_are_logged_in_every_phase(road):
         names = set().union(*rows)
         config = api.load_workdir_experiment(road.root / stage)
         task = registry.build_task(road.method, stage, config.task)
-        active = {item.player for item in task.objectives for k in range(3) if item.active(k)}
+        objectives = [item for item in task.objectives if any(map(item.active, range(3)))]
+        active = {player for item in objectives for player in item.players}
         assert active == set(task.nets), stage
         assert {f"loss/{player}/total" for player in active} <= names
         assert all(
@@ -161,7 +159,7 @@ def test_evaluate_scores_the_landmarks_of_shards(road):
     assert value["ground-truth"] == 0
     assert 0.5 < value["static-mouth"] < 5
     assert 0.5 < value["model"] < 3 * value["static-mouth"]
-    makes_blinks = "blink_rate" in registry.get_method(road.method).controls
+    makes_blinks = Aspect.BLINKS in registry.declaration(road.method).generates
     assert (scored / "blinks.json").is_file() == makes_blinks
 
 

@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Float32, Int, UInt8
 
 from talkface_jax.capabilities import REFERENCES
 from talkface_jax.errors import ConfigError
 from talkface_jax.features import mel
-from talkface_jax.landmarks.boxes import CropGeometry, crop_geometry, from_box
+from talkface_jax.landmarks.boxes import crop_geometry, from_box
 from talkface_jax.landmarks.references import nearest_valid
 from talkface_jax.methods.base import (
     Call,
@@ -24,7 +24,9 @@ from talkface_jax.methods.base import (
     Faces,
     Frame,
     PatchSession,
+    TrackedFace,
     as_bytes,
+    crop,
     in_parts,
 )
 from talkface_jax.methods.iplap import DECLARATION, programs
@@ -42,21 +44,15 @@ _LOWER_OVAL = np.arange(2, 23)
 
 
 @dataclasses.dataclass(frozen=True)
-class Face:
-    """A tracked face, ready to be driven: crop geometry and the landmark references.
+class Face(TrackedFace):
+    """A tracked face, ready to be driven.
 
     Attributes:
-      geometry: boxes and the 131 points of every source frame.
-      valid: as in the track.
       nearest: for every source frame the nearest one with a face.
-      order: indices of the landmark references.
-      references: their tokens, (r, width).
+      references: tokens of the landmark references, (r, width).
     """
 
-    geometry: CropGeometry
-    valid: Bool[np.ndarray, " t"]
     nearest: Int[np.ndarray, " t"]
-    order: Int[np.ndarray, " r"]
     references: Any
 
 
@@ -91,7 +87,7 @@ class IplapSession(PatchSession):
         boxes = self._face.geometry.boxes[self.sources[wanted]]
         pairs = zip(frames, boxes, strict=True)
         inputs = {
-            "face": np.stack([_crop(frame, box, size) for frame, box in pairs]),
+            "face": np.stack([crop(frame, box, size) for frame, box in pairs]),
             "sketches": np.stack(
                 [np.stack([self._sketches[i] for i in self._around(k)]) for k in wanted]
             ),
@@ -148,7 +144,7 @@ class IplapSession(PatchSession):
         # In order of time, for the video is read forwards; the average over references has no
         # order.
         order = np.sort(order)
-        images = np.stack([_crop(frame_at(int(i)), geometry.boxes[i], size) for i in order])
+        images = np.stack([crop(frame_at(int(i)), geometry.boxes[i], size) for i in order])
         sketches = np.stack([chain.sketch(geometry.points[i], geometry.boxes[i]) for i in order])
         inputs = {"images": images, "sketches": sketches}
         features = chain.call(programs.REFERENCES, inputs)
@@ -185,7 +181,7 @@ class IplapChain:
         tokens = self.call(programs.MOTION_REFERENCES, {"ref_pose": pose, "ref_content": content})[
             "references"
         ]
-        return Face(geometry, track.valid, nearest, order, tokens)
+        return Face(geometry, track.valid, order, nearest, tokens)
 
     def start(
         self,
@@ -280,14 +276,6 @@ class IplapChain:
         return draw_sketch(
             points, (box[3] - box[1], box[2] - box[0]), size=self.render_config.net.size
         )
-
-
-def _crop(
-    frame: UInt8[np.ndarray, "h w 3"], box: Float32[np.ndarray, " 4"], size: int
-) -> UInt8[np.ndarray, "s s 3"]:
-    from talkface_jax.media.images import crop_resize
-
-    return crop_resize(frame, box, (size, size))
 
 
 class IplapMethod(ChainMethod):

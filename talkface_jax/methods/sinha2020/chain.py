@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Float32, Int, UInt8
 
 from talkface_jax.features import content
 from talkface_jax.landmarks import blinks, measures, retarget
 from talkface_jax.landmarks import references as reference_frames
-from talkface_jax.landmarks.boxes import CropGeometry, crop_geometry, from_box, to_box
+from talkface_jax.landmarks.boxes import crop_geometry, from_box, to_box
 from talkface_jax.landmarks.identity import identity_frame
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.methods.base import (
@@ -25,7 +25,9 @@ from talkface_jax.methods.base import (
     Faces,
     Frame,
     PatchSession,
+    TrackedFace,
     as_bytes,
+    crop,
     in_parts,
 )
 from talkface_jax.methods.sinha2020 import DECLARATION, programs
@@ -44,22 +46,16 @@ _MOTION_BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Face:
-    """A tracked face, ready to be driven.
+class Face(TrackedFace):
+    """A tracked face; the mean of its reference frames is the neutral face.
 
     Attributes:
-      geometry: crop boxes and the 68 points of every source frame.
-      valid: as in the track.
-      order: the frames whose mean is the neutral face.
       normalised: the face in person-independent terms.
       eyes: the open eyes, which generated blinks close.
       identity: the source frame that gives the picture.
       mesh: the track's mesh in source pixels.
     """
 
-    geometry: CropGeometry
-    valid: Bool[np.ndarray, " t"]
-    order: Int[np.ndarray, " r"]
     normalised: retarget.Normalised
     eyes: blinks.OpenEyes
     identity: int
@@ -247,13 +243,10 @@ class SinhaChain:
     def _place(self, face: Face, picture: Frame, source: int) -> "AlignedFace":
         """The picture's crop as the network takes it for a source frame."""
         from talkface_jax.media.aligned import RIGID, AlignedFace, align_face
-        from talkface_jax.media.images import crop_resize
 
         size, at, boxes = self.render_config.net.size, face.identity, face.geometry.boxes
         if self.render_config.align == "none":
-            return AlignedFace(
-                crop_resize(picture, boxes[at], (size, size)), face.geometry.points[at]
-            )
+            return AlignedFace(crop(picture, boxes[at], size), face.geometry.points[at])
         return align_face(
             picture,
             points=from_box(face.geometry.points[at], boxes[at]),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.features.content import SIZES
-from talkface_jax.methods.base import program, shapes_of
+from talkface_jax.methods.base import network_program, program, shapes_of
 from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.render.config import RenderConfig
 from talkface_jax.models.blocks import unit
@@ -22,18 +22,13 @@ Arrays = Mapping[str, jax.Array]
 
 def motion_program(config: MotionConfig) -> Program:
     """Feature windows of single frames -> person-independent displacements of the landmarks."""
-    net, shape = SpeechLandmarks(config.net), (config.rows, SIZES[config.feature])
-
-    def function(variables: Variables, inputs: Arrays) -> Arrays:
-        return {"offsets": net.apply(variables, inputs["content"])}  # type: ignore[dict-item]
-
-    return program(
+    return network_program(
         MOTION,
+        SpeechLandmarks(config.net),
         player="motion",
         stage="motion",
-        function=function,
-        inputs={"content": (("b", *shape), jnp.float32)},
-        variables=lambda: shapes_of(net, (1, *shape)),
+        inputs={"content": ("b", config.rows, SIZES[config.feature])},
+        output="offsets",
     )
 
 

@@ -5,20 +5,19 @@ from functools import cached_property
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.losses import landmark
 from talkface_jax.losses.terms import LossTerm, between
-from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
+from talkface_jax.methods.base import StageTask, view_of
 from talkface_jax.methods.iplap.motion import preview
 from talkface_jax.methods.iplap.motion.config import MotionConfig
 from talkface_jax.methods.iplap.motion.view import MotionView
 from talkface_jax.methods.iplap.references import JAW
 from talkface_jax.metrics.base import Average
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformer
-from talkface_jax.task import Batch, Objective, Outputs, Previews, PyTree, Variables
+from talkface_jax.task import Batch, Objective, Outputs, Previews
 
 
 class MotionTask(StageTask):
@@ -27,6 +26,9 @@ class MotionTask(StageTask):
     config_class = MotionConfig
     name = "iplap/motion"
     generators = ("motion",)
+    entries = ("mel", "pose", "ref_pose", "ref_content")
+    output = "content"
+    """content (b, 5, 57, 2) in crop coordinates."""
 
     def check(self, config: MotionConfig) -> None:
         """Affine pose features come with the residual head.
@@ -58,26 +60,6 @@ class MotionTask(StageTask):
             LossTerm("velocity", velocity, self.config.velocity_weight),
         )
         return (Objective(("motion",), terms),)
-
-    def inputs_of(self, batch: Batch) -> Mapping[str, Inputs]:
-        """Sound, pose, and the references' points."""
-        keys = ("mel", "pose", "ref_pose", "ref_content")
-        return {"motion": inputs(*(batch[key] for key in keys))}
-
-    def forward(
-        self,
-        variables: Mapping[str, Variables],
-        frozen: Mapping[str, PyTree],
-        batch: Batch,
-        rng: jax.Array,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, dict[str, PyTree]]:
-        """content (b, 5, 57, 2) in crop coordinates."""
-        del frozen
-        given = self.inputs_of(batch)["motion"]
-        content, stats = self.run("motion", variables, given, rng=rng, train=train)
-        return {"content": content}, stats
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
         """Mean distance of the middle frame's lip and jaw points, in widths of the crop."""

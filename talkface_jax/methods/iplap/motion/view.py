@@ -8,6 +8,7 @@ import numpy as np
 from talkface_jax.data import transforms
 from talkface_jax.data.dataset import SegmentReader
 from talkface_jax.features import mel
+from talkface_jax.methods.base import batch_spec
 from talkface_jax.methods.iplap import references, segments
 from talkface_jax.methods.iplap.references import WINDOW
 
@@ -48,10 +49,7 @@ class MotionView:
             "ref_pose": (self.references, 74, 2),
             "ref_content": (self.references, 57, 2),
         }
-        return {
-            key: jax.ShapeDtypeStruct((batch_size, *shape), np.float32)
-            for key, shape in shapes.items()
-        }
+        return batch_spec(batch_size, shapes)
 
     def sample(
         self, segment: SegmentReader, start: int, rng: np.random.Generator, *, train: bool

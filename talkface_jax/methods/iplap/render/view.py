@@ -11,6 +11,7 @@ from talkface_jax.features import mel
 from talkface_jax.landmarks import boxes
 from talkface_jax.media.images import crop_resize, decode_jpeg
 from talkface_jax.media.sketch import draw_sketch
+from talkface_jax.methods.base import batch_spec
 from talkface_jax.methods.iplap import segments
 from talkface_jax.methods.iplap.references import WINDOW
 from talkface_jax.records import RECORD_SIZE
@@ -53,12 +54,7 @@ class RenderView:
             "points": (self.window, 131, 2),
             "ref_points": (count, 131, 2),
         }
-        return {
-            key: jax.ShapeDtypeStruct(
-                (batch_size, *shape), np.uint8 if key in images else np.float32
-            )
-            for key, shape in (images | numbers).items()
-        }
+        return batch_spec(batch_size, numbers, images)
 
     def sample(
         self, segment: SegmentReader, start: int, rng: np.random.Generator, *, train: bool

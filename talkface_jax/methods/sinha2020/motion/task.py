@@ -14,13 +14,13 @@ from talkface_jax.landmarks import retarget
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.losses import landmark
 from talkface_jax.losses.terms import LossTerm, between
-from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
+from talkface_jax.methods.base import StageTask, view_of
 from talkface_jax.methods.sinha2020.motion import preview
 from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.motion.view import MotionView
 from talkface_jax.metrics.base import Average
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks
-from talkface_jax.task import Batch, Objective, Outputs, Previews, PyTree, Sample, Variables
+from talkface_jax.task import Batch, Objective, Outputs, Previews, Sample, Variables
 
 VARIANCE = 0.99
 """Share of the motion's variance that the decoder's basis should hold."""
@@ -38,6 +38,9 @@ class MotionTask(StageTask):
     config_class = MotionConfig
     name = "sinha2020/motion"
     generators = ("motion",)
+    entries = ("content",)
+    output = "offsets"
+    """offsets (b, t, 68, 2) in the canonical frame."""
 
     def networks(self, config: MotionConfig) -> Mapping[str, nn.Module]:
         """VOCA's network."""
@@ -61,10 +64,6 @@ class MotionTask(StageTask):
             LossTerm("velocity", velocity, self.config.velocity_weight),
         )
         return (Objective(("motion",), terms),)
-
-    def inputs_of(self, batch: Batch) -> Mapping[str, Inputs]:
-        """Feature windows."""
-        return {"motion": inputs(batch["content"])}
 
     def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
         """Mean and deviation of the features, and the principal components of the motion as the
@@ -95,21 +94,6 @@ class MotionTask(StageTask):
                 },
             }
         }
-
-    def forward(
-        self,
-        variables: Mapping[str, Variables],
-        frozen: Mapping[str, PyTree],
-        batch: Batch,
-        rng: jax.Array,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, dict[str, PyTree]]:
-        """offsets (b, t, 68, 2) in the canonical frame."""
-        del frozen
-        given = self.inputs_of(batch)["motion"]
-        offsets, stats = self.run("motion", variables, given, rng=rng, train=train)
-        return {"offsets": offsets}, stats
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
         """Mean distance of the lip and of all points, and error of the mouth's opening, in the unit

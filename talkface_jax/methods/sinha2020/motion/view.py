@@ -12,6 +12,7 @@ from talkface_jax.data.dataset import SegmentReader
 from talkface_jax.features import content
 from talkface_jax.landmarks import retarget
 from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.methods.base import batch_spec
 from talkface_jax.records import SAMPLES_PER_FRAME, Segment
 
 _HOP = SAMPLES_PER_FRAME * 25 // content.RATE
@@ -78,10 +79,7 @@ class MotionView:
             "content": (self.window, self.rows, size),
             "offsets": (self.window, _POINTS, 2),
         }
-        return {
-            key: jax.ShapeDtypeStruct((batch_size, *shape), np.float32)
-            for key, shape in shapes.items()
-        }
+        return batch_spec(batch_size, shapes)
 
     def sample(
         self, segment: SegmentReader, start: int, rng: np.random.Generator, *, train: bool

@@ -14,6 +14,7 @@ from talkface_jax.landmarks.identity import identity_frame
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.media.aligned import RIGID, AlignedFace, align_face
 from talkface_jax.media.images import crop_resize, decode_jpeg
+from talkface_jax.methods.base import batch_spec
 from talkface_jax.records import RECORD_SIZE, Segment
 
 _SCHEME = get_scheme("ibug68")
@@ -96,14 +97,9 @@ class RenderView:
 
     def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of a batch."""
-        image = jax.ShapeDtypeStruct((batch_size, self.size, self.size, 3), np.uint8)
-        points = jax.ShapeDtypeStruct((batch_size, len(_SCHEME), 2), np.float32)
-        return {
-            "face": image,
-            "identity": image,
-            "points": points,
-            "identity_points": points,
-        }
+        image, points = (self.size, self.size, 3), (len(_SCHEME), 2)
+        floats = {"points": points, "identity_points": points}
+        return batch_spec(batch_size, floats, {"face": image, "identity": image})
 
     def sample(
         self, segment: SegmentReader, start: int, rng: np.random.Generator, *, train: bool

@@ -11,7 +11,7 @@ from talkface_jax.errors import ConfigError
 from talkface_jax.features import alphabet
 from talkface_jax.losses.ctc import ctc
 from talkface_jax.losses.terms import LossTerm
-from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
+from talkface_jax.methods.base import StageTask, view_of
 from talkface_jax.methods.speech.ctc29 import preview
 from talkface_jax.methods.speech.ctc29.config import Ctc29Config
 from talkface_jax.methods.speech.ctc29.view import SpeechView
@@ -24,8 +24,6 @@ from talkface_jax.task import (
     Objective,
     Outputs,
     Previews,
-    PyTree,
-    Variables,
 )
 
 
@@ -35,6 +33,9 @@ class Ctc29Task(StageTask):
     config_class = Ctc29Config
     name = "speech/ctc29"
     generators = ("ctc",)
+    entries = ("mel",)
+    output = "logits"
+    """logits (b, 250, 29)."""
 
     def check(self, config: Ctc29Config) -> None:
         """The network has a class for every character.
@@ -65,25 +66,6 @@ class Ctc29Task(StageTask):
             return ctc(context.outputs["logits"], context.batch["labels"], blank=alphabet.BLANK)
 
         return (Objective(("ctc",), (LossTerm("ctc", likelihood),)),)
-
-    def inputs_of(self, batch: Batch) -> Mapping[str, Inputs]:
-        """Log-mel rows."""
-        return {"ctc": inputs(batch["mel"])}
-
-    def forward(
-        self,
-        variables: Mapping[str, Variables],
-        frozen: Mapping[str, PyTree],
-        batch: Batch,
-        rng: jax.Array,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, dict[str, PyTree]]:
-        """logits (b, 250, 29)."""
-        del frozen
-        given = self.inputs_of(batch)["ctc"]
-        logits, stats = self.run("ctc", variables, given, rng=rng, train=train)
-        return {"logits": logits}, stats
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
         """Character error rate of the best path, and CTC's loss."""

@@ -8,6 +8,7 @@ from jaxtyping import Float32
 
 from talkface_jax.data.dataset import SegmentReader
 from talkface_jax.landmarks import blinks, retarget
+from talkface_jax.methods.base import batch_spec
 from talkface_jax.records import Segment
 
 
@@ -42,8 +43,7 @@ class BlinkView:
 
     def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of a batch."""
-        shape = (batch_size, self.window, len(blinks.POINTS), 2)
-        return {"blink": jax.ShapeDtypeStruct(shape, np.float32)}
+        return batch_spec(batch_size, {"blink": (self.window, len(blinks.POINTS), 2)})
 
     def sample(
         self, segment: SegmentReader, start: int, rng: np.random.Generator, *, train: bool
