@@ -1,5 +1,6 @@
 """Shared fixtures. The compilation cache makes second runs of every jitted test cheap."""
 
+import fcntl
 import importlib.metadata
 import os
 import pathlib
@@ -61,3 +62,23 @@ def own_metadata(monkeypatch, repository) -> None:
         "requires",
         lambda name: lines if name == project["name"] else real(name),
     )
+
+
+@pytest.fixture(scope="session")
+def synthetic_heads(tmp_path_factory) -> pathlib.Path:
+    """A prepared set of two training clips and a test clip of synthetic heads; not to be changed.
+
+    The processes of one test run share it: whoever comes first makes it.
+    """
+    root = tmp_path_factory.getbasetemp()
+    # Of several processes each has a folder of its own in that of the run.
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    out = shared / "synthetic-heads"
+    with open(shared / "synthetic-heads.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "manifest.json").exists():
+            made = ["prepare", "--dataset=synthetic", "--clips=2", "--test-clips=1", "--seed=3"]
+            from talkface_jax.cli.main import main
+
+            assert main([*made, f"--out={out}"]) == 0
+    return out

@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import importlib.util
 import logging
-import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -193,21 +191,3 @@ def film() -> Callable[..., pathlib.Path]:
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def synthetic_heads(tmp_path_factory) -> pathlib.Path:
-    """A prepared set of two training clips and a test clip of synthetic heads; not to be changed.
-
-    The processes of one test run share it: whoever comes first makes it.
-    """
-    root = tmp_path_factory.getbasetemp()
-    # Of several processes each has a folder of its own in that of the run.
-    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    out = shared / "synthetic-heads"
-    with open(shared / "synthetic-heads.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (out / "manifest.json").exists():
-            made = ["prepare", "--dataset=synthetic", "--clips=2", "--test-clips=1", "--seed=3"]
-            assert main([*made, f"--out={out}"]) == 0
-    return out
