@@ -1,32 +1,19 @@
-"""The motion stage: what it takes of a segment, what it fits, its terms and its metrics."""
+"""The motion stage: what it fits, its terms and its metrics."""
 
 import dataclasses
-import itertools
 import logging
-import pickle
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from talkface_jax.data.kept import KeptArrays
-from talkface_jax.data.pipeline import (
-    Mixture,
-    PreparedDataset,
-    SegmentReader,
-    eval_batches,
-    open_dataset,
-    train_iterator,
-)
-from talkface_jax.errors import ConfigError
 from talkface_jax.features import content
-from talkface_jax.landmarks import boxes, retarget
+from talkface_jax.landmarks import retarget
 from talkface_jax.landmarks.schemes import get_scheme
-from talkface_jax.methods.sinha2020.motion import view as views
 from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.motion.task import MotionTask
-from talkface_jax.methods.sinha2020.motion.view import MotionView
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarksConfig
 from talkface_jax.task import LossContext
 from talkface_jax.train.state import create_state
@@ -39,151 +26,8 @@ NET = SpeechLandmarksConfig(channels=(4, 4), hidden=6, basis=3)
 CONFIG = MotionConfig(net=NET, feature="ctc29", window=4, lip_weight=3.0)
 
 
-class LevelRows:
-    """Stands in for a speech feature: row i holds the mean of its 320 samples, and i."""
-
-    name, version, size = "ctc29", 1, SIZE
-
-    def cache_key(self):
-        return "levels"
-
-    def __call__(self, samples):
-        count = -(-len(samples) // 320)
-        padded = np.pad(samples, (0, 320 * count - len(samples)))
-        rows = np.zeros((count, SIZE), np.float32)
-        rows[:, 0] = padded.reshape(count, 320).mean(1)
-        return rows
-
-
-@pytest.fixture(autouse=True)
-def feature(monkeypatch):
-    # Not below its memory: a thread that an earlier test's reading left behind may still fill that.
-    monkeypatch.setattr(views, "_feature", lambda name, weights: LevelRows())
-
-
-@pytest.fixture(scope="module")
-def sound():
-    return np.random.default_rng(9).integers(-9000, 9000, 80 * 640).astype(np.int16)
-
-
-@pytest.fixture(scope="module")
-def segment(make_segment, sound):
-    return make_segment(seed=6, frames=30, start=37, invalid=(0, 1, 20), sound=sound)
-
-
-@pytest.fixture
-def reader(segment):
-    return SegmentReader.of(segment)
-
-
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-class TestView:
-    @pytest.mark.parametrize("train", [True, False])
-    def test_samples_fit_the_spec(self, reader, train):
-        view = MotionView(feature="ctc29", window=7, flip=True)
-        sample = view.sample(reader, 5, rng(), train=train)
-        spec = view.spec(3)
-        assert sample.keys() == spec.keys()
-        for key, array in sample.items():
-            assert (3, *array.shape) == spec[key].shape and array.dtype == spec[key].dtype
-
-    def test_windows_are_those_of_the_whole_clip(self, reader, sound):
-        """Also where they reach over the segment's borders, into its context."""
-        whole = LevelRows()(sound.astype(np.float32) / 32768)
-        view = MotionView(feature="ctc29", window=3)
-        for start in (2, 13, 27):
-            sample = view.sample(reader, start, rng(), train=True)
-            frames = np.arange(37 + start, 37 + start + 3)
-            rows = 2 * frames[:, None] + np.arange(-7, 9)
-            np.testing.assert_allclose(sample["content"], whole[rows], atol=1e-6)
-
-    def test_motion_is_normalised_by_references_of_the_segment(self, reader, segment):
-        sample = MotionView(feature="ctc29", references=6).sample(reader, 8, rng(), train=True)
-        mesh = boxes.from_box(segment.landmarks, segment.box)
-        gap = np.linalg.norm(mesh[:, 13, :2] - mesh[:, 14, :2], axis=-1)
-        eyes = np.linalg.norm(mesh[:, 33, :2] - mesh[:, 263, :2], axis=-1)
-        order = np.flatnonzero(segment.valid)
-        order = order[np.argsort((gap[order] / eyes[order]), kind="stable")]
-        chosen = order[np.round(np.linspace(0, len(order) - 1, 6)).astype(int)]
-        expected = retarget.normalise(mesh, valid=segment.valid, references=chosen)
-        np.testing.assert_allclose(sample["offsets"], expected.offsets[8:13], atol=1e-6)
-
-    def test_half_of_the_training_samples_are_mirrored(self, reader):
-        view = MotionView(feature="ctc29", flip=True)
-        plain = view.sample(reader, 8, rng(), train=False)
-        mirrored = []
-        for seed in range(12):
-            sample = view.sample(reader, 8, rng(seed), train=True)
-            np.testing.assert_array_equal(sample["content"], plain["content"])
-            same = np.array_equal(sample["offsets"], plain["offsets"])
-            if not same:
-                np.testing.assert_array_equal(sample["offsets"], retarget.mirror(plain["offsets"]))
-            mirrored.append(not same)
-            again = view.sample(reader, 8, rng(seed), train=False)
-            np.testing.assert_array_equal(again["offsets"], plain["offsets"])
-        assert 2 < sum(mirrored) < 10
-        never = MotionView(feature="ctc29").sample(reader, 8, rng(), train=True)
-        np.testing.assert_array_equal(never["offsets"], plain["offsets"])
-
-    def test_images_are_never_decoded_and_features_made_once(self, segment, monkeypatch):
-        broken = dataclasses.replace(segment, frames=(b"",) * len(segment))
-        reader, calls = SegmentReader.of(broken), []
-        original = LevelRows.__call__
-        monkeypatch.setattr(
-            LevelRows, "__call__", lambda self, x: calls.append(len(x)) or original(self, x)
-        )
-        view = MotionView(feature="ctc29")
-        for start in (3, 9):
-            view.sample(reader, start, rng(), train=True)
-        assert len(calls) == 1
-        assert pickle.loads(pickle.dumps(view)) == view
-
-    def test_batches_from_disk(self, prepared):
-        dataset, view = open_dataset(prepared, "train"), MotionView(feature="ctc29")
-        iterator = train_iterator(dataset, view, batch_size=6, seed=5, threads=2)
-        batch = next(iterator)
-        iterator.close()
-        assert {key: item.shape for key, item in batch.items()} == {
-            key: item.shape for key, item in view.spec(6).items()
-        }
-
-    def test_batches_do_not_depend_on_what_is_kept(self, prepared, tmp_path, monkeypatch):
-        """Memory only, made and written, read from disk: the same bytes, of one set or of two."""
-        view = MotionView(feature="ctc29", window=3, flip=True)
-
-        def batches(kept):
-            dataset = open_dataset(prepared, "train", cache_mb=0 if kept else 64, kept=kept)
-            for data in (dataset, Mixture((dataset, dataset), (1.0, 2.0))):
-                iterator = train_iterator(data, view, batch_size=4, seed=5, threads=2)
-                yield from itertools.islice(iterator, 6)
-                iterator.close()
-            yield from eval_batches(dataset, view, batch_size=4)
-
-        def content(kept):
-            return [{k: (v.dtype, v.tobytes()) for k, v in b.items()} for b in batches(kept)]
-
-        kept = KeptArrays.open(str(tmp_path / "kept"))
-        expected = content(None)
-        assert content(kept) == expected
-        records = len(open_dataset(prepared, "train"))
-        made = list((tmp_path / "kept").rglob("*.safetensors"))
-        assert len(made) == 2 * records and {path.parts[-3] for path in made} == {
-            "content-levels",
-            f"sinha2020-offsets-v{views.OFFSETS_VERSION}-{view.references}",
-        }
-        read = []
-        monkeypatch.setattr(PreparedDataset, "segment", lambda *record: read.append(record))
-        assert content(kept) == expected and not read, "the segments themselves are not read"
-
-    def test_other_offsets_than_before_need_another_version(self, segment):
-        """Else a run would take the old ones that another run kept on disk."""
-        offsets = views.motion_offsets(segment).astype(np.float64)
-        known = {1: (0.0171996448, -0.0184855890, 50.5149338)}
-        found = (offsets[8, 30, 0], offsets[25, 66, 1], np.abs(offsets).sum())
-        np.testing.assert_allclose(found, known[views.OFFSETS_VERSION], rtol=1e-4)
 
 
 def make_batch(task, rows=3, seed=0):
@@ -269,13 +113,13 @@ def test_fitted_are_principal_components_and_moments_of_the_features(caplog):
     same = np.abs(np.sum(kernel / lengths[:, None] * directions[:3], 1))
     np.testing.assert_allclose(same, 1, rtol=1e-5)
     features = np.concatenate([item["content"] for item in samples]).reshape(-1, SIZE)
-    stats = fitted["batch_stats"]
-    np.testing.assert_allclose(stats["feature_mean"], features.mean(0), rtol=1e-4)
+    constants = fitted["constants"]
+    np.testing.assert_allclose(constants["feature_mean"], features.mean(0), rtol=1e-4)
     moving = np.arange(SIZE) != 5
     np.testing.assert_allclose(
-        stats["feature_deviation"][moving], features.std(0)[moving], rtol=1e-4
+        constants["feature_deviation"][moving], features.std(0)[moving], rtol=1e-4
     )
-    assert stats["feature_deviation"][5] >= 1e-3
+    assert constants["feature_deviation"][5] >= 1e-3
 
 
 def test_a_basis_that_is_too_small_is_told(caplog):
@@ -293,8 +137,6 @@ def test_mirrored_training_has_a_mirrored_basis():
 @pytest.fixture(scope="module")
 def trained():
     """State and losses of steps on one batch, from the fitted start."""
-    import optax
-
     task = MotionTask(dataclasses.replace(CONFIG, velocity_weight=1.0))
     batch, transforms = make_batch(task), {"motion": optax.adam(3e-2)}
     fitted = task.fitted(lambda: [{k: v[i] for k, v in batch.items()} for i in range(3)])["motion"]
@@ -304,7 +146,7 @@ def trained():
         net = state.nets["motion"]
         params = {**net.params, **fitted["params"]}
         return state.replace(
-            nets={"motion": net.replace(params=params, stats=fitted["batch_stats"])}
+            nets={"motion": net.replace(params=params, constants=fitted["constants"])}
         )
 
     state, losses = jax.jit(start)(), []
@@ -328,8 +170,9 @@ def test_training_starts_from_the_mean_motion_and_learns(trained):
 def test_training_moves_the_basis_and_leaves_the_constants(trained):
     _, _, fitted, state, _ = trained
     net = state.nets["motion"]
-    for name, value in fitted["batch_stats"].items():
-        np.testing.assert_array_equal(net.stats[name], value)
+    for name, value in fitted["constants"].items():
+        np.testing.assert_array_equal(net.constants[name], value)
+    assert not net.stats
     before = fitted["params"]["decoder"]["kernel"]
     assert np.abs(np.asarray(net.params["decoder"]["kernel"]) - before).max() > 1e-4
 
@@ -345,36 +188,3 @@ def test_the_network_hears_and_does_not_see(trained):
     deaf = forward({**batch, "content": batch["content"][::-1].copy()})["offsets"]
     np.testing.assert_allclose(deaf, plain[::-1], atol=1e-6)
     assert np.abs(np.asarray(plain - deaf)).max() > 1e-3
-
-
-def test_previews_show_true_and_predicted_faces(trained):
-    task, batch, *_ = trained
-    moved = batch["offsets"].copy()
-    moved[:, :, LIPS, 1] += 0.2
-    found = task.previews({"offsets": moved}, batch)
-    image, video = found.images["landmarks"], found.videos["landmarks"]
-    assert image.dtype == np.uint8 and video.shape == (4, *image.shape)
-    np.testing.assert_array_equal(video[2], image)
-    red = (image[..., 0] > 180) & (image[..., 1] < 120)
-    same = task.previews({"offsets": batch["offsets"]}, batch).images["landmarks"]
-    grey = np.ptp(image.astype(int), axis=-1) < 10
-    hidden = np.ptp(same.astype(int), axis=-1) < 10
-    # The prediction is drawn over the truth: grey shows where they differ.
-    assert red.sum() > 300
-    assert (grey & (image[..., 0] < 200)).sum() > (hidden & (same[..., 0] < 200)).sum() + 100
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"window": 1}, "window"),
-        ({"references": 0}, "references"),
-        ({"net": dataclasses.replace(NET, basis=0)}, "basis"),
-        ({"net": dataclasses.replace(NET, basis=137)}, "basis"),
-        ({"net": dataclasses.replace(NET, points=67)}, "points"),
-        ({"net": dataclasses.replace(NET, dropout=1.0)}, "dropout"),
-    ],
-)
-def test_impossible_configs_are_refused_by_name(change, named):
-    with pytest.raises(ConfigError, match=f"config.task.*{named}"):
-        MotionTask(dataclasses.replace(CONFIG, **change))
