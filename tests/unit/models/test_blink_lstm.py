@@ -25,7 +25,7 @@ def sigmoid(x):
 
 
 def by_hand(variables, noise):
-    params, constants = variables["params"], variables["batch_stats"]
+    params, constants = variables["params"], variables["constants"]
     dense = lambda name, x: x @ params[name]["kernel"] + params[name]["bias"]  # noqa: E731
     state = dense("first_state", np.tanh(dense("first_hidden", noise[:, 0])))
     cell, hidden = state[:, :5], np.tanh(state[:, 5:])
@@ -75,7 +75,7 @@ def test_fresh_networks_keep_the_eyes_open_and_remember_for_spread_times():
     memory = 1 + np.exp(bias[32:64])
     assert memory.min() >= 2 and 20 < np.median(memory) < 40 and memory.max() <= 60
     np.testing.assert_array_equal(bias[:32], -bias[32:64])
-    assert blinks.closure(np.asarray(fresh["batch_stats"]["closing"])) == pytest.approx(1, abs=1e-5)
+    assert blinks.closure(np.asarray(fresh["constants"]["closing"])) == pytest.approx(1, abs=1e-5)
 
 
 def test_it_is_exported_for_tracks_of_any_length(variables):

@@ -37,7 +37,7 @@ def variables(config, features, seed=0):
 
     filled = jax.tree.map(draw, tree)
     spread = rng.uniform(0.5, 2, features)
-    filled["batch_stats"]["feature_deviation"] = spread.astype(np.float32)
+    filled["constants"]["feature_deviation"] = spread.astype(np.float32)
     return filled
 
 
@@ -53,8 +53,8 @@ def content():
 
 def by_hand(tree, window):
     """The network on one window, loop by loop."""
-    params, stats = tree["params"], tree["batch_stats"]
-    x = (window - stats["feature_mean"]) / stats["feature_deviation"]
+    params, constants = tree["params"], tree["constants"]
+    x = (window - constants["feature_mean"]) / constants["feature_deviation"]
     for index in range(4):
         layer = params[f"conv_{index}"]
         kernel = np.asarray(layer["kernel"])

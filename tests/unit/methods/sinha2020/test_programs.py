@@ -10,8 +10,6 @@ from talkface_jax.export import programs as exporting
 from talkface_jax.methods.sinha2020 import programs
 from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.render.config import RenderConfig
-from talkface_jax.methods.stages.blink.config import BlinkConfig
-from talkface_jax.models.motion.blink_lstm import BlinkLstm, BlinkLstmConfig
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks, SpeechLandmarksConfig
 from talkface_jax.models.render import attention_texture
 from talkface_jax.models.render.attention_texture import AttentionTexture
@@ -29,8 +27,8 @@ def _filled(program, seed=0):
 def _run(program, variables, *batches):
     data = exporting.export_program(program).data
     exported = jax.export.deserialize(bytearray(data))
-    weights = exporting.flatten(variables)
-    return [exported.call(weights, inputs) for inputs in batches]
+    weights = {network: exporting.flatten(tree) for network, tree in variables.items()}
+    return [exported.call(weights, {}, inputs) for inputs in batches]
 
 
 @pytest.mark.parametrize("rows", [16, 12])
@@ -41,20 +39,9 @@ def test_motion_hears_windows_of_any_number_of_frames(rows):
     variables = _filled(program)
     windows = np.random.default_rng(1).standard_normal((5, rows, 29)).astype(np.float32)
     whole, part = _run(program, variables, {"content": windows}, {"content": windows[:2]})
-    expected = SpeechLandmarks(net).apply(variables, windows)
+    expected = SpeechLandmarks(net).apply(variables["motion"], windows)
     np.testing.assert_allclose(whole["offsets"], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(part["offsets"], expected[:2], rtol=1e-5, atol=1e-6)
-
-
-def test_blinks_are_made_of_noise_of_any_length():
-    config = BlinkConfig(net=BlinkLstmConfig(width=6, head=4), window=9)
-    program = programs.blink_program(config)
-    variables = _filled(program)
-    noise = np.random.default_rng(2).standard_normal((30, 10)).astype(np.float32)
-    whole, part = _run(program, variables, {"noise": noise}, {"noise": noise[:12]})
-    expected = BlinkLstm(config.net).apply(variables, noise[None])[0]
-    np.testing.assert_allclose(whole["displacements"], expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(part["displacements"], expected[:12], rtol=1e-4, atol=1e-6)
 
 
 def test_the_renderer_takes_bytes():
@@ -69,7 +56,7 @@ def test_the_renderer_takes_bytes():
     first = {name: array[:1] for name, array in inputs.items()}
     whole, part = _run(program, variables, inputs, first)
     expected = jax.jit(AttentionTexture(RENDER).apply)(
-        variables,
+        variables["renderer"],
         inputs["identity"].astype(np.float32) / 255,
         inputs["identity_points"],
         inputs["points"],

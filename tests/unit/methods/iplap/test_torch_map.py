@@ -17,7 +17,7 @@ from talkface_jax.methods.iplap.torch_map import NETWORKS
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformerConfig
 from talkface_jax.models.render.reference_warping import ReferenceWarpingConfig
 
-MANIFEST = pathlib.Path(__file__).parents[2] / "parity" / "iplap" / "manifest.json"
+MANIFEST = pathlib.Path(__file__).parents[3] / "parity" / "iplap" / "manifest.json"
 OFFICIAL = {"motion": "landmark_generator", "render": "renderer", "discriminator": "discriminator"}
 PARAMETERS = {"motion": 13_724_394, "render": 18_963_235, "discriminator": 5_529_474}
 PUBLISHED = {"motion": MotionConfig(), "render": RenderConfig(), "discriminator": RenderConfig()}

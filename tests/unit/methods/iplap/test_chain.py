@@ -1,5 +1,7 @@
 """The inference chain against fake programs: what it feeds them, what it makes of the answers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -74,18 +76,6 @@ def _frame(index):
     return np.full((200, 240, 3), index, np.uint8)
 
 
-@pytest.mark.parametrize("length", [640 * 40, 640 * 7 + 123, 100])
-def test_pieces_of_speech_give_the_windows_of_the_whole(length):
-    samples = _speech(45)[:length]
-    speech = chain.SpeechFeatures(samples)
-    whole = mel.log_mel(samples)
-    assert len(speech) == -(-length // 640)
-    for first in range(0, len(speech), 9):
-        frames = np.arange(first, min(first + 9, len(speech)))
-        expected = mel.mel_windows(whole, frames)
-        np.testing.assert_allclose(speech.windows(frames), expected, atol=1e-5)
-
-
 def test_windows_end_softly_at_both_ends():
     call = Programs()
     track, samples = _track(8), _speech(8)
@@ -134,7 +124,7 @@ def test_any_batch_gives_the_same_patches():
     for batch in (1, 3, 7, 20):
         call = Programs()
         session = _chain(call).start(
-            track, samples=samples, sources=sources, frame_at=_frame, references=2
+            track, samples=samples, sources=sources, frame_at=_frame, controls={"references": 2}
         )
         made = []
         for start in range(0, 20, batch):
@@ -165,7 +155,7 @@ def test_what_the_renderer_is_fed():
     track, samples = _track(6), _speech(6)
     sources = np.arange(6)
     session = _chain(call).start(
-        track, samples=samples, sources=sources, frame_at=_frame, references=50
+        track, samples=samples, sources=sources, frame_at=_frame, controls={"references": 50}
     )
     assert session.references == 6
     patches = session.patches(0, [_frame(i) for i in sources])
@@ -187,7 +177,7 @@ def test_memory_of_a_session_does_not_grow():
     track, samples = _track(6), _speech(400)
     sources = np.arange(400) % 6
     session = _chain(Programs()).start(
-        track, samples=samples, sources=sources, frame_at=_frame, references=1
+        track, samples=samples, sources=sources, frame_at=_frame, controls={"references": 1}
     )
     for start in range(0, 400, 8):
         session.patches(start, [_frame(i) for i in sources[start : start + 8]])
@@ -201,3 +191,11 @@ def test_stages_must_crop_alike():
         chain.METHOD.programs(configs)
     with pytest.raises(ConfigError, match=r"margin is 0\.1"):
         chain.METHOD.chain(configs, Programs())
+
+
+def test_the_method_runs_the_programs_of_a_bundle():
+    configs = {"motion": MotionConfig(), "render": RenderConfig()}
+    bundle = SimpleNamespace(call=Programs())
+    made = chain.METHOD.chain(configs, bundle)
+    made.prepare(_track(3))
+    assert len(bundle.call.of(programs.MOTION_REFERENCES)) == 1

@@ -1,5 +1,7 @@
 """The inference chain against fake programs: what it feeds them, what it makes of the answers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -11,13 +13,14 @@ from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.methods.sinha2020 import chain, programs
 from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.render.config import RenderConfig
+from talkface_jax.methods.stages.blink.chain import BLINK, WARMUP
 from talkface_jax.methods.stages.blink.config import BlinkConfig
-from talkface_jax.records import Controls, FaceTrack
+from talkface_jax.records import FaceTrack
 
 LIPS = get_scheme("ibug68").groups["lips"]
 SIZE = 256
 # Of the frames below, behind the noise that is thrown away.
-CLOSED_FRAME = (22 - chain.BLINK_WARMUP) % 60
+CLOSED_FRAME = (22 - WARMUP) % 60
 # What closes the eyes of the mean face entirely, and nothing else.
 CLOSED = blinks.CLOSING / np.sum(np.square(blinks.CLOSING))
 
@@ -73,7 +76,7 @@ class Programs:
             if self.lips:
                 offsets[:, LIPS, 1] = 0.01 * np.sin(inputs["content"][:, 8, :1])
             return {"offsets": offsets}
-        if name == programs.BLINK:
+        if name == BLINK:
             phase = np.arange(len(inputs["noise"])) % 60
             way = self.lids * np.interp(phase, [19, 22, 23, 26], [0, 1, 1, 0])
             shift = 1e-3 * inputs["noise"][:, :1, None]
@@ -211,36 +214,39 @@ def test_the_picture_lies_as_the_network_was_trained(align):
     assert (fed["identity"] == face.identity).all()
 
 
-def test_noise_makes_the_blinks():
+def test_blinks_are_made_of_the_stage_as_it_is_asked():
     runner = _chain(Programs())
-    long, short = (runner.blink(frames, Controls(seed=3)) for frames in (300, 100))
-    np.testing.assert_array_equal(long[:100], short)
-    assert not np.array_equal(runner.blink(100, Controls(seed=4)), short)
-    curve = runner.blinks(300, seed=3)
-    assert curve.shape == (300,) and len(blinks.find_blinks(curve)) == 5
-
-
-def test_blinks_come_as_they_are_asked_for():
-    runner = _chain(Programs())
-    made = runner.blink(1500, Controls(blink_rate=0.25, blink_duration=0.4))
-    found = blinks.find_blinks(blinks.closure(made))
-    assert len(found) == pytest.approx(0.25 * 60, abs=2)
-    durations = [blink.duration / 25 for blink in found if blink.whole]
-    assert np.mean(durations) == pytest.approx(0.4, abs=0.04)
-    with pytest.raises(ConfigError, match="--blink-rate and --blink-duration cannot be had"):
-        runner.blink(100, Controls(blink_rate=3.0, blink_duration=0.5))
+    assert len(blinks.find_blinks(runner.blinks(300, seed=3))) == 5
+    session = runner.start(
+        _track(40),
+        samples=_speech(40),
+        sources=np.arange(40),
+        frame_at=_frame,
+        controls={"seed": 3},
+    )
+    lids = session._lids
+    np.testing.assert_array_equal(lids, runner.blinker.track(40, {"seed": 3}))
+    assert not np.array_equal(lids, runner.blinker.track(40, {}))
+    np.testing.assert_allclose(blinks.closure(lids), runner.blinks(40, seed=3), atol=1e-6)
 
 
 def test_what_does_not_fit():
-    runner = _chain(Programs())
-    with pytest.raises(ConfigError, match=r"--references=3 does not fit: sinha2020 takes one"):
-        runner.start(
-            _track(3), samples=_speech(3), sources=np.arange(3), frame_at=_frame, references=3
-        )
+    refused = r"^sinha2020 has no --references; leave it out \(it takes --blink-rate, "
+    with pytest.raises(ConfigError, match=refused):
+        chain.METHOD.declaration.check_controls({"references": 3})
     with pytest.raises(FaceError):
-        runner.prepare(_track(3, invalid=(0, 1, 2)))
+        _chain(Programs()).prepare(_track(3, invalid=(0, 1, 2)))
 
 
 def test_a_bundle_says_what_it_hears():
     configs = {"motion": MotionConfig()}
     assert chain.METHOD.requires(configs) == {"speech features": "ears-v1"}
+
+
+def test_the_method_runs_the_programs_of_a_bundle():
+    configs = {"render": RenderConfig(), "blink": BlinkConfig(), "motion": MotionConfig()}
+    bundle = SimpleNamespace(call=Programs())
+    made = chain.METHOD.chain(configs, bundle)
+    made.predict_motion(_track(3), samples=_speech(3))
+    assert len(bundle.call.of(programs.MOTION)) == len(bundle.call.of(BLINK)) == 1
+    assert made.render_config is configs["render"]

@@ -1,11 +1,9 @@
 """Sharing, merging and batching change nothing: networks and programs equal plain code to 1e-5."""
 
-import pathlib
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+import plain_iplap
 import pytest
 
 from talkface_jax.methods.iplap import programs
@@ -17,9 +15,6 @@ from talkface_jax.models.motion.landmark_transformer import (
     LandmarkTransformerConfig,
 )
 from talkface_jax.models.render.reference_warping import ReferenceWarping, ReferenceWarpingConfig
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import plain_iplap
 
 TOLERANCE = 1e-5
 MOTION = LandmarkTransformerConfig(
@@ -90,7 +85,7 @@ def plain_images(variables, references, frames):
     size = frames["face"].shape[1]
     results = [
         plain_iplap.rendered(
-            variables,
+            variables["renderer"],
             unit(face).at[size // 2 :].set(0.0),
             unit(sketches),
             unit(references["images"]),
@@ -134,7 +129,7 @@ def test_renderer_equals_the_plain_one():
         for key in ("images", "sketches")
     ]
     whole = jax.jit(ReferenceWarping(RENDER).apply)(
-        variables,
+        variables["renderer"],
         unit(frames["face"]).at[:, 8:].set(0.0),
         unit(frames["sketches"]),
         *shared,
@@ -168,7 +163,7 @@ def motion_case():
     window = np.arange(3)[:, None] + np.arange(5)
     expected = [
         plain_iplap.window_points(
-            variables,
+            variables["motion"],
             frames["mel"][rows],
             frames["pose"][rows],
             points["ref_pose"],
@@ -183,7 +178,7 @@ def test_landmark_generator_equals_the_plain_one(motion_case):
     config, variables, frames, points, window, expected = motion_case
     repeated = [np.repeat(points[key][None], 3, 0) for key in ("ref_pose", "ref_content")]
     got = jax.jit(LandmarkTransformer(config.net).apply)(
-        variables, frames["mel"][window], frames["pose"][window], *repeated
+        variables["motion"], frames["mel"][window], frames["pose"][window], *repeated
     )
     assert got.shape == (3, 5, 57, 2) and np.std(expected, 0).max() > 0.05
     np.testing.assert_allclose(got, expected, atol=TOLERANCE, rtol=0)

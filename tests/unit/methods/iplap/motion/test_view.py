@@ -8,10 +8,7 @@ from talkface_jax.data.pipeline import SegmentReader, open_dataset, train_iterat
 from talkface_jax.features import mel
 from talkface_jax.landmarks import boxes
 from talkface_jax.landmarks.schemes import get_scheme
-from talkface_jax.media.sketch import draw_sketch
-from talkface_jax.methods.iplap import views
 from talkface_jax.methods.iplap.motion.view import MotionView
-from talkface_jax.methods.iplap.render.view import RenderView
 
 SCHEME = get_scheme("iplap131")
 GROUPS = SCHEME.groups
@@ -21,37 +18,12 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-@pytest.fixture(scope="module")
-def sound():
-    return np.random.default_rng(9).integers(-9000, 9000, 80 * 640).astype(np.int16)
-
-
-@pytest.fixture(scope="module")
-def segment(make_segment, sound):
-    return make_segment(seed=6, frames=30, start=37, invalid=(0, 1, 20), sound=sound)
-
-
-@pytest.fixture
-def reader(segment):
-    return SegmentReader.of(segment)
-
-
-@pytest.fixture(scope="module")
-def points(segment):
-    """Points normalised to the training crop, step by step."""
-    source = boxes.from_box(segment.landmarks, segment.box)[:, SCHEME.indices, :2]
-    crop = boxes.crop_boxes(source, valid=segment.valid, margin=0.2, smooth=12.0)
-    return boxes.to_box(source, crop)
-
-
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize(
     "view",
     [
         MotionView(references=4),
         MotionView(flip=True, scale_jitter=0.07, shift_jitter=0.04, mel_noise=0.1),
-        RenderView(),
-        RenderView(references=2, size=32),
     ],
 )
 def test_samples_fit_the_spec(view, reader, train):
@@ -61,6 +33,7 @@ def test_samples_fit_the_spec(view, reader, train):
     for key, array in sample.items():
         assert (3, *array.shape) == spec[key].shape, key
         assert array.dtype == spec[key].dtype, key
+    assert pickle.loads(pickle.dumps(view)) == view
 
 
 def test_motion_without_augmentation_is_the_track(reader, points, sound):
@@ -134,63 +107,6 @@ def test_no_augmentation_in_evaluation(reader):
 def test_motion_never_decodes_an_image(segment):
     broken = dataclasses.replace(segment, frames=(b"",) * len(segment))
     assert MotionView().sample(SegmentReader.of(broken), 5, rng(), train=True)
-
-
-def test_render_crops_lie_under_their_points(reader, points, segment):
-    """The records' images are ramps: red grows down, green grows right, over the record's box."""
-    view = RenderView(references=2, size=64)
-    sample = view.sample(reader, 8, rng(), train=True)
-    middle = 10
-    source = boxes.from_box(segment.landmarks, segment.box)[:, SCHEME.indices, :2]
-    crop = boxes.crop_boxes(source, valid=segment.valid, margin=0.2, smooth=12.0)[middle]
-    record = segment.box[middle]
-    at = (np.arange(64) + 0.5) / 64
-    for channel, axis in ((0, 1), (1, 0)):
-        pixel = crop[axis] + at * (crop[axis + 2] - crop[axis])
-        share = (pixel - record[axis]) / (record[axis + 2] - record[axis])
-        ramp = share * 256 - 0.5
-        seen = sample["face"][..., channel].mean(axis)
-        np.testing.assert_allclose(seen, ramp, atol=3)
-
-
-def test_render_pieces_belong_together(reader, points, segment):
-    view = RenderView(references=3)
-    sample = view.sample(reader, 8, rng(), train=True)
-    np.testing.assert_array_equal(sample["masked"][:64], sample["face"][:64])
-    assert not sample["masked"][64:].any() and sample["face"][64:].any()
-    np.testing.assert_allclose(sample["points"], points[8:13], atol=1e-6)
-    source = boxes.from_box(segment.landmarks, segment.box)[:, SCHEME.indices, :2]
-    crop = boxes.crop_boxes(source, valid=segment.valid, margin=0.2, smooth=12.0)
-    size = crop[:, 2:] - crop[:, :2]
-    for k, frame in enumerate(range(8, 13)):
-        expected = draw_sketch(points[frame], (size[frame, 1], size[frame, 0]))
-        assert (sample["sketch"][k] != expected).any(-1).mean() < 0.01
-    distance = np.abs(sample["ref_points"][:, None] - points[None]).max((-1, -2))
-    frames = distance.argmin(1)
-    assert set(frames.tolist()).isdisjoint({0, 1, 20, *range(8, 13)})
-    # Blue tells the time in the made-up images: 5 levels a frame.
-    times = sample["ref_image"][..., 2].mean((1, 2)) / 5
-    np.testing.assert_allclose(times, frames, atol=0.7)
-    whole = MotionView().sample(reader, 8, rng(), train=False)
-    np.testing.assert_array_equal(sample["mel"], whole["mel"][2])
-
-
-def test_views_pickle_and_stages_share_their_light_part(reader, monkeypatch):
-    assert pickle.loads(pickle.dumps(RenderView(size=32))) == RenderView(size=32)
-    assert pickle.loads(pickle.dumps(MotionView(flip=True))) == MotionView(flip=True)
-    calls = []
-    light = views._light
-
-    def counted(segment, **options):
-        calls.append(options)
-        return light(segment, **options)
-
-    monkeypatch.setattr(views, "_light", counted)
-    MotionView().sample(reader, 5, rng(), train=True)
-    RenderView(size=16).sample(reader, 9, rng(), train=True)
-    assert len(calls) == 1
-    MotionView(margin=0.3).sample(reader, 5, rng(), train=True)
-    assert len(calls) == 2
 
 
 def test_batches_from_disk(prepared):

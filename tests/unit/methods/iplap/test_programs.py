@@ -45,7 +45,8 @@ def _filled(shapes, seed=0):
 def _run(program, variables, inputs):
     data = exporting.export_program(program).data
     exported = jax.export.deserialize(bytearray(data))
-    return exported.call(exporting.flatten(variables), inputs)
+    weights = {network: exporting.flatten(tree) for network, tree in variables.items()}
+    return exported.call(weights, {}, inputs)
 
 
 def both(published, ours):
@@ -71,7 +72,7 @@ def test_motion_programs_are_the_middle_of_the_whole_network(net):
     window = np.arange(batch)[:, None] + np.arange(5)
     repeated = [np.repeat(points[key][None], batch, 0) for key in ("ref_pose", "ref_content")]
     apply = jax.jit(LandmarkTransformer(config.net).apply)
-    expected = apply(variables, mel[window], pose[window], *repeated)[:, 2]
+    expected = apply(variables["motion"], mel[window], pose[window], *repeated)[:, 2]
     frames = {"mel": mel, "pose": pose, "ref_pose": points["ref_pose"]}
     tokens = _run(programs.motion_frames_program(config), variables, frames)
     references = _run(programs.motion_references_program(config), variables, points)
@@ -110,7 +111,7 @@ def test_render_programs_are_the_whole_network(net):
     ]
     apply = jax.jit(ReferenceWarping(net).apply)
     expected = apply(
-        variables,
+        variables["renderer"],
         unit["face"].at[:, size // 2 :].set(0.0),
         unit["sketches"],
         *shared,
