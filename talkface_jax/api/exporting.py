@@ -112,7 +112,7 @@ def _load_stages(
       ConfigError: a directory without a config, of another stage, of another method, or of another
         config than the stage's first one, or a stage of that method is missing.
     """
-    if not workdirs:
+    if not any(workdirs.values()):
         raise ConfigError("there is nothing to export; give the working directory of every stage")
     experiments: dict[str, ExperimentConfig] = {}
     for stage, places in workdirs.items():
