@@ -86,7 +86,9 @@ def _load_players(
     for workdir in workdirs:
         own = sorted(players & set(checkpoint.stored_players(workdir)))
         if not own:
-            raise CheckpointError(f"{workdir} holds none of {', '.join(sorted(players))}; leave it")
+            raise CheckpointError(
+                f"{workdir} holds none of {', '.join(sorted(players))}; leave it out"
+            )
         if both := [player for player in own if player in found]:
             raise CheckpointError(
                 f"{places[both[0]]} and {workdir} both hold {both[0]}; give one of the two"

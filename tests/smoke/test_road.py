@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from talkface_jax import api
+from talkface_jax.capabilities import Aspect
 from talkface_jax.cli.main import main
 from talkface_jax.methods import registry
 
@@ -62,7 +63,7 @@ class Road:
 
     @property
     def stages(self):
-        return registry.get_method(self.method).stages
+        return tuple(registry.declaration(self.method).stages)
 
 
 @pytest.fixture(scope="module", params=registry.methods())
@@ -104,9 +105,9 @@ def test_losses_of_every_player_are_logged_in_every_phase(road):
         names = set().union(*rows)
         config = api.load_workdir_experiment(road.root / stage)
         task = registry.build_task(road.method, stage, config.task)
-        active = {item.player for item in task.objectives for k in range(3) if item.active(k)}
-        assert active == set(task.nets), stage
-        assert {f"loss/{player}/total" for player in active} <= names
+        active = [item for item in task.objectives if any(item.active(k) for k in range(3))]
+        assert {player for item in active for player in item.players} == set(task.nets), stage
+        assert {f"loss/{item.name}/total" for item in active} <= names
         assert all(
             np.isfinite(value) for row in rows for value in row.values() if value is not None
         )
@@ -161,7 +162,7 @@ def test_evaluate_scores_the_landmarks_of_shards(road):
     assert value["ground-truth"] == 0
     assert 0.5 < value["static-mouth"] < 5
     assert 0.5 < value["model"] < 3 * value["static-mouth"]
-    makes_blinks = "blink_rate" in registry.get_method(road.method).controls
+    makes_blinks = Aspect.BLINKS in registry.declaration(road.method).generates
     assert (scored / "blinks.json").is_file() == makes_blinks
 
 
