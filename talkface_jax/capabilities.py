@@ -6,11 +6,18 @@ what evaluation measures. Importing it loads nothing heavy: `talkface --help` re
 
 import dataclasses
 import enum
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Range
+
+_NUMBERS: dict[Any, tuple[str, type]] = {
+    int: ("a whole number", numbers.Integral),
+    float: ("a number", numbers.Real),
+}
+"""What a control that is parsed so takes: in words, and NumPy's numbers too."""
 
 
 class Aspect(enum.Enum):
@@ -56,18 +63,22 @@ class Control:
         try:
             value = self.parse(text)
         except ValueError as error:
-            kind = {int: "a whole number", float: "a number"}.get(self.parse, str(error))  # type: ignore[arg-type]
+            kind = _NUMBERS[self.parse][0] if self.parse in _NUMBERS else str(error)
             raise ConfigError(f"{self.flag} must be {kind}, not {text}; give another") from error
         self.check(value)
         return value
 
     def check(self, value: Any) -> None:
-        """Refuses a number out of range.
+        """Refuses a number out of range, and anything else where a number is wanted.
 
         Raises:
-          ConfigError: it is.
+          ConfigError: it is one.
         """
-        if isinstance(value, (int, float)) and value not in self.allowed:
+        if self.parse in _NUMBERS:
+            words, kind = _NUMBERS[self.parse]
+            if not isinstance(value, kind):
+                raise ConfigError(f"{self.flag} must be {words}, not {value!r}; give another")
+        if isinstance(value, numbers.Real) and value not in self.allowed:
             raise ConfigError(f"{self.flag} must be {self.allowed}, but is {value:g}; give another")
 
 

@@ -39,17 +39,17 @@ class Range:
         )
 
     def __str__(self) -> str:
-        """As a sentence says it: "at least 1", "from 0 to below 1", "above 0"."""
+        """As a sentence says it: "at least 1", "from 0 to below 1", "finite" without ends."""
         lows = {"at least": self.least, "above": self.above}
         highs = {"at most": self.most, "below": self.below}
         ends = [f"{word} {end:g}" for word, end in (lows | highs).items() if end is not None]
-        words = " and ".join(ends)
+        words = " and ".join(ends or [self.parity or "finite"])
         if self.least is not None and self.least == self.most:
             words = f"{self.least:g}"
         if self.least is not None and len(ends) == 2:
             words = words.replace("at least", "from").replace(" and at most", " to")
             words = words.replace(" and below", " to below")
-        return f"{words} and {self.parity}" if self.parity else words
+        return f"{words} and {self.parity}" if ends and self.parity else words
 
 
 def ranged(default: Any, allowed: Range) -> Any:

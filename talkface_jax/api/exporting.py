@@ -86,7 +86,9 @@ def _load_players(
     for workdir in workdirs:
         own = sorted(players & set(checkpoint.stored_players(workdir)))
         if not own:
-            raise CheckpointError(f"{workdir} holds none of {', '.join(sorted(players))}; leave it")
+            raise CheckpointError(
+                f"{workdir} holds none of {', '.join(sorted(players))}; leave it out"
+            )
         if both := [player for player in own if player in found]:
             raise CheckpointError(
                 f"{places[both[0]]} and {workdir} both hold {both[0]}; give one of the two"
@@ -112,7 +114,7 @@ def _load_stages(
       ConfigError: a directory without a config, of another stage, of another method, or of another
         config than the stage's first one, or a stage of that method is missing.
     """
-    if not workdirs:
+    if not any(workdirs.values()):
         raise ConfigError("there is nothing to export; give the working directory of every stage")
     experiments: dict[str, ExperimentConfig] = {}
     for stage, places in workdirs.items():

@@ -60,6 +60,7 @@ class SynthesisRequest:
     face_choice: str | None = None
     mark: str = mark.Mark.VISIBLE.value
     batch: int = 8
+    # As a factory: before Python 3.12 a dataclass takes a mapping for a mutable default.
     controls: Controls = dataclasses.field(default_factory=dict)
 
 

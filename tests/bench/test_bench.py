@@ -100,7 +100,7 @@ def test_train_step(board, repository, stage, repeats):
 
     flops = counts.count_flops(step, programs.state_shapes, frozen, batch)
     first = measure.first_call(update)
-    players = " + ".join(item.player for item in task.objectives if item.active(start))
+    players = " + ".join(item.name for item in task.objectives if item.active(start))
     board.per_item(
         f"training step, {stage}:tiny",
         update,

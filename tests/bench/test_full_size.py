@@ -51,7 +51,7 @@ def _measure(board, name, run, rivals, *, their=None, items=1, their_items=1, **
 
 
 def _weights(shapes, compute):
-    """Random weights; a network computes in the format of its parameters."""
+    """Random weights of one network, which computes in the format of its parameters."""
     variables = jax.device_put(measure.filled(shapes))
     params = jax.tree.map(lambda leaf: leaf.astype(compute), variables["params"])
     return {**variables, "params": params}
@@ -63,7 +63,7 @@ def test_renderer(board, officials, references, compute):
     """Frames in batches of 8 with the references encoded once a clip, as `synthesize` does."""
     config, frames = RenderConfig(), 8
     encode, render = iplap.references_program(config), iplap.render_program(config)
-    variables = _weights(render.variables(), compute)
+    variables = {"renderer": _weights(render.variables()["renderer"], compute)}
     dims = {"b": frames, "r": references}
 
     def inputs(program, names):
@@ -120,7 +120,7 @@ def test_landmarks_of_a_clip(board, officials):
         iplap.motion_frames_program(config),
         iplap.motion_program(config),
     )
-    variables = _weights(programs[0].variables(), "float32")
+    variables = {"motion": _weights(programs[0].variables()["motion"], "float32")}
     window = np.arange(windows)[:, None] + np.arange(5)
 
     def make(program, batch):

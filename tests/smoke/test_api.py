@@ -1,5 +1,6 @@
 """`talkface_jax.api` with a tiny bundle: exported, synthesized, evaluated, and nothing printed."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import safetensors.numpy
 
 from talkface_jax import api, config
 from talkface_jax.api import evaluating
+from talkface_jax.capabilities import Aspect
 from talkface_jax.config import ExperimentConfig
 from talkface_jax.errors import FaceError, TalkfaceError, WeightsError
 from talkface_jax.export import load, programs
@@ -29,7 +31,7 @@ def stages(tmp_path_factory, tiny_bundle):
     folder, configs = tmp_path_factory.mktemp("stages"), load.load_bundle(tiny_bundle).configs
     method = registry.get_method("iplap")
     tasks = {
-        stage: config.build(method.config_classes[stage], configs[stage]) for stage in method.stages
+        stage: config.build(kind, configs[stage]) for stage, kind in method.config_classes.items()
     }
     for stage, player in {"motion": "motion", "render": "renderer"}.items():
         flat = safetensors.numpy.load_file(tiny_bundle / f"{player}.safetensors")
@@ -37,7 +39,7 @@ def stages(tmp_path_factory, tiny_bundle):
         info = {"method": "iplap", "stage": stage, "lineage": {"terms": f"only for {stage}"}}
         variables = {player: programs.unflatten(flat)}
         initial.write_variables(folder / stage, experiment, variables, info)
-    return {stage: folder / stage for stage in method.stages}
+    return {stage: folder / stage for stage in tasks}
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +108,18 @@ def test_blinks_that_cannot_be_compared_leave_the_scores(
 ):
     """No old page stays that would look like this run's."""
     (tmp_path / "blinks.html").write_text("older")
-    build = evaluating.engine.build_chain
+    build, declaration = evaluating.engine.build_chain, evaluating.registry.declaration
 
     def blinking(bundle):
         chain = build(bundle)
         chain.blinks = lambda frames, *, seed: np.zeros(frames, np.float32)
         return chain
 
+    def declared(name):
+        return dataclasses.replace(declaration(name), generates=(Aspect.MOUTH, Aspect.BLINKS))
+
     monkeypatch.setattr(evaluating.engine, "build_chain", blinking)
+    monkeypatch.setattr(evaluating.registry, "declaration", declared)
     monkeypatch.setattr(
         evaluating.shards, "blink_curves", lambda dataset: [np.zeros(25, np.float32)]
     )

@@ -290,8 +290,6 @@ NUMBERS = [
     ("prepare", "--test-clips=-1"),
     ("prepare", "--seed=-1"),
     ("prepare", "--clips=many"),
-    ("synthesize", "--references=0"),
-    ("synthesize", "--references=-1"),
     ("synthesize", "--batch=0"),
     ("demo", "--workers=0"),
 ]
@@ -308,6 +306,36 @@ def test_numbers_out_of_range(tmp_path, refused, command, flag):
     name, _, value = flag.partition("=")
     assert re.search(rf"{name}: must be a whole number of at least [01], not {value}; see", line)
     assert not list(tmp_path.iterdir())
+
+
+CONTROLS = [
+    ("--references=0", "must be at least 1, but is 0; give another"),
+    ("--references=-1", "must be at least 1, but is -1; give another"),
+    ("--references=two", "must be a whole number, not two; give another"),
+    ("--blink-rate=-1", "must be at least 0, but is -1; give another"),
+    ("--blink-duration=0", "must be above 0, but is 0; give another"),
+    ("--blink-duration=nan", "must be above 0, but is nan; give another"),
+    ("--seed=-1", "must be at least 0, but is -1; give another"),
+    ("--seed=0.5", "must be a whole number, not 0.5; give another"),
+]
+
+
+@pytest.mark.parametrize(("flag", "words"), CONTROLS)
+def test_controls_out_of_range(tmp_path, refused, flag, words):
+    """Before any file is looked at: there is none of these."""
+    given = ("--bundle=b", "--face=f", "--audio=a", f"--out={tmp_path / 'out.mp4'}")
+    name, _, _ = flag.partition("=")
+    assert refused("synthesize", *given, flag) == f"{name} {words}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_control_of_another_method_is_refused(tiny_bundle, data_dir, tmp_path, refused):
+    face, speech = data_dir / "astronaut.jpg", tmp_path / "a.wav"
+    write_wav(speech, np.zeros(1600, np.float32))
+    files = (f"--face={face}", f"--audio={speech}", f"--out={tmp_path / 'out.mp4'}")
+    line = refused("synthesize", f"--bundle={tiny_bundle}", *files, "--blink-rate=0.3")
+    assert line == "iplap has no --blink-rate; leave it out (it takes --references)"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
 @pytest.mark.parametrize(

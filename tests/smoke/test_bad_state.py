@@ -179,7 +179,10 @@ CONFIGS = [
     ("--config.train.steps=0", "train.steps must be at least 1, not 0"),
     ("--config.train.steps=-5", "train.steps must be at least 1, not -5"),
     ("--config.data.batch_size=0", "data.batch_size must be at least 1"),
-    ("--config.optim.lr=-1", "learning rate of optim must be above 0"),
+    (
+        "--config.optim.lr=-1",
+        "config.optim.lr must be above 0, not -1.0; give another --config.optim.lr",
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from talkface_jax import api
+from talkface_jax.capabilities import Aspect
 from talkface_jax.cli.main import main
 from talkface_jax.methods import registry
 
@@ -101,10 +102,9 @@ def test_losses_of_every_player_are_logged_in_every_phase(road):
         names = set().union(*rows)
         config = api.load_workdir_experiment(road.root / stage)
         task = registry.build_task(road.method, stage, config.task)
-        objectives = [item for item in task.objectives if any(map(item.active, range(3)))]
-        active = {player for item in objectives for player in item.players}
-        assert active == set(task.nets), stage
-        assert {f"loss/{player}/total" for player in active} <= names
+        active = [item for item in task.objectives if any(item.active(k) for k in range(3))]
+        assert {player for item in active for player in item.players} == set(task.nets), stage
+        assert {f"loss/{item.name}/total" for item in active} <= names
         assert all(
             np.isfinite(value) for row in rows for value in row.values() if value is not None
         )

@@ -35,11 +35,13 @@ def test_frozen_after_load(repository):
         ("--config.optim.lrr=3e-4", "lrr"),
         ("--config.data.batch_size=many", "batch_size"),
         ("--config.task.net.head=sideways", "net.head"),
-        ("--config.data.batch_size=0", "data.batch_size"),
-        ("--config.optim.lr=0.0", r"of optim must be above 0.*--config\.optim\.lr"),
+        ("--config.data.batch_size=0", r"config\.data\.batch_size must be at least 1, not 0; "),
+        ("--config.optim.lr=0.0", r"config\.optim\.lr must be above 0.*--config\.optim\.lr"),
+        ("--config.train.ema_decay=1.0", r"config\.train\.ema_decay must be from 0 to below 1, "),
+        ("--config.task.references=0", r"config\.task\.references must .*--config\.task\.ref"),
         ("--config.optim.schedule=wsdd", "optim.schedule"),
-        ("--config.optim.warmup_steps=-1", r"optim\.warmup_steps must not be below 0"),
-        ("--config.optim.decay_steps=-1", r"optim\.decay_steps must not be below 0"),
+        ("--config.optim.warmup_steps=-1", r"config\.optim\.warmup_steps must be at least 0"),
+        ("--config.optim.decay_steps=-1", r"config\.optim\.decay_steps must be at least 0"),
     ],
 )
 def test_wrong_field_or_value_is_named(repository, override, field):
@@ -65,7 +67,9 @@ def test_optimiser_of_a_player_is_checked_by_its_name(repository):
     config = _load(repository)
     players = {"motion": dataclasses.replace(config.optim, lr=-1.0)}
     with pytest.raises(
-        ConfigError, match=r"rate of players\.motion .*; give another --config\.players\.motion\.lr"
+        ConfigError,
+        match=r"^config\.players\.motion\.lr must be above 0, not -1\.0; "
+        r"give another --config\.players\.motion\.lr$",
     ):
         config_module.validate(dataclasses.replace(config, players=players))
 

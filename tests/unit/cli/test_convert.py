@@ -164,14 +164,15 @@ def test_metadata_of_what_is_written(workdir, weights):
 def test_a_step_is_chosen_and_the_average_is_taken(tmp_path):
     import jax.numpy as jnp
 
-    from talkface_jax.task import Net, TrainState
+    from talkface_jax.task import Averages, Net, TrainState
 
     prepare_workdir(tmp_path, EXPERIMENT)
     with checkpoint.Checkpoints(tmp_path, TrainConfig(keep_latest=2)) as checkpoints:
         for step in (3, 5):
             params, mean = (variables(seed)["params"] for seed in (step, step + 1))
-            nets = {"disc": Net(params=params, stats={}, opt_state=())}
-            state = TrainState(jnp.int32(step), jnp.zeros(2), nets, {"disc": mean})
+            nets = {"disc": Net(params=params, stats={}, constants={}, opt_state=())}
+            ema = {"disc": Averages(params=mean, stats={})}
+            state = TrainState(jnp.int32(step), jnp.zeros(2), nets, ema)
             checkpoints.save(state, {"data": {}})
     written = {}
     for name, more in (("best", ()), ("third", ("--step=3",))):

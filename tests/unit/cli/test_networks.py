@@ -68,18 +68,19 @@ def test_the_bundle_reaches_the_engine_and_a_made_one_is_thrown_away(
 
     monkeypatch.setattr(exporting, "export", export)
     monkeypatch.setattr(engine, "synthesize", run)
-    given = {"bundle": ["--bundle=b"], "stages": ["--motion=m", "--render=r"]}[form]
+    given = {"bundle": ["--bundle=b"], "stages": ["--motion=m", "--render=r", "--render=s"]}[form]
     rest = ["--face=f.mp4", "--audio=a.wav", "--out=o.mp4", "--references=3"]
     assert cli.main(["synthesize", *given, *rest]) == 0
     ((request, existed),) = seen
-    assert (request.references, request.mark, str(request.face)) == (3, "visible", "f.mp4")
+    assert (request.controls, request.mark) == ({"references": 3}, "visible")
+    assert str(request.face) == "f.mp4"
     if form == "bundle":
         assert str(request.bundle) == "b" and not made
     else:
         ((workdirs, out),) = made
-        assert {name: str(path) for name, path in workdirs.items()} == {
-            "motion": "m",
-            "render": "r",
+        assert {name: [str(path) for path in paths] for name, paths in workdirs.items()} == {
+            "motion": ["m"],
+            "render": ["r", "s"],
         }
         assert request.bundle == out and existed and not out.parent.exists()
     assert "done" in capsys.readouterr().out
@@ -99,10 +100,11 @@ def test_stages_of_two_methods(stages, tmp_path, monkeypatch):
 
     def other(workdir):
         found = load(workdir)
-        return dataclasses.replace(found, method="sinha") if workdir.name == "render" else found
+        other = dataclasses.replace(found, method="sinha2020")
+        return other if workdir.name == "render" else found
 
     monkeypatch.setattr(exporting, "load_workdir_experiment", other)
-    with pytest.raises(ConfigError, match=r"render is of method sinha, but .* of iplap; give"):
+    with pytest.raises(ConfigError, match=r"render is of method sinha2020, but .* of iplap; give"):
         exporting.export(stages, out=tmp_path / "bundle")
 
 

@@ -1,7 +1,8 @@
-"""A toy method with one program."""
+"""A toy method with one program of one player; choir.py has one of several networks."""
 
 import dataclasses
-from types import SimpleNamespace
+import pathlib
+import sys
 
 import flax.linen as nn
 import jax
@@ -9,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from talkface_jax.capabilities import Declaration
 from talkface_jax.export import bundle
-from talkface_jax.task import Program
+from talkface_jax.methods.base import ChainMethod, program
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +22,15 @@ class ToyConfig:
     """Width of the toy."""
 
     width: int = 4
+
+
+class ToyMethod(ChainMethod):
+    """A method as far as bundles know one."""
+
+    declaration = Declaration("toy", "nobody's", {"only": "a:b"}, chain="a:c")
+
+    def requires(self, configs):
+        return {"ears": "v1"}
 
 
 class Toy(nn.Module):
@@ -41,19 +54,15 @@ def _variables():
 
 @pytest.fixture(scope="session")
 def toy():
-    program = Program(
-        name="toy",
-        stage="only",
+    net = program(
+        "toy",
         player="net",
+        stage="only",
         function=_run,
         inputs={"x": (("b", 2, 3), jnp.uint8), "bias": (("r", 2), jnp.float32)},
         variables=lambda: jax.eval_shape(_variables),
     )
-    return (
-        SimpleNamespace(name="toy", requires=lambda configs: {"ears": "v1"}),
-        program,
-        jax.tree.map(np.asarray, _variables()),
-    )
+    return (ToyMethod(), net, jax.tree.map(np.asarray, _variables()))
 
 
 @pytest.fixture

@@ -42,7 +42,9 @@ def test_bundle_gives_the_networks_outputs(toy, toy_bundle):
     for batch, references in ((5, 3), (2, 1), (8, 3)):
         inputs = _inputs(batch, references)
         got = loaded.call("toy", inputs)["y"]
-        np.testing.assert_allclose(got, program.function(variables, inputs)["y"], rtol=1e-6)
+        np.testing.assert_allclose(
+            got, program.function({"net": variables}, inputs)["y"], rtol=1e-6
+        )
     assert loaded.manifest.lineage == {"only": {"licence": "CC0"}}
     assert loaded.configs == {"only": {"width": 4}}
     assert len(loaded.manifest.weight_id) == 16
@@ -96,6 +98,19 @@ def test_missing_file_and_foreign_directories(toy_bundle, tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(WeightsError, match="not a bundle's manifest"):
         load.load_bundle(tmp_path)
+
+
+def test_a_bundle_of_an_older_version_is_refused_with_the_way_out(toy_bundle):
+    path = toy_bundle / "manifest.json"
+    values = json.loads(path.read_text())
+    assert values["version"] == 2
+    values["version"] = 1
+    path.write_text(json.dumps({**values, "seal": bundle.seal(values)}))
+    with pytest.raises(WeightsError) as refused:
+        load.load_bundle(toy_bundle)
+    assert str(refused.value) == (
+        f"bundle {toy_bundle} has format version 1, this program reads 2; export it again"
+    )
 
 
 def test_newer_jax_is_asked_for(toy_bundle):

@@ -11,10 +11,10 @@ import pytest
 from talkface_jax import config
 from talkface_jax.errors import ConfigError, MediaError, WeightsError
 from talkface_jax.media import video
+from talkface_jax.methods import registry
 from talkface_jax.methods.iplap.chain import METHOD
 from talkface_jax.methods.iplap.motion.config import MotionConfig
 from talkface_jax.methods.iplap.render.config import RenderConfig
-from talkface_jax.records import Controls
 from talkface_jax.synthesize import run
 
 
@@ -28,6 +28,7 @@ def _bundle(method="iplap", **configs):
         ),
         configs={**values, **configs},
         call=lambda name, inputs: {},
+        start=lambda name, **sizes: {},
     )
 
 
@@ -84,23 +85,30 @@ def test_report_counts_in_words(count, words):
 
 
 def test_controls_that_the_method_does_not_honour():
-    run.check_controls(Controls(), method="iplap")
-    with pytest.raises(ConfigError, match=r"iplap has no --blink-rate; leave it out \(it takes no"):
-        run.check_controls(Controls(blink_rate=0.3), method="iplap")
+    registry.declaration("iplap").check_controls({})
+    with pytest.raises(
+        ConfigError, match=r"iplap has no --blink-rate; leave it out \(it takes --references\)"
+    ):
+        registry.declaration("iplap").check_controls({"blink_rate": 0.3})
+    with pytest.raises(
+        ConfigError, match=r"sinha2020 has no --references; leave it out \(it takes"
+    ):
+        registry.declaration("sinha2020").check_controls({"references": 3})
 
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        *(("blink_rate", value, "not be below 0, but is") for value in (-1.0, np.nan, np.inf)),
-        *(("blink_duration", value, "be above 0, not") for value in (0.0, -1.0, np.nan, np.inf)),
+        *(("blink_rate", value, "at least 0") for value in (-1.0, np.nan, np.inf)),
+        *(("blink_duration", value, "above 0") for value in (0.0, -1.0, np.nan, np.inf)),
     ],
 )
 def test_controls_out_of_range(name, value, words):
-    run.check_controls(Controls(blink_rate=0.0, blink_duration=0.3, seed=0), method="sinha2020")
+    method = registry.declaration("sinha2020")
+    method.check_controls({"blink_rate": 0.0, "blink_duration": 0.3, "seed": 0})
     flag = f"--{name.replace('_', '-')}"
-    with pytest.raises(ConfigError, match=f"{flag} must {words} .*; give another"):
-        run.check_controls(Controls(**{name: value}), method="sinha2020")
+    with pytest.raises(ConfigError, match=f"^{flag} must be {words}, but is {value:g}; give"):
+        method.check_controls({name: value})
 
 
 def test_output_that_is_an_input(tmp_path):
