@@ -57,7 +57,8 @@ def export_program(program: Program) -> Exported:
     """Traces one program for all platforms, on a machine that needs none of them but CPU.
 
     Raises:
-      ValueError: state that does not come out as it goes in.
+      ValueError: state that does not come out as it goes in, or variables of other networks than it
+        takes.
     """
     letters = sorted({d for dims, _ in program.inputs.values() for d in dims if isinstance(d, str)})
     symbols = dict(zip(letters, _symbols(letters), strict=True))
@@ -65,13 +66,20 @@ def export_program(program: Program) -> Exported:
         name: jax.ShapeDtypeStruct(tuple(symbols.get(d, d) for d in dims), dtype)  # type: ignore[arg-type]
         for name, (dims, dtype) in program.inputs.items()
     }
+    networks = (*program.players, *program.frozen)
+    shapes = program.variables()
+    if set(shapes) != set(networks):
+        raise ValueError(
+            f"program {program.name} takes {sorted(networks)}, but has variables of "
+            f"{sorted(shapes)}"
+        )
     state = {name: inputs.pop(name) for name in program.state}
     weights = {
         network: {
             path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
             for path, leaf in flatten(tree).items()
         }
-        for network, tree in program.variables().items()
+        for network, tree in shapes.items()
     }
 
     def function(
@@ -92,7 +100,7 @@ def export_program(program: Program) -> Exported:
             )
     return Exported(
         name=program.name,
-        networks=(*program.players, *program.frozen),
+        networks=networks,
         state=program.state,
         data=bytes(exported.serialize()),
         inputs=given,

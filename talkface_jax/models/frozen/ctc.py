@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.models.blocks import like_params, widen
+from talkface_jax.ranges import AT_LEAST_1, DROPOUT, ranged
 
 _TAPS = 3
 ROWS_OF_STEP = 2
@@ -27,11 +28,11 @@ class CtcConfig:
       dropout: on what each block adds, in training.
     """
 
-    bands: int = 48
-    channels: int = 192
-    dilations: tuple[int, ...] = (1, 2, 1, 2, 1, 1)
-    classes: int = 29
-    dropout: float = 0.05
+    bands: int = ranged(48, AT_LEAST_1)
+    channels: int = ranged(192, AT_LEAST_1)
+    dilations: tuple[int, ...] = ranged((1, 2, 1, 2, 1, 1), AT_LEAST_1)
+    classes: int = ranged(29, AT_LEAST_1)
+    dropout: float = ranged(0.05, DROPOUT)
 
     @property
     def reach(self) -> int:

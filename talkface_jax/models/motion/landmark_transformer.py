@@ -22,6 +22,7 @@ from talkface_jax.models.blocks import (
     sinusoid,
 )
 from talkface_jax.models.geometry import apply_affine, fit_affine
+from talkface_jax.ranges import AT_LEAST_1, DROPOUT, ranged
 
 _xavier_normal = nn.initializers.xavier_normal()
 
@@ -52,12 +53,12 @@ class LandmarkTransformerConfig:
       window: frames of a window; "learned" positions have as many rows.
     """
 
-    width: int = 512
-    layers: int = 4
-    heads: int = 4
-    mlp: int = 1024
-    dropout: float = 0.1
-    inner_dropout: float = 0.1
+    width: int = ranged(512, AT_LEAST_1)
+    layers: int = ranged(4, AT_LEAST_1)
+    heads: int = ranged(4, AT_LEAST_1)
+    mlp: int = ranged(1024, AT_LEAST_1)
+    dropout: float = ranged(0.1, DROPOUT)
+    inner_dropout: float = ranged(0.1, DROPOUT)
     encoder: Literal["conv", "dense"] = "conv"
     mel_channels: tuple[int, int, int, int] = (32, 64, 128, 256)
     point_channels: tuple[int, int, int, int, int, int, int] = (4, 8, 16, 32, 64, 128, 256)

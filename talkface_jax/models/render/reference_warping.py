@@ -30,6 +30,7 @@ from talkface_jax.models.render.landmark_flow import (
     landmark_flow,
 )
 from talkface_jax.models.warp import Grid, sampling_grid, warp_by_grid
+from talkface_jax.ranges import AT_LEAST_1, Range, ranged
 
 _EPSILON = 1e-5
 _NEAR_ZERO = nn.initializers.normal(1e-3)
@@ -58,15 +59,15 @@ class ReferenceWarpingConfig:
         half.
     """
 
-    size: int = 128
-    channels: int = 32
-    deep: int = 256
-    kernel: int = 7
-    sketch_channels: int = 3
-    spade_hidden: int = 256
-    weight_hidden: int = 32
-    audio_width: int = 512
-    audio_hidden: int = 128
+    size: int = ranged(128, Range(least=4, parity="even"))
+    channels: int = ranged(32, AT_LEAST_1)
+    deep: int = ranged(256, AT_LEAST_1)
+    kernel: int = ranged(7, Range(least=1, parity="odd"))
+    sketch_channels: int = ranged(3, AT_LEAST_1)
+    spade_hidden: int = ranged(256, AT_LEAST_1)
+    weight_hidden: int = ranged(32, AT_LEAST_1)
+    audio_width: int = ranged(512, AT_LEAST_1)
+    audio_hidden: int = ranged(128, AT_LEAST_1)
     mel_channels: tuple[int, int, int, int] = (32, 64, 128, 256)
     grid: Grid = "released"
     flow_size: Literal["full", "half"] = "full"

@@ -3,7 +3,7 @@
 import dataclasses
 
 from talkface_jax.models.frozen.ctc import CtcConfig
-from talkface_jax.ranges import AT_LEAST_1, ranged
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, SHARE, ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +22,14 @@ class SoundConfig:
       noisy_evaluation: whether evaluation samples get noise and echo, too, by fixed draws.
     """
 
-    resample: float = 0.1
-    gain: float = 6.0
-    noise: float = 0.5
+    resample: float = ranged(0.1, DROPOUT)
+    gain: float = ranged(6.0, AT_LEAST_0)
+    noise: float = ranged(0.5, SHARE)
     lowest_snr: float = 5.0
     highest_snr: float = 30.0
-    echo: float = 0.2
-    dull: float = 0.15
-    masks: int = 1
+    echo: float = ranged(0.2, SHARE)
+    dull: float = ranged(0.15, SHARE)
+    masks: int = ranged(1, AT_LEAST_0)
     noisy_evaluation: bool = False
 
 

@@ -157,5 +157,6 @@ def test_blinks_are_learned_by_the_mmd_and_by_nothing_else(closures, tracks_of):
             return blinks.closure(np.asarray(apply(variables, noise)))[0, WARMUP:]
 
         reports[weight] = evaluate_blinks(generate, real, constant=constant)
-    assert reports[1.0].natural and reports[1.0].nearer
-    assert not reports[0.0].natural and not reports[0.0].nearer
+    # Over the same resampled clips: the two intervals may overlap where their difference is sure.
+    assert reports[1.0].natural and reports[1.0].difference.low > 0
+    assert not reports[0.0].natural and not reports[0.0].difference.low > 0
