@@ -7,7 +7,6 @@ import pytest
 
 from talkface_jax.capabilities import (
     BLINK_DURATION,
-    BLINK_GOALS,
     BLINK_RATE,
     REFERENCES,
     SEED,
@@ -147,12 +146,3 @@ def test_mouth_goals_are_those_asked_for():
     with_silence = mouth_goals(static=0.7, shifted=0.75, no_audio=0.85, correlation=0.65)
     (more,) = set(with_silence) - set(goals)
     assert (more.over, more.most, len(with_silence)) == ("no-audio", 0.85, 9)
-
-
-def test_bounds_of_blinks_are_those_of_the_report():
-    """The report draws what the demo judges by."""
-    from talkface_jax.evaluate import blinks
-
-    bounds = {goal.number: (goal.least, goal.most) for goal in BLINK_GOALS}
-    assert bounds["sequences.rate"] == blinks.RATE_RANGE
-    assert bounds["sequences.duration"] == blinks.DURATION_RANGE

@@ -98,8 +98,11 @@ def test_every_directory_needs_the_split(prepared):
         ({"weights": (1.0,)}, r"data.mixture has 2 directories and data.weights 1 numbers; give"),
         ({"weights": (1.0, 0.0)}, r"data.weights must be above 0 and finite, not \(1.0, 0.0\);"),
         ({"weights": (1.0, float("nan"))}, r"data.weights must be above 0 and finite"),
-        ({"workers": -1}, r"data.workers must not be below 0, but is -1; give another --config"),
-        ({"max_corrupt": -2}, r"data.max_corrupt must not be below 0, but is -2; give another"),
+        (
+            {"workers": -1},
+            r"config.data.workers must be at least 0, not -1; give another --config.data.workers",
+        ),
+        ({"max_corrupt": -2}, r"config.data.max_corrupt must be at least 0, not -2; give another"),
     ],
 )
 def test_contradictions_are_refused_with_the_field(wrong, message):
