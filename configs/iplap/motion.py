@@ -7,7 +7,7 @@ tiny: 0.7 M parameters with a residual head; what `make demo` trains on two CPU 
 minutes:
   talkface train --config=configs/iplap/motion.py:tiny --workdir=out/demo/iplap/motion \
     --config.data.directory=out/demo/data
-Results of tiny on held-out identities and sentences: README.md, "What the demo prints".
+Results of tiny on held-out identities and sentences: talkface_jax/methods/iplap/README.md.
 """
 
 from talkface_jax import config as c
