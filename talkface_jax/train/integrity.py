@@ -37,8 +37,12 @@ def verify(leaves: Mapping[str, Any], expected: Mapping[str, int], path: pathlib
 
 
 def seal(document: dict[str, Any]) -> dict[str, Any]:
-    """A JSON document with its own checksum."""
-    return {"document": document, "crc32c": google_crc32c.value(_canonical(document))}
+    """A JSON document with its own checksum.
+
+    A copy: it is written in the background, while the run goes on to change what it was made of.
+    """
+    canonical = _canonical(document)
+    return {"document": json.loads(canonical), "crc32c": google_crc32c.value(canonical)}
 
 
 def _canonical(document: Any) -> bytes:

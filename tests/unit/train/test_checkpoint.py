@@ -111,6 +111,15 @@ def test_params_are_loaded_from_the_best_without_optimiser_state(state, tmp_path
         load_params(tmp_path, ("net",), step=9)
 
 
+def test_what_is_written_in_the_background_is_what_was_given(state, target, tmp_path):
+    losses = {"loss/net/total": 1.0}
+    with Checkpoints(tmp_path, TrainConfig()) as checkpoints:
+        checkpoints.save(at(state, 1), {"losses": losses})
+        losses |= {"loss/net/total": 2.0, "loss/disc/total": 3.0}
+        checkpoints.wait()
+        assert checkpoints.read_info(1)["losses"] == {"loss/net/total": 1.0}
+
+
 def test_workdir_without_checkpoint_says_so(tmp_path):
     prepare_workdir(tmp_path, ExperimentConfig("toy", "gan", toy.ToyConfig()))
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
