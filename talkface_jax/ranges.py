@@ -70,11 +70,13 @@ def check_ranges(config: Any, *, where: str = "") -> None:
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), f"{where}.{field.name}".lstrip(".")
         nested = value if isinstance(value, Mapping) else {"": value}
+        if isinstance(value, tuple):
+            nested = {str(index): item for index, item in enumerate(value)}
         for key, item in nested.items():
             if dataclasses.is_dataclass(item):
                 check_ranges(item, where=f"{name}.{key}".rstrip("."))
         allowed = field.metadata.get("range")
-        if allowed is None:
+        if allowed is None or value is None:
             continue
         numbers = value if isinstance(value, tuple) else (value,)
         if not numbers or any(number not in allowed for number in numbers):

@@ -22,6 +22,8 @@ Sample = Mapping[str, np.ndarray]
 """One window as a view gives it, on the host."""
 Outputs = Mapping[str, jax.Array]
 PyTree = Any
+LAST = 2**31 - 1
+"""The step that `Task.forward` is given where nothing is trained: that of a run that has ended."""
 Variables = Mapping[str, PyTree]
 """A network's Linen variables: {"params": …} and, where it has them, {"batch_stats": …} of
 BatchNorm and {"constants": …}, which `Task.fitted` computes from data and training leaves alone."""
@@ -287,11 +289,13 @@ class Task(Protocol):
         batch: Batch,
         rng: jax.Array,
         *,
+        step: jax.Array,
         train: bool,
     ) -> tuple[Outputs, dict[str, PyTree]]:
         """The generating path: outputs, and the new batch statistics by player.
 
-        Gradients flow through the frozen networks, but none into them.
+        Gradients flow through the frozen networks, but none into them. `step` counts the updates
+        done so far, for what changes over a run (scheduled sampling); without `train` it is `LAST`.
         """
         ...
 

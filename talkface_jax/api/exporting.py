@@ -9,12 +9,15 @@ from talkface_jax import config, runtime
 from talkface_jax.api.experiments import load_workdir_experiment
 from talkface_jax.api.kinds import Place
 from talkface_jax.config import ExperimentConfig
-from talkface_jax.errors import CheckpointError, ConfigError
+from talkface_jax.errors import CheckpointError, ConfigError, WeightsError
 from talkface_jax.export import bundle
 from talkface_jax.export.bundle import Manifest
 from talkface_jax.methods import registry
-from talkface_jax.task import Variables
-from talkface_jax.train import checkpoint, legacy
+from talkface_jax.stored import legacy
+from talkface_jax.stored.integrity import digest
+from talkface_jax.task import Method, Variables
+from talkface_jax.train import checkpoint
+from talkface_jax.train.loop import FROZEN
 
 
 def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Manifest:
@@ -48,8 +51,12 @@ def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Mani
     configs = {stage: item.task for stage, item in experiments.items()}
     programs = method.programs(configs)
     shapes: dict[str, Any] = {}
+    homes: dict[str, str] = {}
     for program in programs:
         shapes |= program.variables()
+        for player, stage in program.players.items():
+            if homes.setdefault(player, stage) != stage:
+                raise ValueError(f"{name}: {player} is a player of {homes[player]} and of {stage}")
     variables, lineage = {}, {}
     for stage, experiment in experiments.items():
         players = {name for item in programs for name, of in item.players.items() if of == stage}
@@ -59,9 +66,28 @@ def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Mani
             player: legacy.with_constants(tree, shapes[player]) for player, tree in loaded.items()
         }
         lineage[stage] = {**info, "config": config.to_dict(experiment)}
+    _check_frozen(method, configs, lineage)
     return bundle.write_bundle(
         method, programs, variables=variables, configs=configs, lineage=lineage, out=target
     )
+
+
+def _check_frozen(
+    method: Method, configs: Mapping[str, Any], lineage: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """The frozen networks of the bundle must be those that the stages were trained with.
+
+    Raises:
+      WeightsError: another one.
+    """
+    for item in method.frozen(configs):
+        for stage, info in lineage.items():
+            known = info.get(FROZEN, {}).get(item.name)
+            if known is not None and known != digest(item.load()):
+                raise WeightsError(
+                    f"the {stage} stage was trained with another {item.name} than the bundle would "
+                    "hold; give the file that it was trained with, or train it again"
+                )
 
 
 def _listed(places: Place | Sequence[Place]) -> list[pathlib.Path]:

@@ -11,6 +11,7 @@ from talkface_jax.config import ExperimentConfig
 from talkface_jax.methods import registry
 from talkface_jax.train import loop
 from talkface_jax.train.loop import Measured, TrainResult
+from talkface_jax.train.source import Source
 
 
 def train(
@@ -20,6 +21,7 @@ def train(
     init_from: Sequence[Place] = (),
     progress: Progress | None = None,
     measured: Measured | None = None,
+    source: Source | None = None,
 ) -> TrainResult:
     """Trains a stage to `experiment.train.steps`; the same call again continues where it stopped.
 
@@ -34,6 +36,8 @@ def train(
       progress: called as progress("method/stage", steps done, steps in all).
       measured: called as measured(step, values) after every step, with the step's losses; every
         `train.log_every` steps also with learning rates and pace.
+      source: other data than the prepared set that the experiment names, such as a
+        `train.source.SegmentSource` of one tracked picture.
 
     Returns:
       Steps done, the last metrics and the path of the last checkpoint.
@@ -54,4 +58,6 @@ def train(
     folder = pathlib.Path(workdir)
     runtime.require_folder(folder, flag="--workdir")
     task = registry.build_task(experiment.method, experiment.stage, experiment.task)
-    return loop.train(task, experiment, workdir=folder, progress=progress, measured=measured)
+    return loop.train(
+        task, experiment, workdir=folder, source=source, progress=progress, measured=measured
+    )

@@ -69,14 +69,17 @@ def describe(config: Any, *, compiled: bool = False) -> dict[str, Any]:
       compiled: also compile every phase's step and ask the compiler for its memory.
     """
     import jax
+    import jax.numpy as jnp
 
     from talkface_jax.models import counts
+    from talkface_jax.task import LAST
 
     parts = _parts(config)
     generating = {name: parts.variables[name] for name in parts.task.generators}
 
     def forward(variables: Any, frozen: Any, batch: Any, rng: jax.Array) -> Any:
-        return parts.task.forward(variables, frozen, batch, rng, train=False)[0]
+        step = jnp.int32(LAST)
+        return parts.task.forward(variables, frozen, batch, rng, step=step, train=False)[0]
 
     rng = jax.eval_shape(lambda: jax.random.key(0))
     try:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,11 @@ class Dataset(abc.ABC):
     @abc.abstractmethod
     def remedies(self) -> tuple[str, str]:
         """What to do where it is damaged, and where it is too short."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a position in it belongs to besides windows and seed; plain JSON."""
+        return {}
 
     @property
     @abc.abstractmethod

@@ -2,13 +2,15 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 from talkface_jax.data.cache import Cache
 from talkface_jax.data.dataset import Dataset
 from talkface_jax.data.reader import Opened, SegmentReader
 from talkface_jax.data.relations import LazyRelations
-from talkface_jax.data.schema import RecordMeta, record_meta
+from talkface_jax.data.schema import RecordMeta, encode, record_meta
 from talkface_jax.errors import RecordError
 from talkface_jax.records import Segment
 
@@ -34,6 +36,14 @@ class MemoryDataset(Dataset):
     def remedies(self) -> tuple[str, str]:
         """Giving others, and giving longer ones."""
         return "give other segments", "give longer segments"
+
+    @functools.cached_property
+    def identity(self) -> dict[str, Any]:
+        """A digest of the segments: there is no manifest to tell them apart."""
+        found = hashlib.sha256()
+        for segment in self.segments:
+            found.update(encode(segment))
+        return {"segments": found.hexdigest()}
 
     @functools.cached_property
     def metas(self) -> tuple[RecordMeta, ...]:

@@ -151,6 +151,8 @@ def train_iterator(
     order = _order(parts, mixture.weights, seed)
     sampler = Sampler(parts, view, seed=seed, max_corrupt=corrupt.limit)
     identity: dict[str, Any] = {"windows": sum(map(len, windows)), "seed": seed}
+    for part in mixture.parts:
+        identity |= part.identity
     if len(parts) > 1:
         pairs = zip(windows, mixture.weights, strict=True)
         identity["mixture"] = [[len(own), weight] for own, weight in pairs]

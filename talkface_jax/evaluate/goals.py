@@ -50,23 +50,33 @@ def _read(path: pathlib.Path) -> Any:
 def _verdict(goal: Goal, report: Any, folder: pathlib.Path) -> Verdict:
     if report is None:
         return Verdict(goal, f"not measured, {folder / goal.table.value} was not written", False)
-    apart = True
-    if goal.table is Table.BLINKS:
-        value = report
-        for part in goal.number.split("."):
-            value = value[part]
-    else:
-        own = report["rows"][goal.row]["metrics"][goal.number]
-        value = own["value"]
-        if goal.over:
-            other = report["rows"][goal.over]["metrics"][goal.number]
-            value, apart = value / other["value"], own["high"] < other["low"]
+    try:
+        value, apart = _number(goal, report)
+    except KeyError as error:
+        return Verdict(goal, f"not measured, the report has no {error.args[0]}", False)
     if value is None:
         return Verdict(goal, "none", False)
     size = abs(value) if goal.either_way else value
     within = (goal.least is None or size >= goal.least) and (goal.most is None or size <= goal.most)
     shown = ("no", "yes")[value] if isinstance(value, bool) else f"{value:.2f}"
     return Verdict(goal, shown, within and apart)
+
+
+def _number(goal: Goal, report: Any) -> tuple[Any, bool]:
+    """The goal's number, None where there is none; and whether the intervals of two rows are
+    apart."""
+    if goal.table is Table.BLINKS:
+        value = report
+        for part in goal.number.split("."):
+            value = value[part]
+        return value, True
+    own = report["rows"][goal.row]["metrics"][goal.number]
+    if not goal.over:
+        return own["value"], True
+    other = report["rows"][goal.over]["metrics"][goal.number]
+    if own["value"] is None or not other["value"]:
+        return None, False
+    return own["value"] / other["value"], own["high"] < other["low"]
 
 
 def _wanted(goal: Goal) -> str:

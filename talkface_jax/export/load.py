@@ -60,8 +60,8 @@ class Bundle:
 
         The batch ("b") is padded by its last row to a bucket and the padding cut off, so that few
         programs are compiled: the smallest bucket already in use that is large enough, else the
-        next power of two. A program with state is run as it is asked: its batch is that of its
-        state.
+        next power of two. So a program must not mix the rows of its batch. One with state
+        may: it is run as it is asked, its batch is that of its state.
 
         Args:
           name: program name.
@@ -76,7 +76,7 @@ class Bundle:
         """
         program = self._program(name)
         batch = _check_inputs(name, program, inputs)
-        if program.state or batch is None:
+        if program.state or not batch:
             return program.run(inputs)
         fitting = [bucket for bucket in program.buckets if bucket >= batch]
         bucket = min(fitting) if fitting else 1 << max(0, batch - 1).bit_length()

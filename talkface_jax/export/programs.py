@@ -6,6 +6,7 @@ dimensions are single letters ("b" batch, "t" frames, "r" references), shared by
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,8 +58,8 @@ def export_program(program: Program) -> Exported:
     """Traces one program for all platforms, on a machine that needs none of them but CPU.
 
     Raises:
-      ValueError: state that does not come out as it goes in, or variables of other networks than it
-        takes.
+      ValueError: state that does not come out as it goes in, variables of other networks than it
+        takes, or an output with the batch inside of another dimension.
     """
     letters = sorted({d for dims, _ in program.inputs.values() for d in dims if isinstance(d, str)})
     symbols = dict(zip(letters, _symbols(letters), strict=True))
@@ -92,6 +93,7 @@ def export_program(program: Program) -> Exported:
     outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
     given = {name: _signature(value) for name, value in (state | inputs).items()}
     made = {name: _signature(value) for name, value in outputs.items()}
+    _check_rows(program, made)
     for name in program.state:
         if made.get(name) != given[name]:
             raise ValueError(
@@ -108,12 +110,26 @@ def export_program(program: Program) -> Exported:
     )
 
 
+def _check_rows(program: Program, outputs: Mapping[str, tuple[tuple[int | str, ...], str]]) -> None:
+    """What has the batch within another dimension could not be cut to the rows that were asked."""
+    for name, (dims, _) in outputs.items():
+        if mixed := [d for d in dims if isinstance(d, str) and d != BATCH and _names_batch(d)]:
+            raise ValueError(
+                f"program {program.name}: output {name} has the batch within {mixed}; give it a "
+                f"dimension {BATCH!r} of its own"
+            )
+
+
+def _names_batch(dim: str) -> bool:
+    return BATCH in re.findall(r"[A-Za-z_]+", dim)
+
+
 def check_weights(program: Program, variables: Mapping[str, Mapping[str, Any]]) -> None:
     """Compares the weights with the shapes that the program expects.
 
     Raises:
-      WeightsError: a network without weights, or a missing, additional or differently shaped array,
-        by name.
+      WeightsError: a network without weights, or a missing or additional array, or one of another
+        shape or type, by name.
     """
     for network, expected in program.variables().items():
         if network not in variables:
@@ -129,6 +145,8 @@ def _check_network(network: str, expected: Weights, given: Weights) -> None:
             problem = "has no place in the network"
         elif given[path].shape != expected[path].shape:
             problem = f"has shape {given[path].shape}, not {expected[path].shape}"
+        elif given[path].dtype != expected[path].dtype:
+            problem = f"is {given[path].dtype}, not {expected[path].dtype}"
         elif not np.isfinite(np.asarray(given[path])).all():
             problem = "holds NaN or infinity"
         else:

@@ -148,10 +148,11 @@ class StageTask:
         batch: Batch,
         rng: jax.Array,
         *,
+        step: jax.Array,
         train: bool,
     ) -> tuple[Mapping[str, Any], dict[str, PyTree]]:
         """The one generator on its inputs; what it returns is called `output`."""
-        del frozen
+        del frozen, step
         (player,) = self.generators
         takes = inspect.signature(type(self.nets[player]).__call__).parameters
         options = {"train": train, "rng": rng} if "train" in takes else {}

@@ -32,10 +32,16 @@ class Chain(Protocol):
     """A method's networks in a row."""
 
     def prepare(self, track: FaceTrack) -> Any:
-        """The face as the method sees it; has `geometry` (crop boxes and the scheme's points)."""
+        """The face as the method sees it: at least a `methods.base.TrackedFace`."""
         ...
 
-    def predict_motion(self, track: FaceTrack, *, samples: Float32[np.ndarray, " s"]) -> Motion:
+    def predict_motion(
+        self,
+        track: FaceTrack,
+        *,
+        samples: Float32[np.ndarray, " s"],
+        controls: Controls = NO_CONTROLS,
+    ) -> Motion:
         """Landmarks of every frame of a track if it spoke `samples`, in the boxes of `prepare`."""
         ...
 

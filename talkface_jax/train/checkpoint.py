@@ -21,9 +21,8 @@ from orbax.checkpoint import checkpoint_managers
 
 from talkface_jax.config import TrainConfig
 from talkface_jax.errors import CheckpointError
-from talkface_jax.task import TrainState, Variables
-from talkface_jax.train import legacy
-from talkface_jax.train.integrity import (
+from talkface_jax.stored import legacy
+from talkface_jax.stored.integrity import (
     checksum,
     explain_damage,
     read_document,
@@ -31,9 +30,8 @@ from talkface_jax.train.integrity import (
     seal,
     verify,
 )
-from talkface_jax.train.quiet import QuietThreads, quiet_unless_well
-from talkface_jax.train.state import leaf_names, plain_leaves, plain_shape, typed
-from talkface_jax.train.stored import (
+from talkface_jax.stored.quiet import QuietThreads, quiet_unless_well
+from talkface_jax.stored.variables import (
     DATA,
     FOLDER,
     checkpoint_steps,
@@ -41,6 +39,8 @@ from talkface_jax.train.stored import (
     load_params,
     stored_players,
 )
+from talkface_jax.task import TrainState, Variables
+from talkface_jax.train.state import leaf_names, plain_leaves, plain_shape, typed
 
 __all__ = [
     "DATA",

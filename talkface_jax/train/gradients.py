@@ -81,6 +81,18 @@ def cast_params(tree: Any, compute: str) -> Any:
     )
 
 
+def cast_frozen(frozen: Mapping[str, PyTree], compute: str) -> dict[str, PyTree]:
+    """Frozen networks in the number format of the arithmetic; statistics and constants, as those of
+    players, stay float32."""
+
+    def cast(tree: PyTree) -> PyTree:
+        if isinstance(tree, Mapping) and "params" in tree:
+            return {**tree, "params": cast_params(tree["params"], compute)}
+        return cast_params(tree, compute)
+
+    return {name: cast(tree) for name, tree in frozen.items()}
+
+
 def run_forward(
     task: Task,
     nets: Mapping[str, Net],
@@ -88,6 +100,8 @@ def run_forward(
     batch: Batch,
     key: jax.Array,
     policy: Policy,
+    *,
+    step: jax.Array,
 ) -> _Forward:
     """Runs the generating path once and keeps its pull-back."""
 
@@ -99,7 +113,7 @@ def run_forward(
             }
             for player, net in nets.items()
         }
-        outputs, stats = task.forward(variables, frozen, batch, key, train=True)
+        outputs, stats = task.forward(variables, frozen, batch, key, step=step, train=True)
         smooth = {name: item for name, item in outputs.items() if _is_smooth(item)}
         discrete = {name: item for name, item in outputs.items() if name not in smooth}
         return smooth, (discrete, stats)
@@ -186,9 +200,10 @@ def _bind_judges(
             calls[player] += 1
             drop = jax.random.fold_in(jax.random.fold_in(key, index), calls[player])
             options = {"rngs": {"dropout": drop}, **kwargs}
+            variables = {**nets[player].variables, "params": params}
             if not stats[player]:
-                return module.apply({"params": params}, *args, **options)
-            variables = {"params": params, "batch_stats": stats[player]}
+                return module.apply(variables, *args, **options)
+            variables["batch_stats"] = stats[player]
             result, new = module.apply(variables, *args, mutable=["batch_stats"], **options)
             stats[player] = new["batch_stats"]
             return result

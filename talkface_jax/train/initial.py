@@ -6,7 +6,6 @@ values that the task computes from the training data.
 """
 
 import dataclasses
-import hashlib
 import logging
 import pathlib
 import shutil
@@ -16,14 +15,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from talkface_jax.config import ExperimentConfig, TrainConfig
 from talkface_jax.errors import CheckpointError
+from talkface_jax.stored import legacy
+from talkface_jax.stored.integrity import digest, read_document
 from talkface_jax.task import Averages, Net, Task, TrainState, Variables
-from talkface_jax.train import legacy, sharding
+from talkface_jax.train import sharding
 from talkface_jax.train.checkpoint import DATA, FOLDER, Checkpoints, checkpoint_steps, load_params
-from talkface_jax.train.integrity import read_document
 from talkface_jax.train.programs import Programs
 from talkface_jax.train.source import Source
 from talkface_jax.train.state import leaf_names
@@ -207,17 +206,9 @@ def _origin(
         "method": info.get("method", ""),
         "stage": info.get("stage", ""),
         "players": sorted(weights),
-        "weights_sha256": _digest(weights),
+        "weights_sha256": digest(weights),
         "lineage": info.get("lineage", {}),
     }
-
-
-def _digest(weights: Mapping[str, Variables]) -> str:
-    digest = hashlib.sha256()
-    for name, leaf in sorted(leaf_names(weights).items()):
-        digest.update(f"{name} {_signature(leaf)}".encode())
-        digest.update(np.ascontiguousarray(leaf).data)
-    return digest.hexdigest()
 
 
 def start_state(programs: Programs, initial: Initial) -> TrainState:

@@ -28,7 +28,8 @@ import numpy as np
 
 from talkface_jax import config as config_module
 from talkface_jax.config import ExperimentConfig
-from talkface_jax.errors import ConfigError, TalkfaceError
+from talkface_jax.errors import CheckpointError, ConfigError, TalkfaceError
+from talkface_jax.stored.integrity import digest
 from talkface_jax.task import Task, TrainState
 from talkface_jax.train import optim, sharding
 from talkface_jax.train.checkpoint import DATA, FOLDER, Checkpoints, checkpoint_steps
@@ -48,6 +49,8 @@ from talkface_jax.train.state import evaluation_variables
 from talkface_jax.train.telemetry import Speedometer, Telemetry
 from talkface_jax.train.workdir import prepare_workdir
 
+FROZEN = "frozen"
+"""Key of a checkpoint's info: digests of the frozen networks by name."""
 INIT_FROM = "init_from"
 """Key of a checkpoint's lineage: where the parameters of the first step came from."""
 Progress = Callable[[str, int, int], None]
@@ -128,6 +131,7 @@ def train(
                 initial=info.get("lineage", {}).get(INIT_FROM, list(initial.lineage)),
                 losses=dict(info.get("losses", {})),
                 evaluated=dict(info.get("metrics", {})),
+                frozen_sha256=dict(info.get(FROZEN, {})),
             )
             return run.to_the_end(state, step)
 
@@ -178,8 +182,9 @@ def _start(
 class _Run:
     """The loop's moving parts.
 
-    `initial` is the lineage of the parameters that the run started from; `frozen` the variables of
-    the frozen networks, once there is a step to make; `late` holds the metrics
+    `initial` is the lineage of the parameters that the run started from; `frozen` and
+    `frozen_sha256` the variables of the frozen networks, once there is a step to make, and their
+    digests; `late` holds the metrics
     of the last dispatched step, still unread; `losses` and `evaluated` the last values that were
     read.
     """
@@ -197,6 +202,7 @@ class _Run:
     initial: Sequence[Mapping[str, Any]]
     losses: dict[str, float]
     evaluated: dict[str, float]
+    frozen_sha256: dict[str, str]
     frozen: Any = None
     late: tuple[int, dict[str, jax.Array]] | None = None
     speed: Speedometer = dataclasses.field(default_factory=Speedometer)
@@ -216,7 +222,7 @@ class _Run:
         steps = self.config.train.steps
         self.progress(self.name, start, steps)
         if start < steps:
-            self.frozen = self.programs.put_frozen(self.task.frozen())
+            self._load_frozen()
         for step in range(start, steps):
             state, metrics = self.programs.step_at(step)(state, self.frozen, next(self.batches))
             if step + 1 < steps:
@@ -230,6 +236,23 @@ class _Run:
         assert latest is not None
         metrics = {f"eval/{name}": value for name, value in self.evaluated.items()} | self.losses
         return TrainResult(latest, metrics, self.checkpoints.path(latest))
+
+    def _load_frozen(self) -> None:
+        """Reads the frozen networks and puts them where they will lie.
+
+        Raises:
+          CheckpointError: they are not those that the run was made with.
+        """
+        frozen = self.task.frozen()
+        found = {name: digest(tree) for name, tree in frozen.items()}
+        for name, known in self.frozen_sha256.items():
+            if found.get(name, known) != known:
+                raise CheckpointError(
+                    f"{self.checkpoints.directory.parent} was trained with another frozen network "
+                    f"{name!r}; give the file that it was trained with, or another --workdir"
+                )
+        self.frozen_sha256 = found
+        self.frozen = self.programs.put_frozen(frozen)
 
     def _keep(self, state: TrainState, done: int) -> None:
         """Evaluation, previews and checkpoint, where they are due after `done` steps."""
@@ -360,6 +383,7 @@ class _Run:
             "versions": {name: importlib.metadata.version(name) for name in packages},
             "lineage": {**self.source.lineage, **origin},
             "losses": self.losses,
+            FROZEN: self.frozen_sha256,
         }
 
 

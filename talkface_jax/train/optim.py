@@ -4,7 +4,7 @@ import difflib
 import fnmatch
 import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,10 @@ import optax
 from talkface_jax.config import ExperimentConfig, OptimConfig
 from talkface_jax.errors import ConfigError
 from talkface_jax.task import PyTree, Task
+from talkface_jax.train.step import Mask
 
+ENDING = ("cosine", "wsd")
+"""Schedules that lead to a rate of zero at the end of the run."""
 UNDECAYED = frozenset({"bias", "scale", "positions", "modality", "embedding"})
 """Names of parameters that weight decay leaves alone whatever their shape: what is added, scales a
 norm, or is looked up. (Attention has biases with two axes; modules may have these names too.)"""
@@ -27,9 +30,10 @@ def make_schedule(config: OptimConfig, *, updates: int) -> optax.Schedule:
       config: of the optimiser.
       updates: how many updates the whole run makes.
     """
-    warmup = min(config.warmup_steps, max(updates - 1, 0))
-    if config.schedule == "inverse_sqrt":
-        warmup = config.warmup_steps  # not cut short: no rate depends on the run's end
+    warmup = config.warmup_steps
+    if config.schedule in ENDING:
+        # What ends must have begun; elsewhere no rate depends on the run's end.
+        warmup = min(warmup, max(updates - 1, 0))
     rest = max(updates - warmup, 1)
     if config.schedule == "cosine":
         main = optax.cosine_decay_schedule(config.lr, rest)
@@ -55,7 +59,7 @@ def _inverse_sqrt(peak: float, warmup: int) -> optax.Schedule:
 def bound_to_end(config: OptimConfig, *, done: int, updates: int) -> bool:
     """Whether the rate that `done` updates have led to depends on the run making `updates`."""
     if config.schedule == "wsd":
-        return done > updates - config.decay_steps
+        return done > updates - config.decay_steps or updates <= config.warmup_steps
     return config.schedule == "cosine"
 
 
@@ -73,6 +77,10 @@ def _decay_mask(params: PyTree) -> PyTree:
 
 def _joined(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _module(path: Any) -> str:
+    return _joined(path[:-1])
 
 
 def is_trained(patterns: Sequence[str] | None, path: str) -> bool:
@@ -197,18 +205,29 @@ def make_schedules(task: Task, config: ExperimentConfig) -> dict[str, optax.Sche
     }
 
 
-def make_masks(task: Task, config: ExperimentConfig) -> dict[str, Callable[[PyTree], PyTree]]:
-    """What tells the trained leaves of a tree of parameters, or of batch statistics, for every
-    player that is not trained whole."""
+def make_masks(task: Task, config: ExperimentConfig) -> dict[str, Mask]:
+    """What is trained, for every player that is not trained whole.
 
-    def mask_of(player: str) -> Callable[[PyTree], PyTree]:
+    The batch statistics of a module are, where any parameter of the module is.
+    """
+
+    def mask_of(player: str) -> Mask:
         patterns = (task.trained.get(player), config.optim_of(player).only or None)
 
-        def mask(tree: PyTree) -> PyTree:
+        def of_params(tree: PyTree) -> PyTree:
             own, asked = (trained_mask(item, tree) for item in patterns)
             return jax.tree.map(operator.and_, own, asked)
 
-        return mask
+        def of_stats(stats: PyTree, params: PyTree) -> PyTree:
+            modules: dict[str, bool] = {}
+            for path, on in jax.tree_util.tree_leaves_with_path(of_params(params)):
+                modules[_module(path)] = modules.get(_module(path), False) or on
+            own = of_params(stats)
+            return jax.tree_util.tree_map_with_path(
+                lambda path, on: modules.get(_module(path), on), own
+            )
+
+        return Mask(of_params, of_stats)
 
     players = [name for name in task.nets if name in task.trained or config.optim_of(name).only]
     return {player: mask_of(player) for player in players}

@@ -50,11 +50,15 @@ class Programs:
                 f"{task.stage} compare sets and mean something else on parts of a batch; set it to "
                 "1 and give a smaller --config.data.batch_size"
             )
+        _check_players(task, config)
         sharding.check_parts(config.data.batch_size, mesh, parts=train.accumulate)
         self._batch = sharding.batch_sharding(mesh)
         self._replicated = sharding.replicated(mesh)
         self._steps: dict[tuple[int, ...], Step] = {}
         self.state_shapes = jax.eval_shape(self._create, self._example())
+        for player, patterns in task.trained.items():
+            params = self.state_shapes.nets[player].params
+            optim.check_patterns(patterns, params, where=f"{task.method}/{task.stage}: trained")
         self.state_shardings = sharding.state_shardings(
             self.state_shapes, mesh, min_shard_size=config.mesh.min_shard_size
         )
@@ -140,3 +144,20 @@ class Programs:
             return forward(variables, frozen, batch), batch
 
         return jax.jit(run, out_shardings=self._replicated)
+
+
+def _check_players(task: Task, config: ExperimentConfig) -> None:
+    """Refuses settings of players that there are not.
+
+    Raises:
+      ConfigError: the config has some.
+      ValueError: the task has, or patterns that are one text instead of several.
+    """
+    if strangers := sorted(set(config.players) - set(task.nets)):
+        raise ConfigError(
+            f"config.players.{strangers[0]} is of no player of {task.method}/{task.stage}; use one "
+            f"of: {', '.join(task.nets)}"
+        )
+    for player, patterns in task.trained.items():
+        if player not in task.nets or isinstance(patterns, str):
+            raise ValueError(f"{task.method}/{task.stage}: trained has {player!r}: {patterns!r}")

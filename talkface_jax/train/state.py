@@ -35,6 +35,9 @@ def create_state(
     """
     init_key, run_key = split_seed(seed)
     variables = task.init(init_key, batch)
+    for player, item in variables.items():
+        if others := set(item) - {"params", "batch_stats", "constants"}:
+            raise ValueError(f"{player} has collections that no state holds: {sorted(others)}")
     nets = {
         player: Net(
             params=item["params"],

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from talkface_jax.task import (
+    LAST,
     Averages,
     Batch,
     Net,
@@ -26,7 +27,7 @@ from talkface_jax.train.gradients import (
     PLAIN,
     Policy,
     Scene,
-    cast_params,
+    cast_frozen,
     differentiate,
     run_forward,
 )
@@ -34,8 +35,19 @@ from talkface_jax.train.gradients import (
 Metrics = dict[str, jax.Array]
 Nets = Mapping[str, Net]
 Step = Callable[[TrainState, Mapping[str, PyTree], Batch], tuple[TrainState, Metrics]]
-Mask = Callable[[PyTree], PyTree]
-"""A tree of bools, True at what is trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """What of a player is trained.
+
+    Attributes:
+      params: parameters -> bools.
+      stats: (batch statistics, parameters) -> bools for the former.
+    """
+
+    params: Callable[[PyTree], PyTree]
+    stats: Callable[[PyTree, PyTree], PyTree]
 
 
 def make_train_step(
@@ -60,8 +72,7 @@ def make_train_step(
       active: objectives in force, in the order of updates, at most one for each player.
       ema_decay: decay of the averages in `TrainState.ema`.
       policy: number format, rematerialisation and accumulation.
-      masks: by player what tells which leaves of its parameters, and which of its batch statistics,
-        are trained; a player that is left out is trained whole.
+      masks: by player what of it is trained; one that is left out is trained whole.
 
     Returns:
       `step(state, frozen, batch) -> (state, metrics)`, to be jitted. Metrics are float32 scalars:
@@ -84,7 +95,7 @@ def make_train_step(
         nets, metrics = update(
             _Setting(task, transforms, tuple(active), policy, dict(masks or {})),
             dict(state.nets),
-            cast_params(frozen, policy.compute),
+            cast_frozen(frozen, policy.compute),
             batch,
             state.step,
             key,
@@ -99,10 +110,16 @@ def make_train_step(
 
 
 def _averaged(average: Averages, net: Net, share: float) -> Averages:
-    """Averages that are moved by a share of the way to the net."""
+    """Averages that are moved by a share of the way to the net; what counts is taken as it is."""
+
+    def moved(new: jax.Array, old: jax.Array) -> Any:
+        if not jnp.issubdtype(new.dtype, jnp.inexact):
+            return jnp.copy(new)
+        return optax.incremental_update(new, old, share)
+
     return Averages(
-        params=optax.incremental_update(net.params, average.params, share),
-        stats=optax.incremental_update(net.stats, average.stats, share),
+        params=jax.tree.map(moved, net.params, average.params),
+        stats=jax.tree.map(moved, net.stats, average.stats),
     )
 
 
@@ -121,7 +138,7 @@ class _Setting:
     ) -> Scene:
         """The shared forward of one batch."""
         forward_key, judge_key = jax.random.split(key)
-        forward = run_forward(self.task, nets, frozen, batch, forward_key, self.policy)
+        forward = run_forward(self.task, nets, frozen, batch, forward_key, self.policy, step=step)
         return Scene(self.task, batch, frozen, step, judge_key, forward, self.policy)
 
 
@@ -211,7 +228,8 @@ def _with_stats(setting: _Setting, nets: Nets, stats: Mapping[str, PyTree]) -> d
         old = nets[player].stats
         mask = setting.masks.get(player)
         if mask is not None:
-            new = jax.tree.map(lambda on, a, b: a if on else b, mask(old), new, old)
+            kept = mask.stats(old, nets[player].params)
+            new = jax.tree.map(lambda on, a, b: a if on else b, kept, new, old)
         found[player] = nets[player].replace(stats=new)
     return found
 
@@ -238,7 +256,8 @@ def make_forward(task: Task) -> Forward:
     def forward(
         variables: Mapping[str, Variables], frozen: Mapping[str, PyTree], batch: Batch
     ) -> Outputs:
-        outputs, _ = task.forward(variables, frozen, batch, jax.random.key(0), train=False)
+        key, step = jax.random.key(0), jnp.int32(LAST)
+        outputs, _ = task.forward(variables, frozen, batch, key, step=step, train=False)
         return outputs
 
     return forward
@@ -273,7 +292,9 @@ def _apply(setting: _Setting, objective: Objective, own: Nets, result: Any) -> t
         if mask is not None:
             # Nothing reads the others: the compiler leaves them out.
             gradient = jax.tree.map(
-                lambda on, leaf: leaf if on else jnp.zeros_like(leaf), mask(gradient), gradient
+                lambda on, leaf: leaf if on else jnp.zeros_like(leaf),
+                mask.params(gradient),
+                gradient,
             )
         updates, opt_state = setting.transforms[player].update(gradient, net.opt_state, net.params)
         params = optax.apply_updates(net.params, updates)

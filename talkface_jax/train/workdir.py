@@ -86,6 +86,8 @@ def _require_same_end(
     if not stored:
         return
     for player in task.nets:
+        if not task.trained.get(player, ("*",)):
+            continue  # it has no rate
         done, old, new = (
             updates_before(task, player, step) for step in (stored[-1], before, config.train.steps)
         )

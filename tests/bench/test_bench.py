@@ -155,7 +155,7 @@ def test_full_size_forward(board, repository, stage, batch, repeats):
 
     @jax.jit
     def forward(variables, batch):
-        return task.forward(variables, {}, batch, rng, train=False)[0]
+        return task.forward(variables, {}, batch, rng, step=0, train=False)[0]
 
     flops = counts.count_flops(forward, variables, given)
     first = measure.first_call(lambda: forward(variables, given))

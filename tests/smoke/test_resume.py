@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from talkface_jax.train.integrity import read_document
+from talkface_jax.stored.integrity import read_document
 from talkface_jax.train.telemetry import METRICS_FILE, read_metrics
 
 STEPS = 120

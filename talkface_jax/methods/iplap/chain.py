@@ -214,7 +214,13 @@ class IplapChain:
             references=controls.get(REFERENCES.name, default),
         )
 
-    def predict_motion(self, track: FaceTrack, *, samples: Float32[np.ndarray, " s"]) -> Motion:
+    def predict_motion(
+        self,
+        track: FaceTrack,
+        *,
+        samples: Float32[np.ndarray, " s"],
+        controls: Controls = NO_CONTROLS,
+    ) -> Motion:
         """The landmarks of every frame of a track if it spoke `samples`: (t, 131, 2) in crop boxes.
 
         Rows of frames without a face hold the prediction on the pose of the nearest frame with one.
@@ -222,6 +228,7 @@ class IplapChain:
         Raises:
           FaceError: no frame of the track has a face.
         """
+        del controls  # only rendering has one
         face, count = self.prepare(track), len(track)
         speech, sources = SpeechFeatures(samples), np.arange(count)
         points = in_parts(

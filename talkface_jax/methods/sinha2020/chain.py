@@ -171,7 +171,13 @@ class SinhaChain:
             controls=controls,
         )
 
-    def predict_motion(self, track: FaceTrack, *, samples: Float32[np.ndarray, " s"]) -> Motion:
+    def predict_motion(
+        self,
+        track: FaceTrack,
+        *,
+        samples: Float32[np.ndarray, " s"],
+        controls: Controls = NO_CONTROLS,
+    ) -> Motion:
         """The landmarks of every frame of a track if it spoke `samples`: (t, 68, 2) in crop boxes.
 
         Lids and brows are generated too, `blink` is the closure of the eyes. Rows of frames without
@@ -181,7 +187,7 @@ class SinhaChain:
           FaceError: no frame of the track has a face.
         """
         face, frames = self.prepare(track), np.arange(len(track))
-        lids = self.blinker.track(len(track), NO_CONTROLS)
+        lids = self.blinker.track(len(track), controls)
         pixels = self.points(
             face, self.offsets(self.hear(samples), frames), lids=lids, sources=frames
         )

@@ -5,7 +5,8 @@ import numpy as np
 import toy
 
 from talkface_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig
-from talkface_jax.train import legacy, loop
+from talkface_jax.stored import legacy
+from talkface_jax.train import loop
 from talkface_jax.train.checkpoint import Checkpoints, load_params
 from talkface_jax.train.programs import Programs
 from talkface_jax.train.sharding import make_mesh
@@ -25,9 +26,9 @@ class FittedTask(toy.L1Task):
         mean = np.mean([sample["x"] for sample in samples()], 0)
         return {"net": {"constants": {"mean": mean.astype(np.float32)}}}
 
-    def forward(self, variables, frozen, batch, rng, *, train):
+    def forward(self, variables, frozen, batch, rng, *, step, train):
         shifted = {**batch, "x": batch["x"] - variables["net"]["constants"]["mean"]}
-        return super().forward(variables, frozen, shifted, rng, train=train)
+        return super().forward(variables, frozen, shifted, rng, step=step, train=train)
 
 
 def _config(task, **plan):

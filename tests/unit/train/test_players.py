@@ -41,7 +41,7 @@ class PairTask(toy.L1Task):
     def init(self, rng, batch):
         return super(toy.L1Task, self).init(rng, batch)
 
-    def forward(self, variables, frozen, batch, rng, *, train):
+    def forward(self, variables, frozen, batch, rng, *, step, train):
         first, one = self.run("net", variables, inputs(batch["x"]), rng=rng, train=train)
         image, two = self.run("after", variables, inputs(first), rng=rng, train=train)
         return {"image": image}, one | two
@@ -56,8 +56,8 @@ class FrozenTask(toy.L1Task):
         rng = np.random.default_rng(5)
         return {"pretrained": {"kernel": rng.standard_normal((6, 6)).astype(np.float32)}}
 
-    def forward(self, variables, frozen, batch, rng, *, train):
-        outputs, stats = super().forward(variables, frozen, batch, rng, train=train)
+    def forward(self, variables, frozen, batch, rng, *, step, train):
+        outputs, stats = super().forward(variables, frozen, batch, rng, step=step, train=train)
         return {"image": jnp.tanh(outputs["image"] @ frozen["pretrained"]["kernel"])}, stats
 
 
@@ -107,7 +107,7 @@ def test_one_objective_moves_both_players_by_the_joint_gradient():
             player: {**state.nets[player].variables, "params": tree}
             for player, tree in params.items()
         }
-        outputs, _ = task.forward(variables, {}, batch, key, train=True)
+        outputs, _ = task.forward(variables, {}, batch, key, step=0, train=True)
         return jnp.abs(outputs["image"] - batch["y"]).mean()
 
     params = {player: net.params for player, net in state.nets.items()}
@@ -147,7 +147,7 @@ def test_a_generator_and_a_judge_in_one_objective():
 
     def loss(params):
         net = {**state.nets["net"].variables, "params": params["net"]}
-        outputs, _ = task.forward({"net": net}, {}, batch, key, train=True)
+        outputs, _ = task.forward({"net": net}, {}, batch, key, step=0, train=True)
         disc = {**state.nets["disc"].variables, "params": params["disc"]}
         score, _ = task.nets["disc"].apply(disc, outputs["image"], mutable=["batch_stats"])
         return ((score - 1) ** 2).mean()

@@ -67,7 +67,7 @@ class BareTask(toy.GanTask):
     def init(self, rng, batch):
         return {name: net.init(rng, batch["x"]) for name, net in self.nets.items()}
 
-    def forward(self, variables, frozen, batch, rng, *, train):
+    def forward(self, variables, frozen, batch, rng, *, step, train):
         return {"image": self.nets["net"].apply(variables["net"], batch["x"])}, {}
 
 
@@ -96,7 +96,7 @@ def test_statistics_pass_from_part_to_part(batch):
         hidden = np.asarray(rows["x"]) @ layer["kernel"] + layer["bias"]
         mean, var = 0.9 * mean + 0.1 * hidden.mean(0), 0.9 * var + 0.1 * hidden.var(0)
         forward_key, _ = jax.random.split(jax.random.fold_in(key, part))
-        outputs, _ = task.forward({"net": net.variables}, {}, rows, forward_key, train=True)
+        outputs, _ = task.forward({"net": net.variables}, {}, rows, forward_key, step=0, train=True)
         for seen in (rows["y"], outputs["image"]):
             _, new = task.nets["disc"].apply(
                 {"params": disc.params, "batch_stats": judge}, seen, mutable=["batch_stats"]
@@ -151,7 +151,7 @@ def residuals(task, nets, batch, policy):
 
     def pull(params):
         changed = {**nets, "net": nets["net"].replace(params=params)}
-        return run_forward(task, changed, {}, batch, jax.random.key(0), policy).pull
+        return run_forward(task, changed, {}, batch, jax.random.key(0), policy, step=0).pull
 
     return jax.tree.leaves(jax.eval_shape(pull, nets["net"].params))
 

@@ -55,7 +55,7 @@ def naive_step(task, state, batch, *, alternating, frozen=None):
         seen = {**(params if alternating else old), player: own}
         generator = own if player == "net" else jax.lax.stop_gradient(old["net"])
         variables = {"net": {"params": generator, "batch_stats": old_stats["net"]}}
-        outputs, new = task.forward(variables, {}, batch, forward_key, train=True)
+        outputs, new = task.forward(variables, {}, batch, forward_key, step=0, train=True)
         judged = []
 
         def apply(x):
@@ -115,7 +115,7 @@ def test_one_player_l1_step_needs_no_judge(batch):
 
     def loss(params):
         variables = {"net": {**state.nets["net"].variables, "params": params}}
-        outputs, _ = task.forward(variables, {}, batch, key, train=True)
+        outputs, _ = task.forward(variables, {}, batch, key, step=0, train=True)
         return jnp.abs(outputs["image"] - batch["y"]).mean()
 
     value, gradient = jax.value_and_grad(loss)(state.nets["net"].params)

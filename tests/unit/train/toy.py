@@ -110,7 +110,7 @@ class L1Task(StageTask):
             },
         }
 
-    def forward(self, variables, frozen, batch, rng, *, train):
+    def forward(self, variables, frozen, batch, rng, *, step, train):
         image, stats = self.run("net", variables, inputs(batch["x"]), rng=rng, train=train)
         count = jnp.zeros((len(batch["x"]),), jnp.int32)
         return {"image": image, "count": count}, stats

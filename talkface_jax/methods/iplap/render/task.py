@@ -112,10 +112,11 @@ class RenderTask(StageTask):
         batch: Batch,
         rng: jax.Array,
         *,
+        step: jax.Array,
         train: bool,
     ) -> tuple[Outputs, dict[str, PyTree]]:
         """image and warped (b, h, w, 3) in [0, 1], flow (b, r, h, w, 2) in pixels, weight."""
-        del frozen, rng
+        del frozen, rng, step
         given = self.inputs_of(batch)["renderer"]
         rendered, stats = self.run("renderer", variables, given, train=train)
         outputs = {

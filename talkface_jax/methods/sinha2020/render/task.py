@@ -146,10 +146,11 @@ class RenderTask(StageTask):
         batch: Batch,
         rng: jax.Array,
         *,
+        step: jax.Array,
         train: bool,
     ) -> tuple[Outputs, dict[str, PyTree]]:
         """image and colour (b, h, w, 3) and attention (b, h, w, 1), all in [0, 1]."""
-        del frozen, rng, train
+        del frozen, rng, step, train
         rendered, stats = self.run("renderer", variables, self._rendered(batch))
         outputs = {key: getattr(rendered, key) for key in ("image", "attention", "colour")}
         return outputs, stats

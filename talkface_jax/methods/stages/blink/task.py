@@ -117,10 +117,11 @@ class BlinkTask(StageTask):
         batch: Batch,
         rng: jax.Array,
         *,
+        step: jax.Array,
         train: bool,
     ) -> tuple[Outputs, dict[str, PyTree]]:
         """blink (b, t, 22, 2): windows of generated tracks, as many as the batch has real ones."""
-        del frozen, train
+        del frozen, step, train
         count, frames = batch["blink"].shape[:2]
         rounds = self.config.rounds
         rows = -(-count // rounds)

@@ -111,7 +111,9 @@ def test_warming_up_moves_the_alignment_alone(vgg):
         def loss(params):
             variables = {**variables_of(stage)}
             variables["renderer"] = {**variables["renderer"], "params": params}
-            outputs, _ = stage.task.forward(variables, {}, stage.batch, stage.state.rng, train=True)
+            outputs, _ = stage.task.forward(
+                variables, {}, stage.batch, stage.state.rng, step=0, train=True
+            )
             return terms_of(warming[0])["warp"](context_of(stage, outputs))
 
         return jax.grad(loss)(params)

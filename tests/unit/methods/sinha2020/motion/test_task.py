@@ -181,7 +181,9 @@ def test_the_network_hears_and_does_not_see(trained):
     """Who is pictured cannot matter: the prediction depends on the sound alone."""
     task, batch, _, state, _ = trained
     variables = {"motion": state.nets["motion"].variables}
-    forward = jax.jit(lambda b: task.forward(variables, {}, b, jax.random.key(0), train=False)[0])
+    forward = jax.jit(
+        lambda b: task.forward(variables, {}, b, jax.random.key(0), step=0, train=False)[0]
+    )
     plain = forward(batch)["offsets"]
     blind = forward({**batch, "offsets": np.full_like(batch["offsets"], np.nan)})["offsets"]
     np.testing.assert_array_equal(plain, blind)

@@ -65,7 +65,9 @@ def test_forward_gives_as_many_windows_as_there_are_real_ones(closures, tracks_o
     shapes = jax.eval_shape(task.init, jax.random.key(0), batch)
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), shapes)
-    forward = jax.jit(lambda key: task.forward(variables, {}, batch, key, train=True)[0]["blink"])
+    forward = jax.jit(
+        lambda key: task.forward(variables, {}, batch, key, step=0, train=True)[0]["blink"]
+    )
     one, other = forward(jax.random.key(1)), forward(jax.random.key(2))
     assert one.shape == (5, 30, 22, 2)
     assert jnp.any(one != other) and jnp.array_equal(one, forward(jax.random.key(1)))
@@ -118,7 +120,7 @@ def train(config, windows, *, steps, seed=0):
     def step(params, state, batch, key):
         def loss(params):
             variables = {"blink": {"params": params, **constants}}
-            outputs, _ = task.forward(variables, {}, {"blink": batch}, key, train=True)
+            outputs, _ = task.forward(variables, {}, {"blink": batch}, key, step=0, train=True)
             context = context_of(task, outputs["blink"], batch)
             return sum(term.weight * term(context) for term in objective.terms)
 

@@ -10,10 +10,10 @@ import orbax.checkpoint as ocp
 
 from talkface_jax.config import TrainConfig
 from talkface_jax.errors import CheckpointError
+from talkface_jax.stored import legacy
+from talkface_jax.stored.integrity import explain_damage, read_document, verify
+from talkface_jax.stored.quiet import quiet_unless_well
 from talkface_jax.task import Variables
-from talkface_jax.train import legacy
-from talkface_jax.train.integrity import explain_damage, read_document, verify
-from talkface_jax.train.quiet import quiet_unless_well
 
 FOLDER = "checkpoints"
 DATA = "data"

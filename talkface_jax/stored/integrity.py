@@ -1,6 +1,7 @@
 """Integrity of checkpoints: a CRC-32C for every leaf and for the JSON beside them."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -23,6 +24,20 @@ def checksum(leaf: Any) -> int:
         leaf = multihost_utils.process_allgather(leaf, tiled=True)
     array = np.ascontiguousarray(np.asarray(leaf))
     return google_crc32c.value(array.tobytes())
+
+
+def digest(tree: Any) -> str:
+    """sha256 over the names, types, shapes and values of a tree's arrays."""
+    found = hashlib.sha256()
+    named = {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    for name, leaf in sorted(named.items()):
+        array = np.ascontiguousarray(leaf)
+        found.update(f"{name} {array.dtype.name} {tuple(array.shape)}".encode())
+        found.update(array.data)
+    return found.hexdigest()
 
 
 def verify(leaves: Mapping[str, Any], expected: Mapping[str, int], path: pathlib.Path) -> None:

@@ -1,0 +1,1 @@
+"""Checkpoints as they lie on disk: readable from every layer that trains, chains or converts."""
