@@ -210,10 +210,8 @@ class Previews:
 
 
 class Task(Protocol):
-    """One trainable stage; players in `generators` generate, the others only judge.
-
-    `methods.base.StageTask` has what most stages would write again.
-    """
+    """One trainable stage (`methods.base.StageTask`); players in `generators` generate, the others
+    only judge."""
 
     @property
     def method(self) -> str:

@@ -150,12 +150,7 @@ def train_iterator(
     parts = make_parts(mixture.parts, windows)
     order = _order(parts, mixture.weights, seed)
     sampler = Sampler(parts, view, seed=seed, max_corrupt=corrupt.limit)
-    identity: dict[str, Any] = {"windows": sum(map(len, windows)), "seed": seed}
-    for part in mixture.parts:
-        identity |= part.identity
-    if len(parts) > 1:
-        pairs = zip(windows, mixture.weights, strict=True)
-        identity["mixture"] = [[len(own), weight] for own, weight in pairs]
+    identity = _identity(mixture, windows, seed)
     share = process_index, process_count
     if workers:
         iterator = WorkerBatches(
@@ -171,6 +166,17 @@ def train_iterator(
             order.map_with_index(sampler), batch_size, share, threads=threads, prefetch=prefetch
         )
     return TrainIterator(iterator, order, sampler, identity=identity, share=share, corrupt=corrupt)
+
+
+def _identity(mixture: Mixture, windows: Sequence[Windows], seed: int) -> dict[str, Any]:
+    """What a position belongs to; plain JSON."""
+    identity: dict[str, Any] = {"windows": sum(map(len, windows)), "seed": seed}
+    for part in mixture.parts:
+        identity |= part.identity
+    if len(windows) > 1:
+        pairs = zip(windows, mixture.weights, strict=True)
+        identity["mixture"] = [[len(own), weight] for own, weight in pairs]
+    return identity
 
 
 def _windows(dataset: Dataset, view: DataView, *, stride: int) -> Windows:
