@@ -6,18 +6,14 @@ what evaluation measures. Importing it loads nothing heavy: `talkface --help` re
 
 import dataclasses
 import enum
+import math
 import numbers
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Range
-
-_NUMBERS: dict[Any, tuple[str, type]] = {
-    int: ("a whole number", numbers.Integral),
-    float: ("a number", numbers.Real),
-}
-"""What a control that is parsed so takes: in words, and NumPy's numbers too."""
 
 
 class Aspect(enum.Enum):
@@ -31,55 +27,83 @@ class Aspect(enum.Enum):
     POSE = "pose"
 
 
+def number(given: Any) -> float:
+    """A flag's text, or any real number, as float; ValueError or TypeError for anything else."""
+    if isinstance(given, bool):
+        raise TypeError("a bool is no number")
+    return float(given)
+
+
+def whole(given: Any) -> int:
+    """The same for whole numbers."""
+    if isinstance(given, bool):
+        raise TypeError("a bool is no number")
+    return int(given) if isinstance(given, str) else operator.index(given)
+
+
+_WORDS = {number: "a number", whole: "a whole number"}
+
+
 @dataclasses.dataclass(frozen=True)
 class Control:
     """Something that a user may ask beyond the audio; left out, the method decides.
 
     Attributes:
-      name: key of `records.Controls`; the flag is `--name` with hyphens.
+      name: key of `records.Controls`, an identifier; the flag is `--name` with hyphens.
       help: for the flag.
-      parse: gives the value of a flag's text; raises ValueError where it is none.
-      allowed: range of the value, where it is a number.
+      parse: gives the value of a flag's text, and of what Python code gives; raises ValueError or
+        TypeError, whose text says what it must be ("one of happy, sad"), where it is none, and
+        OSError where it is a file that cannot be read.
+      allowed: range of the value, where it is a number or an array of them.
       metavar: stands for the value in the help.
+
+    Raises:
+      ValueError: a name that is no identifier.
     """
 
     name: str
     help: str
-    parse: Callable[[str], Any] = float
+    parse: Callable[[Any], Any] = number
     allowed: Range = dataclasses.field(default_factory=Range)
     metavar: str = "X"
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"the control {self.name!r} must be named by an identifier")
 
     @property
     def flag(self) -> str:
         """As it is written on the command line."""
         return f"--{self.name.replace('_', '-')}"
 
-    def read(self, text: str) -> Any:
-        """The value of a flag's text.
+    def read(self, given: Any) -> Any:
+        """The value of a flag's text, or of what Python code gives.
 
         Raises:
           ConfigError: it is none, or out of range.
         """
+        shown = given if isinstance(given, str) and given else repr(given)
         try:
-            value = self.parse(text)
-        except ValueError as error:
-            kind = _NUMBERS[self.parse][0] if self.parse in _NUMBERS else str(error)
-            raise ConfigError(f"{self.flag} must be {kind}, not {text}; give another") from error
-        self.check(value)
+            value = self.parse(given)
+        except OSError as error:
+            place = error.filename or shown
+            raise ConfigError(
+                f"{self.flag}: {place} cannot be read ({error.strerror or error}); give another"
+            ) from error
+        except (ValueError, TypeError) as error:
+            wanted = _WORDS.get(self.parse, str(error))
+            raise ConfigError(f"{self.flag} must be {wanted}, not {shown}; give another") from error
+        for item in _numbers(value):
+            if item not in self.allowed:
+                words = self.allowed if math.isfinite(item) else "a finite number"
+                raise ConfigError(f"{self.flag} must be {words}, but is {item:g}; give another")
         return value
 
-    def check(self, value: Any) -> None:
-        """Refuses a number out of range, and anything else where a number is wanted.
 
-        Raises:
-          ConfigError: it is one.
-        """
-        if self.parse in _NUMBERS:
-            words, kind = _NUMBERS[self.parse]
-            if not isinstance(value, kind):
-                raise ConfigError(f"{self.flag} must be {words}, not {value!r}; give another")
-        if isinstance(value, numbers.Real) and value not in self.allowed:
-            raise ConfigError(f"{self.flag} must be {self.allowed}, but is {value:g}; give another")
+def _numbers(value: Any) -> list[Any]:
+    """The numbers in a value: itself, or an array's; none in anything else."""
+    found: list[Any] = value.ravel().tolist() if hasattr(value, "ravel") else [value]
+    return [item for item in found if isinstance(item, numbers.Real)]
 
 
 BLINK_RATE = Control(
@@ -93,14 +117,14 @@ BLINK_DURATION = Control(
 SEED = Control(
     "seed",
     "another seed gives another draw of all that is drawn (default: 0)",
-    parse=int,
+    parse=whole,
     allowed=AT_LEAST_0,
     metavar="N",
 )
 REFERENCES = Control(
     "references",
     "frames in which the renderer sees the person (default: the config's)",
-    parse=int,
+    parse=whole,
     allowed=AT_LEAST_1,
     metavar="N",
 )
@@ -197,7 +221,8 @@ class Declaration:
     Attributes:
       name: registry name.
       paper: whose method it is, in one line.
-      stages: the task class of each stage, in order of the chain.
+      stages: the task class of each stage, in order of training.
+      aside: those that are trained but in no bundle (a classifier that a loss asks).
       chain: the `task.Method`; "" where nothing chains the stages.
       generates: what it makes and evaluation measures.
       controls: what a user may ask of it.
@@ -209,6 +234,7 @@ class Declaration:
     name: str
     paper: str
     stages: Mapping[str, str]
+    aside: tuple[str, ...] = ()
     chain: str = ""
     generates: tuple[Aspect, ...] = ()
     controls: tuple[Control, ...] = ()
@@ -216,16 +242,22 @@ class Declaration:
     networks: str = ""
     parity: str = ""
 
-    def check_controls(self, controls: Mapping[str, Any]) -> None:
-        """Refuses what the method cannot do.
+    @property
+    def chained(self) -> tuple[str, ...]:
+        """The stages that a bundle is made of."""
+        return tuple(stage for stage in self.stages if stage not in self.aside)
+
+    def read_controls(self, controls: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of controls that were given, as flags' texts or by Python code.
 
         Raises:
-          ConfigError: a control that it does not have, or one out of range, by its flag.
+          ConfigError: a control that the method does not have, or one that is none or out of range,
+            by its flag.
         """
         known = {control.name: control for control in self.controls}
-        for name, value in controls.items():
+        for name in controls:
             if name not in known:
-                flag = f"--{name.replace('_', '-')}"
+                flag = f"--{name.replace('_', '-')}" if name.isidentifier() else repr(name)
                 accepted = ", ".join(item.flag for item in self.controls) or "no controls"
                 raise ConfigError(f"{self.name} has no {flag}; leave it out (it takes {accepted})")
-            known[name].check(value)
+        return {name: known[name].read(given) for name, given in controls.items()}

@@ -315,16 +315,23 @@ def load_json(path: pathlib.Path) -> dict[str, Any]:
     """A dumped config as nested dicts.
 
     Raises:
-      ConfigError: the file is missing or is not JSON.
+      ConfigError: the file is missing, cannot be read, or holds no JSON object.
     """
     try:
-        return json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise ConfigError(f"{path} is missing; point at a directory that training wrote") from error
-    except json.JSONDecodeError as error:
+    except NotADirectoryError as error:
+        raise ConfigError(
+            f"{path.parent} is a file; point at a directory that training wrote"
+        ) from error
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path} is not valid JSON ({error}); restore it or train again"
         ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no config; point at a directory that training wrote")
+    return values
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -5,6 +5,7 @@ Importing it loads nothing heavy.
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -28,7 +29,10 @@ class Range:
     parity: Literal["", "odd", "even"] = ""
 
     def __contains__(self, value: Any) -> bool:
-        """Whether the number lies in it; NaN and infinities never do."""
+        """Whether the number lies in it; NaN, infinities and what is no number never do."""
+        if not isinstance(value, numbers.Real) or isinstance(value, bool):
+            return False
+        value = float(value)
         return (
             math.isfinite(value)
             and (self.least is None or value >= self.least)
@@ -78,10 +82,13 @@ def check_ranges(config: Any, *, where: str = "") -> None:
         allowed = field.metadata.get("range")
         if allowed is None or value is None:
             continue
-        numbers = value if isinstance(value, tuple) else (value,)
-        if not numbers or any(number not in allowed for number in numbers):
+        given = value if isinstance(value, tuple) else (value,)
+        if not given:
+            raise ConfigError(f"config.{name} must not be empty; give numbers that are {allowed}")
+        if wrong := [item for item in given if item not in allowed]:
+            words = f"{allowed}, and finite" if wrong[0] in (math.inf, -math.inf) else allowed
             raise ConfigError(
-                f"config.{name} must be {allowed}, not {value}; give another --config.{name}"
+                f"config.{name} must be {words}, not {value!r}; give another --config.{name}"
             )
 
 

@@ -22,6 +22,8 @@ def load_experiment(config_file: str, overrides: Sequence[str] = ()) -> Experime
     Raises:
       ConfigError: anything wrong with the file, a field or a value.
     """
+    if isinstance(overrides, str):
+        overrides = (overrides,)
     fields = [_PREFIX + item.removeprefix(_PREFIX) for item in overrides]
     values = config.parse_flags([f"--config={config_file}", *fields])
     for name in ("method", "stage"):
@@ -44,5 +46,13 @@ def load_workdir_experiment(workdir: Place) -> ExperimentConfig:
     """
     path = pathlib.Path(workdir) / "config.json"
     values = config.load_json(path)
-    task_class = registry.task_class(values.get("method", ""), values.get("stage", ""))
+    method, stage = values.get("method"), values.get("stage")
+    if not isinstance(method, str) or not isinstance(stage, str):
+        raise ConfigError(
+            f"{path} is of no stage; give a working directory of talkface train or convert"
+        )
+    try:
+        task_class = registry.task_class(method, stage)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return config.freeze(values, task_class=task_class.config_class, where=str(path))

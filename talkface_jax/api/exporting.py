@@ -55,11 +55,13 @@ def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Mani
     for program in programs:
         shapes |= program.variables()
         for player, stage in program.players.items():
-            if homes.setdefault(player, stage) != stage:
-                raise ValueError(f"{name}: {player} is a player of {homes[player]} and of {stage}")
+            if homes.setdefault(player, stage) != stage or stage not in configs:
+                raise ValueError(f"{name}: {player} is of the stages {homes[player]} and {stage}")
     variables, lineage = {}, {}
     for stage, experiment in experiments.items():
-        players = {name for item in programs for name, of in item.players.items() if of == stage}
+        players = {player for player, home in homes.items() if home == stage}
+        if not players:
+            raise ValueError(f"{name}: no program takes the stage {stage}")
         loaded, info = _load_players(workdirs[stage], players)
         # Checkpoints of older versions kept constants elsewhere.
         variables |= {
@@ -156,7 +158,7 @@ def _load_stages(
                     f"{place} and {places[0]} have different task configs; give directories of one"
                 )
     method = _method_of(experiments, workdirs)
-    wanted = registry.declaration(method).stages
+    wanted = registry.declaration(method).chained
     if missing := [f"--{stage}" for stage in wanted if stage not in experiments]:
         raise ConfigError(
             f"{method} has the stages {', '.join(wanted)}; give {' and '.join(missing)} too"

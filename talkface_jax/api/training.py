@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from talkface_jax import config, runtime
 from talkface_jax.api.kinds import Place, Progress
 from talkface_jax.config import ExperimentConfig
+from talkface_jax.errors import ConfigError
 from talkface_jax.methods import registry
 from talkface_jax.train import loop
 from talkface_jax.train.loop import Measured, TrainResult
@@ -18,7 +19,7 @@ def train(
     experiment: ExperimentConfig,
     *,
     workdir: Place,
-    init_from: Sequence[Place] = (),
+    init_from: Place | Sequence[Place] = (),
     progress: Progress | None = None,
     measured: Measured | None = None,
     source: Source | None = None,
@@ -50,11 +51,19 @@ def train(
         not finite, or a stop by SIGINT or SIGTERM, which in the main thread are caught until the
         step is saved.
     """
+    if isinstance(init_from, (str, os.PathLike)):
+        init_from = (init_from,)
     if init_from:
         places = (*experiment.train.init_from, *(os.fspath(place) for place in init_from))
         plan = dataclasses.replace(experiment.train, init_from=places)
         experiment = dataclasses.replace(experiment, train=plan)
     config.validate(experiment)
+    wanted = registry.task_class(experiment.method, experiment.stage).config_class
+    if not isinstance(experiment.task, wanted):
+        raise ConfigError(
+            f"the task config of {experiment.method}/{experiment.stage} is a "
+            f"{type(experiment.task).__name__}; give a {wanted.__name__}"
+        )
     folder = pathlib.Path(workdir)
     runtime.require_folder(folder, flag="--workdir")
     task = registry.build_task(experiment.method, experiment.stage, experiment.task)

@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         )
     _train(walk, {stage: configs / f"{stage}.py" for stage in method.stages}, data, out)
     with walk.timed("export: one bundle of all stages"):
-        stages = [f"--{stage}={out / stage}" for stage in method.stages]
+        stages = [f"--{stage}={out / stage}" for stage in method.chained]
         walk.command("export", *stages, f"--out={bundle}")
     pairs = out / "held_out"
     with walk.timed("synthesize: held-out people speak held-out sentences"):

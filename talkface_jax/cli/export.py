@@ -22,19 +22,23 @@ examples:
 """
 EXTRAS = ("train",)
 
+_STAGE = "stage_"
+"""Before the name of a stage among the arguments."""
+
 
 def add_stage_arguments(parser: argparse.ArgumentParser, *, title: str) -> None:
     """A flag for every stage that some method has, below which flags each method needs."""
     from talkface_jax.methods import registry
 
     needed = [
-        f"{name} needs {' '.join(f'--{stage}' for stage in item.stages)}"
+        f"{name} needs {' '.join(f'--{stage}' for stage in item.chained)}"
         for name, item in registry.methods().items()
     ]
     group = parser.add_argument_group(title, "\n".join(needed))
     for stage in registry.stages():
         group.add_argument(
             f"--{stage}",
+            dest=f"{_STAGE}{stage}",
             type=pathlib.Path,
             action="append",
             metavar="DIR",
@@ -47,7 +51,7 @@ def given_stages(args: argparse.Namespace) -> dict[str, list[pathlib.Path]]:
     """The working directories that were given, by stage."""
     from talkface_jax.methods import registry
 
-    found = {stage: getattr(args, stage) for stage in registry.stages()}
+    found = {stage: getattr(args, f"{_STAGE}{stage}") for stage in registry.stages()}
     return {stage: paths for stage, paths in found.items() if paths is not None}
 
 

@@ -2,11 +2,11 @@
 
 import argparse
 import pathlib
-from typing import Any
 
 from talkface_jax import api, runtime
 from talkface_jax.capabilities import Control
 from talkface_jax.cli import common, export
+from talkface_jax.errors import ConfigError
 
 HELP = "a face and a recording -> a talking mp4"
 DESCRIPTION = """\
@@ -32,6 +32,9 @@ examples:
     --audio=sentence.wav --blink-rate=0.3 --seed=1 --out=out/talking.mp4
 """
 EXTRAS = ("synthesize",)
+
+_CONTROL = "control_"
+"""Before the name of a control among the arguments: a method may name it as it likes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,16 +70,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_controls(parser)
 
 
-def _declared() -> dict[str, Control]:
-    """The controls of all methods by name; those of one name are the same."""
+def _flags() -> dict[str, list[Control]]:
+    """The controls of all methods by name; which of one name is meant, the bundle's method says."""
     from talkface_jax.methods import registry
 
-    methods = registry.methods().values()
-    return {control.name: control for item in methods for control in item.controls}
+    found: dict[str, list[Control]] = {}
+    for item in registry.methods().values():
+        for control in item.controls:
+            found.setdefault(control.name, []).append(control)
+    return found
 
 
 def _add_controls(parser: argparse.ArgumentParser) -> None:
-    """A flag for every control that some method declares, below who takes which."""
+    """A flag for every control that some method declares, below who takes which.
+
+    Raises:
+      ValueError: a control that has the name of a flag of this command.
+    """
     from talkface_jax.methods import registry
 
     taken = [
@@ -84,19 +94,35 @@ def _add_controls(parser: argparse.ArgumentParser) -> None:
         for name, item in registry.methods().items()
     ]
     group = parser.add_argument_group("controls", "\n".join(taken))
-    for control in _declared().values():
-        group.add_argument(control.flag, metavar=control.metavar, help=control.help)
+    for name, (control, *_) in _flags().items():
+        text, place = control.help.replace("%", "%%"), f"{_CONTROL}{name}"
+        try:
+            group.add_argument(control.flag, dest=place, metavar=control.metavar, help=text)
+        except argparse.ArgumentError as error:
+            raise ValueError(
+                f"a method declares a control {name!r}, but {error}; rename it"
+            ) from error
 
 
-def _controls(args: argparse.Namespace) -> dict[str, Any]:
-    """The controls that were given.
+def _controls(args: argparse.Namespace) -> dict[str, str]:
+    """The texts of the controls that were given, for the bundle's method to read.
 
     Raises:
-      ConfigError: a value that is none, or out of range.
+      ConfigError: one that no method takes.
     """
-    texts = {name: getattr(args, name) for name in _declared()}
+    texts = {name: getattr(args, f"{_CONTROL}{name}") for name in _flags()}
     given = {name: text for name, text in texts.items() if text is not None}
-    return {name: _declared()[name].read(text) for name, text in given.items()}
+    for name, text in given.items():
+        refusals = []
+        for control in _flags()[name]:
+            try:
+                control.read(text)
+                break
+            except ConfigError as error:
+                refusals.append(error)
+        else:
+            raise refusals[0]
+    return given
 
 
 def run(args: argparse.Namespace) -> int:

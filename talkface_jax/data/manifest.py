@@ -134,7 +134,7 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     path = pathlib.Path(directory) / MANIFEST
     try:
         values = json.loads(path.read_text())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RecordError(
             f"{directory} has no {MANIFEST}; give the output of a finished `talkface prepare`"
         ) from error

@@ -100,6 +100,8 @@ def write_bundle(
     weights = {**variables, **{name: item.load() for name, item in frozen.items()}}
     if both := set(variables) & set(frozen):
         raise ValueError(f"{', '.join(both)} is a player and a frozen network")
+    if len({program.name for program in programs}) < len(programs):
+        raise ValueError("two programs have one name")
     for program in programs:
         exporting.check_weights(program, weights)
     check_target(out)

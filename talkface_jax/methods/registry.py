@@ -24,8 +24,18 @@ PACKAGES: dict[str, str] = {
 
 
 def declarations() -> dict[str, Declaration]:
-    """Every declaration by name, of methods and of stages that no method chains."""
-    return {name: importlib.import_module(path).DECLARATION for name, path in PACKAGES.items()}
+    """Every declaration by name, of methods and of stages that no method chains.
+
+    Raises:
+      ValueError: a package that declares another name.
+    """
+    found = {name: importlib.import_module(path).DECLARATION for name, path in PACKAGES.items()}
+    for name, item in found.items():
+        if item.name != name:
+            raise ValueError(
+                f"{PACKAGES[name]} declares {item.name!r}, but is registered as {name!r}"
+            )
+    return found
 
 
 def methods() -> dict[str, Declaration]:
@@ -44,7 +54,7 @@ def tasks() -> dict[tuple[str, str], str]:
 
 def stages() -> tuple[str, ...]:
     """Names of all stages that some method chains, each once."""
-    return tuple(dict.fromkeys(stage for item in methods().values() for stage in item.stages))
+    return tuple(dict.fromkeys(stage for item in methods().values() for stage in item.chained))
 
 
 def declaration(name: str) -> Declaration:
@@ -122,5 +132,18 @@ def with_parity() -> dict[str, str]:
 
 
 def _resolve(place: str) -> Any:
-    module, attribute = place.split(":")
-    return getattr(importlib.import_module(module), attribute)
+    """What a declaration names.
+
+    Raises:
+      ValueError: it is no "module:attribute" that exists.
+    """
+    module, _, attribute = place.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError, ValueError) as error:
+        # What the module itself lacks is its own affair.
+        if isinstance(error, ModuleNotFoundError) and error.name != module:
+            raise
+        raise ValueError(
+            f"{place!r} of a declaration is no module:attribute that exists"
+        ) from error

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from talkface_jax import __version__, config
-from talkface_jax.capabilities import Declaration
+from talkface_jax.capabilities import Aspect, Declaration
 from talkface_jax.errors import ConfigError, FaceError, MediaError, WeightsError, counted
 from talkface_jax.export import load
 from talkface_jax.media import audio as sound
@@ -30,7 +30,7 @@ from talkface_jax.records import (
     FaceTrack,
 )
 from talkface_jax.synthesize import timeline
-from talkface_jax.synthesize.contract import Chain, Session
+from talkface_jax.synthesize.contract import Chain, MakesBlinks, Session
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total)."""
@@ -119,7 +119,7 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
     length = -(-len(samples) // SAMPLES_PER_FRAME)
     with video.open_visual(request.face) as source:
         bundle = load.load_bundle(request.bundle)
-        _declaration(bundle).check_controls(request.controls)
+        controls = _declaration(bundle).read_controls(request.controls)
         chain = build_chain(bundle)
         track = _track(source, request, length=length, progress=progress)
         sources = timeline.ping_pong(len(track), length)
@@ -128,7 +128,7 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
             samples=samples,
             sources=sources,
             frame_at=source.__getitem__,
-            controls=request.controls,
+            controls=controls,
         )
         untouched = _write(source, session, request, samples, sources, bundle.manifest, progress)
     return SynthesisReport(
@@ -173,7 +173,10 @@ def build_chain(bundle: load.Bundle) -> Chain:
             f"the bundle does not fit this version: {_difference(made, needs)}; train and export "
             "again or install the version that made it"
         )
-    return method.chain(configs, bundle)
+    chain = method.chain(configs, bundle)
+    if isinstance(chain, MakesBlinks) != (Aspect.BLINKS in method.declaration.generates):
+        raise TypeError(f"{name} declares blinks exactly where its chain has `blinks`")
+    return chain
 
 
 def _difference(made: Mapping[str, str], needs: Mapping[str, str]) -> str:
@@ -221,8 +224,8 @@ def check_request(request: SynthesisRequest) -> None:
         for path in (request.face, request.audio)
     ):
         raise MediaError(f"--out={out} is one of the inputs; choose another path")
-    if request.batch < 1:
-        raise ConfigError(f"--batch must be at least 1, not {request.batch}")
+    if not isinstance(request.batch, int) or request.batch < 1:
+        raise ConfigError(f"--batch must be at least 1, not {request.batch}; give another")
     known = [item.value for item in mark.Mark]
     if request.mark not in known:
         raise ConfigError(f"--mark={request.mark} does not exist; use one of {', '.join(known)}")

@@ -158,7 +158,7 @@ def test_a_step_on_a_real_batch(method, stage, synthetic_heads, tmp_path):
 @pytest.mark.parametrize("name", registry.methods())
 def test_method_programs_match_the_trained_variables(name):
     method = registry.get_method(name)
-    stages = tuple(method.declaration.stages)
+    stages = method.declaration.chained
     assert method.declaration is registry.declaration(name)
     assert tuple(method.config_classes) == stages
     configs = {stage: _experiment(name, stage, "tiny").task for stage in stages}
@@ -193,19 +193,12 @@ class _NoPrograms:
 @pytest.mark.parametrize("name", registry.methods())
 def test_a_chain_can_what_its_method_declares(name):
     method = registry.get_method(name)
-    configs = {stage: _experiment(name, stage, "tiny").task for stage in method.declaration.stages}
+    configs = {stage: _experiment(name, stage, "tiny").task for stage in method.declaration.chained}
     chain = method.chain(configs, _NoPrograms())
     for attribute in ("prepare", "predict_motion", "start"):
         assert callable(getattr(chain, attribute))
     declares = Aspect.BLINKS in method.declaration.generates
     assert isinstance(chain, MakesBlinks) == declares
-
-
-def test_controls_of_one_name_are_the_same_in_every_method():
-    known = {}
-    for declaration in registry.methods().values():
-        for control in declaration.controls:
-            assert known.setdefault(control.name, control) == control
 
 
 def test_unknown_names_are_refused_with_the_known_ones():

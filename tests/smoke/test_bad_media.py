@@ -314,7 +314,7 @@ CONTROLS = [
     ("--references=two", "must be a whole number, not two; give another"),
     ("--blink-rate=-1", "must be at least 0, but is -1; give another"),
     ("--blink-duration=0", "must be above 0, but is 0; give another"),
-    ("--blink-duration=nan", "must be above 0, but is nan; give another"),
+    ("--blink-duration=nan", "must be a finite number, but is nan; give another"),
     ("--seed=-1", "must be at least 0, but is -1; give another"),
     ("--seed=0.5", "must be a whole number, not 0.5; give another"),
 ]

@@ -17,6 +17,7 @@ from talkface_jax.capabilities import (
 )
 from talkface_jax.errors import ConfigError
 from talkface_jax.methods import registry
+from talkface_jax.ranges import Range
 
 MOODS = ("calm", "glad")
 
@@ -52,15 +53,15 @@ def test_a_flags_text_is_read(control, text, value):
     ("control", "text", "said"),
     [
         (BLINK_RATE, "-1", "--blink-rate must be at least 0, but is -1; give another"),
-        (BLINK_RATE, "nan", "--blink-rate must be at least 0, but is nan; give another"),
-        (BLINK_RATE, "inf", "--blink-rate must be at least 0, but is inf; give another"),
+        (BLINK_RATE, "nan", "--blink-rate must be a finite number, but is nan; give another"),
+        (BLINK_RATE, "inf", "--blink-rate must be a finite number, but is inf; give another"),
         (BLINK_RATE, "often", "--blink-rate must be a number, not often; give another"),
         (BLINK_DURATION, "0", "--blink-duration must be above 0, but is 0; give another"),
         (SEED, "-1", "--seed must be at least 0, but is -1; give another"),
         (SEED, "1.5", "--seed must be a whole number, not 1.5; give another"),
         (REFERENCES, "0", "--references must be at least 1, but is 0; give another"),
-        (REFERENCES, "", "--references must be a whole number, not ; give another"),
-        (OFFSET, "nan", "--offset must be finite, but is nan; give another"),
+        (REFERENCES, "", "--references must be a whole number, not ''; give another"),
+        (OFFSET, "nan", "--offset must be a finite number, but is nan; give another"),
         (MOOD, "grim", "--inner-mood must be one of calm, glad, not grim; give another"),
     ],
 )
@@ -74,7 +75,8 @@ def test_a_flags_text_is_refused(control, text, said):
     ("control", "value", "said"),
     [
         (BLINK_RATE, np.float32(-1), "must be at least 0, but is -1"),
-        (BLINK_RATE, "often", "must be a number, not 'often'"),
+        (BLINK_RATE, [0.5], "must be a number, not [0.5]"),
+        (BLINK_RATE, True, "must be a number, not True"),
         (BLINK_RATE, None, "must be a number, not None"),
         (SEED, np.int64(-3), "must be at least 0, but is -3"),
         (SEED, 1.5, "must be a whole number, not 1.5"),
@@ -83,23 +85,50 @@ def test_a_flags_text_is_refused(control, text, said):
 )
 def test_values_from_python_are_refused_too(control, value, said):
     with pytest.raises(ConfigError) as refused:
-        control.check(value)
+        control.read(value)
     assert str(refused.value) == f"{control.flag} {said}; give another"
 
 
 def test_values_from_python_pass():
     for control, value in ((BLINK_RATE, 1), (BLINK_RATE, np.float32(0)), (SEED, np.int64(3))):
-        control.check(value)
-    # What a control of another kind takes is its own.
-    MOOD.check("anything")
+        assert control.read(value) == value
+    assert BLINK_RATE.read("0.5") == 0.5
+
+
+def _per_frame(given):
+    """A level of every frame: an array, or a file of them."""
+    return np.loadtxt(given) if isinstance(given, str) else np.asarray(given, float)
+
+
+LEVELS = Control("level", "how strongly", parse=_per_frame, allowed=Range(least=0, most=2))
+
+
+def test_numbers_of_an_array_are_all_in_range(tmp_path):
+    np.testing.assert_array_equal(LEVELS.read([0, 1.5]), [0, 1.5])
+    with pytest.raises(ConfigError, match=r"^--level must be from 0 to 2, but is 9; give another"):
+        LEVELS.read(np.array([1.5, 9.0]))
+    (tmp_path / "levels.csv").write_text("0.5\n1\n")
+    np.testing.assert_array_equal(LEVELS.read(str(tmp_path / "levels.csv")), [0.5, 1])
+
+
+def test_a_file_that_a_control_cannot_read_is_named(tmp_path):
+    path = tmp_path / "none.csv"
+    with pytest.raises(ConfigError, match=rf"^--level: {path}.*; give another$"):
+        LEVELS.read(str(path))
+
+
+def test_a_control_is_named_by_an_identifier():
+    with pytest.raises(ValueError, match="head-pose"):
+        Control("head-pose", "where to look")
 
 
 TOY = Declaration("toy", "nobody's", {"only": "a:b"}, controls=(BLINK_RATE, MOOD))
 
 
 def test_a_method_takes_what_it_declares():
-    TOY.check_controls({})
-    TOY.check_controls({"blink_rate": 0.0, "inner_mood": 1})
+    assert TOY.read_controls({}) == {}
+    given = {"blink_rate": "0.25", "inner_mood": "glad"}
+    assert TOY.read_controls(given) == {"blink_rate": 0.25, "inner_mood": 1}
 
 
 @pytest.mark.parametrize(
@@ -114,22 +143,43 @@ def test_a_method_takes_what_it_declares():
 )
 def test_a_method_refuses_what_it_does_not_declare_and_what_is_out_of_range(controls, said):
     with pytest.raises(ConfigError) as refused:
-        TOY.check_controls(controls)
+        TOY.read_controls(controls)
     assert str(refused.value) == said
 
 
 def test_a_method_without_controls_says_so():
     with pytest.raises(ConfigError, match=r"^toy has no --seed; .* \(it takes no controls\)$"):
-        dataclasses.replace(TOY, controls=()).check_controls({"seed": 1})
+        dataclasses.replace(TOY, controls=()).read_controls({"seed": 1})
 
 
-def test_controls_of_one_name_are_one_control():
-    """The command line has one flag for all methods that declare it."""
-    found = {}
+def test_controls_of_one_name_are_read_as_their_own_method_says():
+    moods = {"one": ("calm", "glad"), "other": ("angry", "sad")}
+
+    def reader(known):
+        def parse(given):
+            if given not in known:
+                raise ValueError(f"one of {', '.join(known)}")
+            return known.index(given)
+
+        return parse
+
+    methods = {
+        name: Declaration(name, "", {}, controls=(Control("mood", "", parse=reader(known)),))
+        for name, known in moods.items()
+    }
+    assert methods["one"].read_controls({"mood": "glad"}) == {"mood": 1}
+    with pytest.raises(ConfigError, match="must be one of angry, sad, not glad"):
+        methods["other"].read_controls({"mood": "glad"})
+
+
+def test_no_method_declares_a_control_twice():
     for name, item in registry.methods().items():
         assert len({control.name for control in item.controls}) == len(item.controls), name
-        for control in item.controls:
-            assert found.setdefault(control.name, control) == control, name
+
+
+def test_stages_aside_are_trained_and_in_no_bundle():
+    item = Declaration("toy", "", {"motion": "a:b", "judge": "a:c"}, aside=("judge",))
+    assert item.chained == ("motion",)
 
 
 def test_mouth_goals_are_those_asked_for():

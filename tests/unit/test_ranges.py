@@ -88,9 +88,12 @@ class Whole:
         (Whole(task=Deep(Net(width=0))), "task.net.width", "at least 1, not 0"),
         (Whole(task=Deep(Net(rate=1.0))), "task.net.rate", "from 0 to below 1, not 1.0"),
         (Whole(task=Deep(Net(rate=float("nan")))), "task.net.rate", "from 0 to below 1, not nan"),
-        (Whole(task=Deep(Net(rate=INF))), "task.net.rate", "from 0 to below 1, not inf"),
+        (
+            Whole(task=Deep(Net(rate=INF))),
+            "task.net.rate",
+            "from 0 to below 1, and finite, not inf",
+        ),
         (Whole(task=Deep(sizes=(3, 4))), "task.sizes", "at least 1 and odd, not (3, 4)"),
-        (Whole(task=Deep(sizes=())), "task.sizes", "at least 1 and odd, not ()"),
         (
             Whole(players={"good": Net(), "disc": Net(width=-2)}),
             "players.disc.width",
@@ -102,6 +105,17 @@ def test_a_field_out_of_its_range_is_named_with_its_dots(config, field, words):
     with pytest.raises(ConfigError) as refused:
         check_ranges(config)
     assert str(refused.value) == (f"config.{field} must be {words}; give another --config.{field}")
+
+
+def test_no_numbers_at_all_are_refused():
+    with pytest.raises(ConfigError, match=r"^config\.task\.sizes must not be empty; give numbers"):
+        check_ranges(Whole(task=Deep(sizes=())))
+
+
+@pytest.mark.parametrize("value", ["5", True, [3]])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(ConfigError, match=r"^config\.steps must be at least 1, not "):
+        check_ranges(Whole(steps=value))
 
 
 def test_a_part_of_the_experiment_is_named_with_its_place():

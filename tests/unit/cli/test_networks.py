@@ -72,7 +72,7 @@ def test_the_bundle_reaches_the_engine_and_a_made_one_is_thrown_away(
     rest = ["--face=f.mp4", "--audio=a.wav", "--out=o.mp4", "--references=3"]
     assert cli.main(["synthesize", *given, *rest]) == 0
     ((request, existed),) = seen
-    assert (request.controls, request.mark) == ({"references": 3}, "visible")
+    assert (request.controls, request.mark) == ({"references": "3"}, "visible")
     assert str(request.face) == "f.mp4"
     if form == "bundle":
         assert str(request.bundle) == "b" and not made
@@ -115,7 +115,7 @@ def trained(monkeypatch):
 
     asked = []
 
-    def train(task, config, *, workdir, progress, measured):
+    def train(task, config, *, workdir, source, progress, measured):
         asked.append(config)
         return loop.TrainResult(config.train.steps, {"eval/l1": np.float32(0.5)}, workdir)
 

@@ -85,15 +85,15 @@ def test_report_counts_in_words(count, words):
 
 
 def test_controls_that_the_method_does_not_honour():
-    registry.declaration("iplap").check_controls({})
+    registry.declaration("iplap").read_controls({})
     with pytest.raises(
         ConfigError, match=r"iplap has no --blink-rate; leave it out \(it takes --references\)"
     ):
-        registry.declaration("iplap").check_controls({"blink_rate": 0.3})
+        registry.declaration("iplap").read_controls({"blink_rate": 0.3})
     with pytest.raises(
         ConfigError, match=r"sinha2020 has no --references; leave it out \(it takes"
     ):
-        registry.declaration("sinha2020").check_controls({"references": 3})
+        registry.declaration("sinha2020").read_controls({"references": 3})
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,11 @@ def test_controls_that_the_method_does_not_honour():
 )
 def test_controls_out_of_range(name, value, words):
     method = registry.declaration("sinha2020")
-    method.check_controls({"blink_rate": 0.0, "blink_duration": 0.3, "seed": 0})
+    method.read_controls({"blink_rate": 0.0, "blink_duration": 0.3, "seed": 0})
     flag = f"--{name.replace('_', '-')}"
+    words = words if np.isfinite(value) else "a finite number"
     with pytest.raises(ConfigError, match=f"^{flag} must be {words}, but is {value:g}; give"):
-        method.check_controls({name: value})
+        method.read_controls({name: value})
 
 
 def test_output_that_is_an_input(tmp_path):

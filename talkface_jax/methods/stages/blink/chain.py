@@ -74,7 +74,7 @@ class Blinker:
             return blinks.retime(track, rate=rate, duration=duration, frames=frames)
         except ValueError as error:
             raise ConfigError(
-                f"--blink-rate and --blink-duration cannot be had ({error}); give smaller ones or "
+                f"--blink-rate and --blink-duration cannot be had ({error}); give others or "
                 "leave them out"
             ) from error
 

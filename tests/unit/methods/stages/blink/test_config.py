@@ -24,7 +24,7 @@ def test_the_smallest_window_is_two_patches():
         ({"window": 10}, r"task.window must be at least 26, not 10; give another"),
         ({"rounds": 0}, "task.rounds must be at least 1"),
         ({"references": 0}, "task.references must be at least 1"),
-        ({"bandwidths": ()}, r"task.bandwidths must be above 0, not \(\)"),
+        ({"bandwidths": ()}, "task.bandwidths must not be empty; give numbers that are above 0"),
         ({"bandwidths": (1.0, -2.0)}, r"task.bandwidths must be above 0, not \(1\.0, -2\.0\)"),
         ({"net": BlinkLstmConfig(points=20)}, "task.net.points must be 22, not 20"),
     ],
