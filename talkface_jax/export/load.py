@@ -76,7 +76,9 @@ class Bundle:
         """
         program = self._program(name)
         batch = _check_inputs(name, program, inputs)
-        if program.state or not batch:
+        if batch == 0:
+            raise ValueError(f"{name}: a batch of no rows")
+        if program.state or batch is None:
             return program.run(inputs)
         fitting = [bucket for bucket in program.buckets if bucket >= batch]
         bucket = min(fitting) if fitting else 1 << max(0, batch - 1).bit_length()

@@ -100,3 +100,37 @@ def test_weights_of_a_frozen_network_must_fit_and_its_name_be_its_own(tmp_path):
     with pytest.raises(ValueError, match="ears is a player and a frozen network"):
         _write(tmp_path / "b", variables={**choir.variables(), "ears": choir.EARS})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_of_another_type_are_refused(tmp_path):
+    half = jax.tree.map(lambda leaf: leaf.astype(np.float16), choir.variables())
+    with pytest.raises(WeightsError, match="is float16, not float32; export the checkpoint"):
+        _write(tmp_path / "b", variables=half)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [(lambda x: x.reshape(-1), "has the batch within"), (lambda x: x, "")],
+)
+def test_rows_that_could_not_be_cut_are_no_program(tmp_path, shape, words):
+    def function(networks, inputs):
+        return {"y": shape(choir.SING.function(networks, inputs)["y"])}
+
+    program = dataclasses.replace(choir.SING, function=function)
+    if not words:
+        _write(tmp_path / "b", programs=[program])
+        return
+    with pytest.raises(ValueError, match=words):
+        _write(tmp_path / "b", programs=[program])
+
+
+def test_no_row_at_all_is_refused(tmp_path):
+    _write(tmp_path / "b")
+    with pytest.raises(ValueError, match="sing: a batch of no rows"):
+        load.load_bundle(tmp_path / "b").call("sing", {"x": np.zeros((0, 3), np.float32)})
+
+
+def test_two_programs_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="one name"):
+        _write(tmp_path / "b", programs=[choir.SING, choir.SING])

@@ -334,3 +334,11 @@ def test_players_take_their_own_subset():
         moments(players={"net": OptimConfig(only=("Dens",))})
     with pytest.raises(ConfigError, match=r"optim\.only of net has the pattern 'head'"):
         moments(optim=OptimConfig(only=("head",)))
+
+
+def test_a_warm_up_is_not_cut_where_the_rate_does_not_depend_on_the_end():
+    config = OptimConfig(lr=1.0, warmup_steps=1000)
+    short, long = (make_schedule(config, updates=updates) for updates in (5, 8))
+    for update in range(5):
+        assert float(short(update)) == float(long(update))
+        assert float(short(update)) == pytest.approx((update + 1) / 1001, rel=1e-5)

@@ -1,5 +1,6 @@
 """What a step does with several players at once, parts of players, and frozen networks."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 import toy
 
 from talkface_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig
-from talkface_jax.errors import ConfigError
+from talkface_jax.errors import CheckpointError, ConfigError
 from talkface_jax.methods.base import inputs
 from talkface_jax.task import Objective
 from talkface_jax.train import loop
 from talkface_jax.train.checkpoint import load_params
+from talkface_jax.train.gradients import cast_frozen
 from talkface_jax.train.programs import Programs
 from talkface_jax.train.sharding import make_mesh, put_batch
 from talkface_jax.train.state import create_state, leaf_names
@@ -71,6 +73,41 @@ class PartTask(toy.GanTask):
     """Of the generator only the first layer is trained, of the judge nothing."""
 
     trained = {"net": ("Dense_0",), "disc": ()}  # noqa: RUF012
+
+
+class SampledTask(toy.L1Task):
+    """What it makes is scaled by how far the run is, as scheduled sampling would."""
+
+    def forward(self, variables, frozen, batch, rng, *, step, train):
+        outputs, stats = super().forward(variables, frozen, batch, rng, step=step, train=train)
+        share = jnp.minimum(step, 4) / 4
+        return {"image": share * outputs["image"]}, stats
+
+
+class Counting(nn.Module):
+    """A network with a counter among its batch statistics, and a value that is not trained."""
+
+    @nn.compact
+    def __call__(self, x):
+        count = self.variable("batch_stats", "count", lambda: jnp.zeros((), jnp.int32))
+        shift = self.variable("constants", "shift", lambda: jnp.full((toy.FEATURES,), 0.5))
+        if self.is_mutable_collection("batch_stats"):
+            count.value += 1
+        return nn.Dense(toy.FEATURES)(x + shift.value)
+
+
+class CountingTask(toy.GanTask):
+    """Generator and judge count how often they ran."""
+
+    def networks(self, config):
+        return {"net": Counting(), "disc": Counting()}
+
+    def init(self, rng, batch):
+        return {name: net.init(rng, batch["x"]) for name, net in self.nets.items()}
+
+    def forward(self, variables, frozen, batch, rng, *, step, train):
+        image, stats = self.run("net", variables, inputs(batch["x"]))
+        return {"image": image}, stats
 
 
 def batch_of(seed=0):
@@ -233,3 +270,97 @@ def test_losses_over_sets_are_not_accumulated():
         programs_of(SetTask(), accumulate=4)
     programs_of(SetTask(), accumulate=1)
     programs_of(toy.L1Task(), accumulate=4)
+
+
+def test_the_path_knows_the_step():
+    programs, _ = programs_of(SampledTask())
+    batch = put_batch(toy.make_batch(8, 0), programs.mesh)
+    state, losses = programs.init(), []
+    for step in range(2):
+        state, metrics = programs.step_at(step)(state, {}, batch)
+        losses.append(float(metrics["loss/net/l1"]))
+    # At the first step nothing is made yet, so the loss is that of zeros.
+    np.testing.assert_allclose(losses[0], np.abs(batch["y"]).mean(), rtol=1e-5)
+    assert abs(losses[1] - losses[0]) > 1e-3
+    # An evaluation is that of a run that has ended.
+    variables = {"net": state.nets["net"].variables}
+    rows = {**batch, "mask": jnp.ones(8)}
+    seen = programs.evaluate(variables, {}, rows)["l1"].compute()
+    whole, _ = programs_of(toy.L1Task())
+    np.testing.assert_allclose(seen, whole.evaluate(variables, {}, rows)["l1"].compute(), rtol=1e-6)
+
+
+def test_judges_have_constants_and_counters_are_not_averaged(tmp_path):
+    task = CountingTask()
+    programs, config = programs_of(task, ema_decay=0.5)
+    loop.train(task, config, workdir=tmp_path, source=toy.ToySource())
+    # Resumed and finished: an average of another type would be called damaged.
+    assert loop.train(task, config, workdir=tmp_path, source=toy.ToySource()).step == 3
+    stored, _ = load_params(tmp_path)
+    # Once when it was drawn, and once a step.
+    assert stored["net"]["batch_stats"]["count"] == 4
+    assert stored["net"]["batch_stats"]["count"].dtype == np.int32
+    # Twice a step, in its own objective; that it was fooled is none of its updates.
+    assert stored["disc"]["batch_stats"]["count"] == 7
+    np.testing.assert_array_equal(stored["disc"]["constants"]["shift"], 0.5)
+    assert programs.state_shapes.ema["net"].stats["count"].dtype == np.int32
+
+
+def test_statistics_go_with_the_parameters_of_their_module():
+    only = ("*/kernel", "*/scale")
+    programs, _ = programs_of(toy.L1Task(), optim=OptimConfig(lr=1e-2, only=only))
+    state = programs.init()
+    before = jax.device_get(state)
+    after, _ = programs.step_at(0)(state, {}, put_batch(toy.make_batch(8, 0), programs.mesh))
+    assert moved(before.nets["net"].stats, after.nets["net"].stats) == {
+        "BatchNorm_0.mean",
+        "BatchNorm_0.var",
+    }
+    assert "BatchNorm_0.bias" not in moved(before.nets["net"].params, after.nets["net"].params)
+
+
+@pytest.mark.parametrize(
+    ("trained", "error", "words"),
+    [
+        ({"net": ("decodr",)}, ConfigError, "'decodr', which matches no parameter"),
+        ({"net": "Dense_0"}, ValueError, "trained has 'net': 'Dense_0'"),
+        ({"nte": ()}, ValueError, "trained has 'nte'"),
+    ],
+)
+def test_what_a_task_trains_must_exist(trained, error, words):
+    task = toy.L1Task()
+    task.trained = trained
+    with pytest.raises(error, match=words):
+        programs_of(task)
+
+
+def test_another_frozen_network_is_not_gone_on_with(tmp_path):
+    task = FrozenTask()
+    _, config = programs_of(task, steps=2)
+    loop.train(task, config, workdir=tmp_path, source=toy.ToySource())
+    _, longer = programs_of(task, steps=3)
+    other = FrozenTask()
+    kernel = 2 * task.frozen()["pretrained"]["kernel"]
+    other.frozen = lambda: {"pretrained": {"kernel": kernel}}
+    with pytest.raises(CheckpointError, match="trained with another frozen network 'pretrained'"):
+        loop.train(other, longer, workdir=tmp_path, source=toy.ToySource())
+    assert loop.train(task, longer, workdir=tmp_path, source=toy.ToySource()).step == 3
+
+
+def test_frozen_statistics_stay_float32_where_the_arithmetic_is_short():
+    tree = {"params": {"kernel": jnp.ones(3)}, "batch_stats": {"mean": jnp.ones(3)}}
+    made = cast_frozen({"whole": tree, "bare": {"kernel": jnp.ones(3)}}, "bfloat16")
+    kinds = jax.tree.map(lambda leaf: leaf.dtype.name, made)
+    assert kinds == {
+        "whole": {"params": {"kernel": "bfloat16"}, "batch_stats": {"mean": "float32"}},
+        "bare": {"kernel": "bfloat16"},
+    }
+
+
+def test_a_player_of_the_config_must_exist():
+    task = toy.L1Task()
+    config = ExperimentConfig(
+        "toy", "l1", task.config, players={"nte": OptimConfig()}, data=DataConfig(batch_size=8)
+    )
+    with pytest.raises(ConfigError, match=r"config\.players\.nte is of no player of toy/l1; use"):
+        Programs(task, config, make_mesh(config.mesh, devices=jax.devices()[:1]))
