@@ -6,7 +6,6 @@ import pathlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
-from talkface_jax.api import exporting
 from talkface_jax.api.kinds import Place, Progress
 from talkface_jax.media.mark import Mark
 from talkface_jax.records import NO_CONTROLS, Controls
@@ -70,6 +69,9 @@ def _bundle(networks: Place | Mapping[str, Place | Sequence[Place]]) -> Iterator
     if not isinstance(networks, Mapping):
         yield pathlib.Path(networks)
         return
+    # Of working directories only: a bundle needs nothing of training.
+    from talkface_jax.api import exporting
+
     with tempfile.TemporaryDirectory(prefix="talkface-") as folder:
         bundle = pathlib.Path(folder) / "bundle"
         exporting.export(networks, out=bundle)

@@ -50,3 +50,19 @@ def test_help_needs_no_numerical_library():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert result.stderr.strip() == "[]"
+
+
+def test_synthesis_needs_nothing_of_training_or_preparation():
+    """What `[synthesize]` does not bring; that of evaluation may read records besides."""
+    program = (
+        "import sys\n"
+        "from talkface_jax.api import synthesize\n"
+        "from talkface_jax.methods import registry\n"
+        "for name in registry.methods(): registry.get_method(name)\n"
+        "absent = ('apache_beam', 'google_crc32c', 'grain', 'tensorboardX', 'tensorflow_datasets')\n"
+        "print([name for name in absent if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
