@@ -55,4 +55,4 @@ _NEGLIGIBLE = 1e-2
 def _mean_of_pairs(kernel: jax.Array) -> jax.Array:
     """Mean of a kernel matrix (n, n) over pairs of different rows."""
     n = len(kernel)
-    return (jnp.sum(kernel) - jnp.trace(kernel)) / (n * (n - 1))
+    return (jnp.sum(kernel) - jnp.trace(kernel)) / float(n * (n - 1))

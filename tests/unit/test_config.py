@@ -35,7 +35,10 @@ def test_frozen_after_load(repository):
         ("--config.optim.lrr=3e-4", "lrr"),
         ("--config.data.batch_size=many", "batch_size"),
         ("--config.task.net.head=sideways", "net.head"),
-        ("--config.data.batch_size=0", r"config\.data\.batch_size must be at least 1, not 0; "),
+        (
+            "--config.data.batch_size=0",
+            r"config\.data\.batch_size must be from 1 to 32768, not 0; ",
+        ),
         ("--config.optim.lr=0.0", r"config\.optim\.lr must be above 0.*--config\.optim\.lr"),
         ("--config.train.ema_decay=1.0", r"config\.train\.ema_decay must be from 0 to below 1, "),
         ("--config.task.references=0", r"config\.task\.references must .*--config\.task\.ref"),
