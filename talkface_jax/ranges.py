@@ -99,7 +99,7 @@ MARGIN = Range(least=0, most=2)
 """Of a crop, relative to the tight box of its points."""
 SMOOTH = Range(least=0, most=250)
 """Deviation, in frames, of a smoothing over time."""
-BATCH = Range(least=1, most=2**15)
+BATCH = Range(least=1, most=2**14)
 """Of items; losses over sets count their pairs in 32 bits."""
 SEED = Range(least=0, most=4e9)
 """Of random numbers: 32 bits hold it."""

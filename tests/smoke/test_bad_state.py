@@ -178,7 +178,7 @@ CONFIGS = [
     ("--config.optim.name=magic", "optim.name"),
     ("--config.train.steps=0", "train.steps must be at least 1, not 0"),
     ("--config.train.steps=-5", "train.steps must be at least 1, not -5"),
-    ("--config.data.batch_size=0", "data.batch_size must be at least 1"),
+    ("--config.data.batch_size=0", "data.batch_size must be from 1 to 16384"),
     (
         "--config.optim.lr=-1",
         "config.optim.lr must be above 0, not -1.0; give another --config.optim.lr",

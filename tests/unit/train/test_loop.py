@@ -14,7 +14,13 @@ import pytest
 import toy
 
 from talkface_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig
-from talkface_jax.errors import CheckpointError, ConfigError, RecordError, TalkfaceError, WeightsError
+from talkface_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    RecordError,
+    TalkfaceError,
+    WeightsError,
+)
 from talkface_jax.methods.iplap.motion.view import MotionView
 from talkface_jax.metrics.base import Average
 from talkface_jax.task import Objective
