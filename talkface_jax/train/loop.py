@@ -100,8 +100,7 @@ def train(
       CheckpointError: a directory that belongs to another config or holds converted weights, an
         `init_from` that does not fit, or a checkpoint that cannot be written or read.
       TalkfaceError: a loss that is not finite, or a stop by SIGINT or SIGTERM (after saving).
-      ConfigError: devices, batch size and data do not fit each other, or a `train.best_metric` that
-        is not measured.
+      ConfigError: devices, batch size, data and `train.best_metric` do not fit each other.
       WeightsError: the file of a frozen network is missing or altered.
     """
     programs = Programs(task, config, sharding.make_mesh(config.mesh))
@@ -111,18 +110,14 @@ def train(
     with (
         contextlib.closing(opened) as batches,
         # After the windows are open: a mistake there must not make the directory this config's.
-        contextlib.nullcontext(_claim(workdir, task, config, programs, source)) as (
-            initial,
-            frozen,
-        ),
+        contextlib.nullcontext(_claim(workdir, task, config, programs, source)) as claim,
         Checkpoints(workdir, config.train) as checkpoints,
     ):
+        initial, frozen = claim
         state, info = _start(programs, checkpoints, batches, initial)
         step = int(state.step)
-        with (
-            Telemetry(workdir, resume_step=step, enabled=first) as telemetry,
-            StopRequest() as stop,
-        ):
+        logs = Telemetry(workdir, resume_step=step, enabled=first)
+        with logs as telemetry, StopRequest() as stop:
             run = _Run(
                 task=task,
                 config=config,
