@@ -13,9 +13,19 @@ from typing import Any, Literal, get_args, get_origin
 
 import dacite
 
+from talkface_jax import extras
 from talkface_jax.errors import ConfigError
 from talkface_jax.optim_config import OptimConfig, validate_optim
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, check_ranges, ranged
+from talkface_jax.ranges import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BATCH,
+    DROPOUT,
+    SEED,
+    Range,
+    check_ranges,
+    ranged,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +56,7 @@ class DataConfig:
     weights: tuple[float, ...] = ()
     train_split: str = "train"
     eval_split: str = "test"
-    batch_size: int = ranged(8, AT_LEAST_1)
+    batch_size: int = ranged(8, BATCH)
     eval_batches: int = ranged(8, AT_LEAST_0)
     threads: int = ranged(2, AT_LEAST_1)
     workers: int = ranged(0, AT_LEAST_0)
@@ -102,9 +112,9 @@ class MeshConfig:
     elements are replicated.
     """
 
-    data: int = -1
+    data: int = ranged(-1, Range(least=-1))
     fsdp: int = ranged(1, AT_LEAST_1)
-    min_shard_size: int = 4096
+    min_shard_size: int = ranged(4096, AT_LEAST_0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +130,7 @@ class ExperimentConfig:
     method: str
     stage: str
     task: Any
-    seed: int = 0
+    seed: int = ranged(0, SEED)
     data: DataConfig = DataConfig()
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     players: Mapping[str, OptimConfig] = dataclasses.field(default_factory=dict)
@@ -234,6 +244,11 @@ def validate(config: ExperimentConfig) -> None:
       ConfigError: by field name.
     """
     check_ranges(config)
+    if not config.mesh.data:
+        raise ConfigError(
+            "config.mesh.data must be -1 or at least 1, not 0; give another --config.mesh.data (-1 "
+            "takes all devices)"
+        )
     _validate_mixture(config.data)
     validate_optim(config.optim, where="optim")
     for player, optim in config.players.items():
@@ -263,6 +278,7 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
 
     Raises:
       ConfigError: missing file, unknown field, or a value that does not fit the field's type.
+      PackageError: the file imports a package of this one's that is not installed.
     """
     loaded = _load_flags(arguments[:1])
     for override in arguments[1:]:
@@ -292,11 +308,17 @@ def _load_flags(arguments: Sequence[str]) -> dict[str, Any]:
     except flags.Error as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{reason}; give a value of the type it has in {file}") from error
+    except ModuleNotFoundError as error:
+        raise extras.explain(error) or _broken(file, error) from error
     except Exception as error:  # a config file is a program: it may fail in any way
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{file} cannot be loaded ({type(error).__name__}: {reason}); correct the file"
-        ) from error
+        raise _broken(file, error) from error
+
+
+def _broken(file: str, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())
+    return ConfigError(
+        f"{file} cannot be loaded ({type(error).__name__}: {reason}); correct the file"
+    )
 
 
 def _check_field(override: str, values: Any) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from talkface_jax.errors import ConfigError
-from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, ranged
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, DROPOUT, ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class OptimConfig:
     schedule: Literal["constant", "cosine", "wsd", "inverse_sqrt"] = "constant"
     warmup_steps: int = ranged(0, AT_LEAST_0)
     decay_steps: int = ranged(0, AT_LEAST_0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = ranged((0.9, 0.999), DROPOUT)
     weight_decay: float = ranged(0.0, AT_LEAST_0)
     clip_norm: float = ranged(0.0, AT_LEAST_0)
     only: tuple[str, ...] = ()

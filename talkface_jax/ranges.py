@@ -100,3 +100,13 @@ SHARE = Range(least=0, most=1)
 LAYERS = Range(least=1, most=5)
 """Depth of VGG features: relu1_1 to relu5_1."""
 DROPOUT = Range(least=0, below=1)
+FINITE = Range()
+"""Any number but NaN and infinities."""
+MARGIN = Range(least=0, most=2)
+"""Of a crop, relative to the tight box of its points."""
+SMOOTH = Range(least=0, most=250)
+"""Deviation, in frames, of a smoothing over time."""
+BATCH = Range(least=1, most=2**14)
+"""Of items; losses over sets count their pairs in 32 bits."""
+SEED = Range(least=0, most=4e9)
+"""Of random numbers: 32 bits hold it."""

@@ -67,6 +67,9 @@ def describe(config: Any, *, compiled: bool = False) -> dict[str, Any]:
     Args:
       config: a frozen experiment.
       compiled: also compile every phase's step and ask the compiler for its memory.
+
+    Raises:
+      ConfigError: training would refuse it.
     """
     import jax
     import jax.numpy as jnp
@@ -109,8 +112,10 @@ def _parts(config: Any) -> _Parts:
     import jax
 
     from talkface_jax.methods import registry
+    from talkface_jax.train.programs import check_accumulation
 
     task = registry.build_task(config.method, config.stage, config.task)
+    check_accumulation(task, config)
     batch = task.view.spec(config.data.batch_size)
     rng = jax.eval_shape(lambda: jax.random.key(0))
     variables = jax.eval_shape(task.init, rng, batch)

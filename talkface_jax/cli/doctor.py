@@ -41,6 +41,9 @@ WEIGHTS: Mapping[str, tuple[str, str, str]] = {
     ),
 }
 """What for -> package, file in it, and how pip calls the package."""
+ALL = "all"
+"""The extra that includes others and brings nothing of its own."""
+NEEDED = (*extras.USES, ALL)
 FREE_GIB = 2
 _STYLES = {"ok": "[green]ok[/green]", "hint": "[yellow]hint[/yellow]", "fault": "[red]FAULT[/red]"}
 
@@ -63,9 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--extra",
         action="append",
         default=[],
-        choices=tuple(extras.USES),
+        choices=NEEDED,
         metavar="NAME",
-        help=f"an extra that is needed here ({', '.join(extras.USES)}); may be given several times",
+        help=f"an extra that is needed here ({', '.join(NEEDED)}); may be given several times",
     )
 
 
@@ -114,6 +117,9 @@ def _check_requirement(line: str, complete: Sequence[str]) -> Finding | None:
 def check_extras(needed: Sequence[str] = ()) -> list[Finding]:
     """The extras of this package: complete, or what they lack; that is a fault of a needed one."""
     found = []
+    if ALL in needed:
+        brought = set(extras.packages(ALL))
+        needed = [*needed, *(use for use in extras.USES if brought >= set(extras.packages(use)))]
     for extra, use in extras.USES.items():
         if not extras.packages(extra):
             continue  # an installation from before there was such an extra

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-from talkface_jax import runtime
+from talkface_jax import extras, runtime
 from talkface_jax.cli import common
 from talkface_jax.errors import ConfigError, TalkfaceError
 
@@ -37,6 +37,8 @@ examples:
       --runner=DataflowRunner --project=P --region=R --temp_location=gs://b/tmp
 """
 EXTRAS = ("prepare",)
+MAKES = ("demo",)
+"""Extras of the data sets that are made on the spot."""
 TAKES_REST = True
 _SPLITS = ("official", "speaker")
 _SPLIT_FLAGS = ("split", "test_share", "val_share", "split_seed")
@@ -170,6 +172,8 @@ def run(args: argparse.Namespace) -> int:
     places.import_beam()
     _check_rest(args)
     options = _prepare_options(args)
+    if args.dataset == "synthetic":
+        extras.require(*MAKES)
     raw, out = args.raw, args.out
     if not places.is_remote(out):
         runtime.require_folder(pathlib.Path(out), flag="--out")
@@ -199,6 +203,7 @@ def _run_speech(args: argparse.Namespace) -> int:
         raise TalkfaceError("--dataset=speech needs the number of clips to make; give --clips=N")
     if places.is_remote(args.out):
         raise TalkfaceError(f"--dataset=speech cannot write to {args.out}; give a local --out")
+    extras.require(*MAKES)
     out = pathlib.Path(args.out)
     runtime.require_folder(out, flag="--out")
     tfds_info.import_tfds()

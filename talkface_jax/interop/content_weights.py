@@ -148,7 +148,7 @@ def load_deepspeech(path: str) -> dict[str, Any]:
     if not path:
         entry = weights.REGISTRY["deepspeech"]
         raise WeightsError(
-            f"the speech feature 'deepspeech' needs weights, which no package ships: convert"
+            f"the speech feature 'deepspeech' needs weights, which no package ships; convert"
             f" {entry.source} as interop.content_weights.load_deepspeech says and give the file by"
             f" --config.task.feature_weights or {DEEPSPEECH_VARIABLE}, or choose 'ctc29' or"
             " 'whisper_tiny'"

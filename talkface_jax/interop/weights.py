@@ -332,7 +332,7 @@ def load_vgg19(path: str) -> dict[str, Any]:
     entry = REGISTRY["vgg19"]
     if not path:
         raise WeightsError(
-            f"the perceptual loss needs VGG-19, which no package ships: download {entry.source}"
+            f"the perceptual loss needs VGG-19, which no package ships; download {entry.source}"
             " and set vgg19_path to it, or set perceptual to 'vgg16'"
         )
     return vgg_from_torch(read_state_dict(pathlib.Path(path)), "vgg19", source=path)

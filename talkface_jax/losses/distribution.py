@@ -5,8 +5,12 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from talkface_jax.errors import ConfigError
+
 BANDWIDTHS = (1.0, 5.0, 10.0, 20.0, 50.0)
 """Kernel widths in median distances."""
+MOST = 2**16
+"""Samples of a set: 32 bits count the pairs of so many."""
 
 
 def mmd(x: jax.Array, y: jax.Array, *, bandwidths: Sequence[float] = BANDWIDTHS) -> jax.Array:
@@ -16,7 +20,15 @@ def mmd(x: jax.Array, y: jax.Array, *, bandwidths: Sequence[float] = BANDWIDTHS)
     which is a target: it gets no gradient. Around 0 for samples of one distribution, so it may be
     negative. Source: Gretton et al., equation 3; the paper's loss on blinks (Sinha et al., IJCNN
     2020) is its use with several widths.
+
+    Raises:
+      ConfigError: a set of more than `MOST` samples.
     """
+    if max(len(x), len(y)) > MOST:
+        raise ConfigError(
+            f"sets of {max(len(x), len(y))} samples are compared in pairs, and {MOST} are the most "
+            "that can be; give a smaller --config.data.batch_size"
+        )
     y = jax.lax.stop_gradient(y)
     unit = median_distance(y)
 
@@ -55,4 +67,4 @@ _NEGLIGIBLE = 1e-2
 def _mean_of_pairs(kernel: jax.Array) -> jax.Array:
     """Mean of a kernel matrix (n, n) over pairs of different rows."""
     n = len(kernel)
-    return (jnp.sum(kernel) - jnp.trace(kernel)) / (n * (n - 1))
+    return (jnp.sum(kernel) - jnp.trace(kernel)) / float(n * (n - 1))

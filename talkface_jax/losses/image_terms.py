@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jax
 
+from talkface_jax.errors import ConfigError
 from talkface_jax.interop import weights
 from talkface_jax.losses import adversarial, perceptual, pixel
 from talkface_jax.models.blocks import unit
@@ -53,6 +54,23 @@ def perceptual_features(
     return perceptual.PerceptualFeatures(
         network=VGGS[network], depth=depth, scales=scales, halvings=halvings, pixels=pixels
     )
+
+
+def check_perceptual_size(size: int, *, depth: int, scales: int, halvings: int = 0) -> None:
+    """Refuses pictures that cannot be halved so often, or are too small then for the network.
+
+    Raises:
+      ConfigError: by the names that the fields have in render stages.
+    """
+    times = halvings + scales - 1
+    least = 2 ** (depth - 1)  # The network halves as often between its stages.
+    if size % 2**times or size >> times < least:
+        halved = "perceptual_halvings and perceptual_scales" if halvings else "perceptual_scales"
+        raise ConfigError(
+            f"config.task: net.size {size} cannot be halved {times} times, as {halved} say, to a "
+            f"whole number of pixels of at least {least}, as perceptual_layers {depth} needs; give "
+            "smaller ones"
+        )
 
 
 def pyramid(

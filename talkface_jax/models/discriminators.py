@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.models.blocks import instance_norm, like_params
+from talkface_jax.ranges import AT_LEAST_1, ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +20,9 @@ class MultiscaleDiscriminatorConfig:
       scales: copies of the network, each on an input of half the size of the one before.
     """
 
-    channels: int = 64
-    layers: int = 3
-    scales: int = 2
+    channels: int = ranged(64, AT_LEAST_1)
+    layers: int = ranged(3, AT_LEAST_1)
+    scales: int = ranged(2, AT_LEAST_1)
 
 
 def shrink(x: jax.Array) -> jax.Array:

@@ -4,8 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from talkface_jax.task import Batch, Metric
+from talkface_jax.errors import ConfigError
+from talkface_jax.metrics.base import Average
+from talkface_jax.task import Batch, Metric, PyTree, Task, TrainState
+from talkface_jax.train.state import evaluation_variables
+from talkface_jax.train.step import make_eval_step
 
 
 def evaluate(
@@ -21,6 +26,47 @@ def evaluate(
         for name, metric in jax.device_get(measure(batch)).items():
             merged[name] = merged[name].merge(metric) if name in merged else metric
     return flatten({name: metric.compute() for name, metric in merged.items()})
+
+
+def check_metric(
+    best: str, task: Task, state: TrainState, frozen: Mapping[str, PyTree], *, rows: int
+) -> None:
+    """Checks, from shapes alone, that the task measures what the best checkpoint is judged by.
+
+    Args:
+      best: `train.best_metric`; "" for none.
+      task: the stage.
+      state: of the run, or its shapes.
+      frozen: as the task gives them.
+      rows: of a batch.
+
+    Raises:
+      ConfigError: no evaluation would give that name.
+    """
+    if not best:
+        return
+    mask = jax.ShapeDtypeStruct((rows,), jnp.float32)
+    batch = {**task.view.spec(rows), "mask": mask}
+    found = jax.eval_shape(make_eval_step(task), evaluation_variables(state), frozen, batch)
+    # Which parts another metric computes shows only when it does.
+    whole = found.get(best.partition("/")[0])
+    if best not in found and (whole is None or isinstance(whole, Average)):
+        raise unknown_metric(best, task, found)
+
+
+def unknown_metric(best: str, task: Task, known: Iterable[str]) -> ConfigError:
+    """What to tell about a `train.best_metric` that is none of the known ones."""
+    stage = f"{task.method}/{task.stage}"
+    names = sorted(known)
+    if not names:
+        return ConfigError(
+            f"config.train.best_metric is {best!r}, but {stage} measures nothing; leave it empty "
+            "(--config.train.best_metric=)"
+        )
+    return ConfigError(
+        f"config.train.best_metric is {best!r}, but {stage} measures: {', '.join(names)}; use one "
+        "of them"
+    )
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, float]:

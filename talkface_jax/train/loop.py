@@ -5,10 +5,11 @@ the next batch, and only then look at the metrics of the step before, so that ne
 nor copying a batch stalls the device. Before anything is kept (evaluation, checkpoint) the last
 step's metrics are read too: a state whose loss or gradient is not finite is never saved.
 
-Order of a start: the data must have windows for the task; the working directory must belong to the
-config; the newest checkpoint, if there
-is one, gives the state and the data position; else the state is fresh, but for the players that
-`train.init_from` gives and what the task computes from the data; logs are cut back to its step.
+Order of a start: the data must have windows for the task; if there is a step to make, the frozen
+networks must be there and `train.best_metric` must be measured; the working directory must belong
+to the config; the newest checkpoint, if there is one, gives the state and the data position; else
+the state is fresh, but for the players that `train.init_from` gives and what the task computes from
+the data; logs are cut back to its step.
 """
 
 import contextlib
@@ -28,12 +29,12 @@ import numpy as np
 
 from talkface_jax import config as config_module
 from talkface_jax.config import ExperimentConfig
-from talkface_jax.errors import CheckpointError, ConfigError, TalkfaceError
+from talkface_jax.errors import CheckpointError, TalkfaceError
 from talkface_jax.stored.integrity import digest
-from talkface_jax.task import Task, TrainState
+from talkface_jax.task import PyTree, Task, TrainState
 from talkface_jax.train import optim, sharding
 from talkface_jax.train.checkpoint import DATA, FOLDER, Checkpoints, checkpoint_steps
-from talkface_jax.train.evaluation import evaluate
+from talkface_jax.train.evaluation import check_metric, evaluate, unknown_metric
 from talkface_jax.train.feed import DeviceBatches
 from talkface_jax.train.initial import (
     Initial,
@@ -99,7 +100,8 @@ def train(
       CheckpointError: a directory that belongs to another config or holds converted weights, an
         `init_from` that does not fit, or a checkpoint that cannot be written or read.
       TalkfaceError: a loss that is not finite, or a stop by SIGINT or SIGTERM (after saving).
-      ConfigError: devices, batch size and data do not fit each other.
+      ConfigError: devices, batch size, data and `train.best_metric` do not fit each other.
+      WeightsError: the file of a frozen network is missing or altered.
     """
     programs = Programs(task, config, sharding.make_mesh(config.mesh))
     source = _prepared(config) if source is None else source
@@ -108,15 +110,14 @@ def train(
     with (
         contextlib.closing(opened) as batches,
         # After the windows are open: a mistake there must not make the directory this config's.
-        contextlib.nullcontext(_claim(workdir, task, config, programs, source)) as initial,
+        contextlib.nullcontext(_claim(workdir, task, config, programs, source)) as claim,
         Checkpoints(workdir, config.train) as checkpoints,
     ):
+        initial, frozen = claim
         state, info = _start(programs, checkpoints, batches, initial)
         step = int(state.step)
-        with (
-            Telemetry(workdir, resume_step=step, enabled=first) as telemetry,
-            StopRequest() as stop,
-        ):
+        logs = Telemetry(workdir, resume_step=step, enabled=first)
+        with logs as telemetry, StopRequest() as stop:
             run = _Run(
                 task=task,
                 config=config,
@@ -131,6 +132,7 @@ def train(
                 initial=info.get("lineage", {}).get(INIT_FROM, list(initial.lineage)),
                 losses=dict(info.get("losses", {})),
                 evaluated=dict(info.get("metrics", {})),
+                frozen=frozen,
                 frozen_sha256=dict(info.get(FROZEN, {})),
             )
             return run.to_the_end(state, step)
@@ -152,17 +154,21 @@ def _claim(
     config: ExperimentConfig,
     programs: Programs,
     source: Source,
-) -> Initial:
-    """Makes the directory this run's; gives what it starts from if it has no checkpoint yet."""
+) -> tuple[Initial, Mapping[str, PyTree]]:
+    """Makes the directory this run's; gives what it starts from if it has no checkpoint yet, and
+    the frozen networks, on the host, if there is a step to make."""
     require_resumable(workdir)
-    initial = Initial()
-    if not checkpoint_steps(workdir / FOLDER):
-        # Before the directory has a config: after a mistake another config can have it.
-        shapes = programs.state_shapes
+    initial, frozen = Initial(), {}
+    done, shapes = checkpoint_steps(workdir / FOLDER), programs.state_shapes
+    # Before the directory has a config: after a mistake another config can have it.
+    if not done or done[-1] < config.train.steps:
+        frozen = task.frozen()
+        check_metric(config.train.best_metric, task, shapes, frozen, rows=programs.rows)
+    if not done:
         initial = load_initial(task, config.train.init_from, shapes)
         initial = fit_initial(task, source, initial, shapes)
     prepare_workdir(workdir, config, task=task)
-    return initial
+    return initial, frozen
 
 
 def _start(
@@ -183,10 +189,9 @@ class _Run:
     """The loop's moving parts.
 
     `initial` is the lineage of the parameters that the run started from; `frozen` and
-    `frozen_sha256` the variables of the frozen networks, once there is a step to make, and their
-    digests; `late` holds the metrics
-    of the last dispatched step, still unread; `losses` and `evaluated` the last values that were
-    read.
+    `frozen_sha256` the variables of the frozen networks, if there is a step to make, and their
+    digests; `late` holds the metrics of the last dispatched step, still unread; `losses` and
+    `evaluated` the last values that were read.
     """
 
     task: Task
@@ -202,8 +207,8 @@ class _Run:
     initial: Sequence[Mapping[str, Any]]
     losses: dict[str, float]
     evaluated: dict[str, float]
+    frozen: Any
     frozen_sha256: dict[str, str]
-    frozen: Any = None
     late: tuple[int, dict[str, jax.Array]] | None = None
     speed: Speedometer = dataclasses.field(default_factory=Speedometer)
 
@@ -222,7 +227,7 @@ class _Run:
         steps = self.config.train.steps
         self.progress(self.name, start, steps)
         if start < steps:
-            self._load_frozen()
+            self._place_frozen()
         for step in range(start, steps):
             state, metrics = self.programs.step_at(step)(state, self.frozen, next(self.batches))
             if step + 1 < steps:
@@ -237,14 +242,13 @@ class _Run:
         metrics = {f"eval/{name}": value for name, value in self.evaluated.items()} | self.losses
         return TrainResult(latest, metrics, self.checkpoints.path(latest))
 
-    def _load_frozen(self) -> None:
-        """Reads the frozen networks and puts them where they will lie.
+    def _place_frozen(self) -> None:
+        """Puts the frozen networks where they will lie.
 
         Raises:
           CheckpointError: they are not those that the run was made with.
         """
-        frozen = self.task.frozen()
-        found = {name: digest(tree) for name, tree in frozen.items()}
+        found = {name: digest(tree) for name, tree in self.frozen.items()}
         for name, known in self.frozen_sha256.items():
             if found.get(name, known) != known:
                 raise CheckpointError(
@@ -252,7 +256,7 @@ class _Run:
                     f"{name!r}; give the file that it was trained with, or another --workdir"
                 )
         self.frozen_sha256 = found
-        self.frozen = self.programs.put_frozen(frozen)
+        self.frozen = self.programs.put_frozen(self.frozen)
 
     def _keep(self, state: TrainState, done: int) -> None:
         """Evaluation, previews and checkpoint, where they are due after `done` steps."""
@@ -346,10 +350,7 @@ class _Run:
         )
         best = self.config.train.best_metric
         if best and best not in self.evaluated:
-            raise ConfigError(
-                f"config: train.best_metric is {best!r}, but {self.task.method}/{self.task.stage} "
-                f"measures: {', '.join(sorted(self.evaluated)) or 'nothing'}"
-            )
+            raise unknown_metric(best, self.task, self.evaluated)
         self.telemetry.write(
             done, {f"eval/{name}": value for name, value in self.evaluated.items()}
         )

@@ -44,12 +44,7 @@ class Programs:
         )
         train = config.train
         self._policy = Policy(compute=train.compute, remat=train.remat, accumulate=train.accumulate)
-        if train.accumulate > 1 and not task.means_of_items:
-            raise ConfigError(
-                f"config.train.accumulate is {train.accumulate}, but the losses of {task.method}/"
-                f"{task.stage} compare sets and mean something else on parts of a batch; set it to "
-                "1 and give a smaller --config.data.batch_size"
-            )
+        check_accumulation(task, config)
         _check_players(task, config)
         sharding.check_parts(config.data.batch_size, mesh, parts=train.accumulate)
         self._batch = sharding.batch_sharding(mesh)
@@ -144,6 +139,20 @@ class Programs:
             return forward(variables, frozen, batch), batch
 
         return jax.jit(run, out_shardings=self._replicated)
+
+
+def check_accumulation(task: Task, config: ExperimentConfig) -> None:
+    """Refuses parts of a batch where the losses need all of it.
+
+    Raises:
+      ConfigError: the config asks for them.
+    """
+    if config.train.accumulate > 1 and not task.means_of_items:
+        raise ConfigError(
+            f"config.train.accumulate is {config.train.accumulate}, but the losses of "
+            f"{task.method}/{task.stage} compare sets and mean something else on parts of a batch; "
+            "set it to 1 and give a smaller --config.data.batch_size"
+        )
 
 
 def _check_players(task: Task, config: ExperimentConfig) -> None:

@@ -92,7 +92,7 @@ def local_batch_size(global_size: int, mesh: Mesh) -> int:
     if global_size % devices:
         raise ConfigError(
             f"config: data.batch_size {global_size} is not a multiple of the {devices} devices; "
-            f"use {max(devices, global_size // devices * devices)}"
+            f"use --config.data.batch_size={max(devices, global_size // devices * devices)}"
         )
     return global_size // jax.process_count()
 
@@ -107,7 +107,8 @@ def check_parts(global_size: int, mesh: Mesh, *, parts: int) -> None:
     if global_size % unit:
         raise ConfigError(
             f"config: data.batch_size {global_size} is not a multiple of train.accumulate x devices"
-            f" = {unit}; use {max(unit, global_size // unit * unit)} or another train.accumulate"
+            f" = {unit}; use --config.data.batch_size={max(unit, global_size // unit * unit)} or "
+            "another --config.train.accumulate"
         )
 
 

@@ -169,6 +169,19 @@ def test_training_without_its_data(tmp_path, refused, tiny_prepared):
     assert not (tmp_path / "motion").exists()
 
 
+def test_a_mistake_before_the_first_step_leaves_the_directory_to_the_corrected_command(
+    tmp_path, refused, tiny_prepared
+):
+    place = (f"--workdir={tmp_path / 'run'}", f"--config.data.directory={tiny_prepared}")
+    line = refused(*_train(tmp_path / "run", tiny_prepared, "--config.train.best_metric=lip"))
+    assert "'lip', but iplap/motion measures: jaw_distance, lip_distance, position_l1; use" in line
+    small = ("--config.data.batch_size=2", "--config.data.threads=2")
+    line = refused("train", "--config=configs/iplap/render.py:base", *place, *small)
+    assert "VGG-19" in line, line
+    assert not (tmp_path / "run").exists()
+    assert main(_train(tmp_path / "run", tiny_prepared, steps=1)) == 0
+
+
 CONFIGS = [
     ("--config.train.stepz=3", "stepz"),
     ("--config.nothing=3", "nothing"),
@@ -178,7 +191,7 @@ CONFIGS = [
     ("--config.optim.name=magic", "optim.name"),
     ("--config.train.steps=0", "train.steps must be at least 1, not 0"),
     ("--config.train.steps=-5", "train.steps must be at least 1, not -5"),
-    ("--config.data.batch_size=0", "data.batch_size must be at least 1"),
+    ("--config.data.batch_size=0", "data.batch_size must be from 1 to 16384"),
     (
         "--config.optim.lr=-1",
         "config.optim.lr must be above 0, not -1.0; give another --config.optim.lr",

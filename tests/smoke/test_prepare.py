@@ -1,6 +1,7 @@
 """`talkface prepare` as a process of its own: killed, starved, and run by other runners."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -266,3 +267,27 @@ def test_synthetic_without_beam_makes_no_videos_first(tmp_path, refused, monkeyp
     command = ("prepare", "--dataset=synthetic", "--clips=1", f"--out={tmp_path / 'out'}")
     assert "needs Apache Beam" in refused(*command)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dataset", ["synthetic", "speech"])
+def test_what_is_made_on_the_spot_needs_its_voice_first(
+    tmp_path, refused, monkeypatch, own_metadata, dataset
+):
+    """Nothing may lie there that another command would take for a data set half made."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "hibari" else real(name)
+    )
+    command = ("prepare", f"--dataset={dataset}", "--clips=1", f"--out={tmp_path / 'out'}")
+    expected = "the package hibari-tts is not installed; pip install 'talkface-jax[demo]'"
+    assert refused(*command).endswith(expected)
+    assert not list(tmp_path.iterdir())
+
+
+def test_recordings_are_prepared_without_a_voice(tmp_path, refused, monkeypatch, own_metadata):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "hibari" else real(name)
+    )
+    command = ("prepare", "--dataset=folder", f"--out={tmp_path / 'out'}")
+    assert "--dataset=folder needs the raw videos; give --raw=DIR" in refused(*command)

@@ -1,13 +1,15 @@
 """Loading, overriding, validating and dumping of experiment configs."""
 
 import dataclasses
+import importlib.util
 import itertools
 import json
+import sys
 
 import pytest
 
 from talkface_jax import config as config_module
-from talkface_jax.errors import ConfigError
+from talkface_jax.errors import ConfigError, PackageError
 from talkface_jax.methods import registry
 
 MOTION = "configs/iplap/motion.py"
@@ -35,10 +37,19 @@ def test_frozen_after_load(repository):
         ("--config.optim.lrr=3e-4", "lrr"),
         ("--config.data.batch_size=many", "batch_size"),
         ("--config.task.net.head=sideways", "net.head"),
-        ("--config.data.batch_size=0", r"config\.data\.batch_size must be at least 1, not 0; "),
+        (
+            "--config.data.batch_size=0",
+            r"config\.data\.batch_size must be from 1 to 16384, not 0; ",
+        ),
         ("--config.optim.lr=0.0", r"config\.optim\.lr must be above 0.*--config\.optim\.lr"),
         ("--config.train.ema_decay=1.0", r"config\.train\.ema_decay must be from 0 to below 1, "),
         ("--config.task.references=0", r"config\.task\.references must .*--config\.task\.ref"),
+        ("--config.data.batch_size=100000", r"config\.data\.batch_size must be from 1 to 16384, "),
+        ("--config.seed=-1", r"config\.seed must be from 0 to 4e\+09, not -1; .*--config\.seed"),
+        ("--config.optim.betas=(0.9, 1.0)", r"config\.optim\.betas must be from 0 to below 1, not"),
+        ("--config.mesh.data=-2", r"config\.mesh\.data must be at least -1, not -2; give another"),
+        ("--config.mesh.data=0", r"config\.mesh\.data must be -1 or at least 1, not 0; give an"),
+        ("--config.mesh.min_shard_size=-1", r"config\.mesh\.min_shard_size must be at least 0, "),
         ("--config.optim.schedule=wsdd", "optim.schedule"),
         ("--config.optim.warmup_steps=-1", r"config\.optim\.warmup_steps must be at least 0"),
         ("--config.optim.decay_steps=-1", r"config\.optim\.decay_steps must be at least 0"),
@@ -95,6 +106,30 @@ def test_a_file_that_a_config_misses_is_not_the_config(tmp_path):
         ConfigError, match=r"mine\.py cannot be loaded .*absent.*; correct the file"
     ):
         config_module.parse_flags([f"--config={tmp_path / 'mine.py'}"])
+
+
+def test_a_package_that_a_config_misses_is_named_with_its_remedy(
+    tmp_path, monkeypatch, own_metadata
+):
+    """If it is one of ours; the file is not at fault then."""
+    (tmp_path / "mine.py").write_text("import safetensors.numpy\n")
+    (tmp_path / "yours.py").write_text("import of_nobody\n")
+    real = importlib.util.find_spec
+    hidden = {name for name in sys.modules if name.partition(".")[0] == "safetensors"}
+    for name in {*hidden, "safetensors"}:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "safetensors" else real(name)
+    )
+    with pytest.raises(
+        PackageError,
+        match=r"^the package safetensors is not installed; pip install talkface-jax$",
+    ):
+        config_module.parse_flags([f"--config={tmp_path / 'mine.py'}"])
+    with pytest.raises(
+        ConfigError, match=r"yours\.py cannot be loaded \(ModuleNotFoundError: .*; c"
+    ):
+        config_module.parse_flags([f"--config={tmp_path / 'yours.py'}"])
 
 
 def test_dump_and_load_give_the_same_config(repository):

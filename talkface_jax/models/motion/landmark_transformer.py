@@ -22,7 +22,7 @@ from talkface_jax.models.blocks import (
     sinusoid,
 )
 from talkface_jax.models.geometry import apply_affine, fit_affine
-from talkface_jax.ranges import AT_LEAST_1, DROPOUT, ranged
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, DROPOUT, Range, ranged
 
 _xavier_normal = nn.initializers.xavier_normal()
 
@@ -60,15 +60,17 @@ class LandmarkTransformerConfig:
     dropout: float = ranged(0.1, DROPOUT)
     inner_dropout: float = ranged(0.1, DROPOUT)
     encoder: Literal["conv", "dense"] = "conv"
-    mel_channels: tuple[int, int, int, int] = (32, 64, 128, 256)
-    point_channels: tuple[int, int, int, int, int, int, int] = (4, 8, 16, 32, 64, 128, 256)
+    mel_channels: tuple[int, int, int, int] = ranged((32, 64, 128, 256), AT_LEAST_1)
+    point_channels: tuple[int, int, int, int, int, int, int] = ranged(
+        (4, 8, 16, 32, 64, 128, 256), AT_LEAST_1
+    )
     positions: Literal["sinusoid", "learned"] = "sinusoid"
     head: Literal["absolute", "residual"] = "absolute"
-    residual_scale: float = 0.1
+    residual_scale: float = ranged(0.1, ABOVE_0)
     pose_features: Literal["points", "affine"] = "points"
-    lips: int = 40
-    jaw: int = 17
-    window: int = 5
+    lips: int = ranged(40, Range(least=40, most=40))
+    jaw: int = ranged(17, Range(least=17, most=17))
+    window: int = ranged(5, AT_LEAST_1)
 
 
 SMALL = LandmarkTransformerConfig(

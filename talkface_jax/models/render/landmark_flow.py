@@ -12,6 +12,7 @@ import numpy as np
 
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.models.geometry import PRECISION, apply_affine, fit_affine
+from talkface_jax.ranges import ABOVE_0, ranged
 
 _SCHEME = get_scheme("iplap131")
 _POSE, _LIPS = _SCHEME.groups["pose"], _SCHEME.groups["lips"]
@@ -28,10 +29,10 @@ class LandmarkFlowConfig:
       temperature: mouth-shape distance at which a reference's weight falls by e.
     """
 
-    lip_sigma: float = 0.03
-    face_sigma: float = 0.08
-    background: float = 0.05
-    temperature: float = 0.01
+    lip_sigma: float = ranged(0.03, ABOVE_0)
+    face_sigma: float = ranged(0.08, ABOVE_0)
+    background: float = ranged(0.05, ABOVE_0)
+    temperature: float = ranged(0.01, ABOVE_0)
 
 
 DEFAULT_KERNELS = LandmarkFlowConfig()

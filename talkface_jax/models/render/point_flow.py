@@ -15,6 +15,7 @@ import numpy as np
 
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.models.geometry import PRECISION, apply_affine, fit_affine
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, ranged
 
 _SCHEME = get_scheme("ibug68")
 # Bone, not muscle: both ends of the jaw line, the nose, and the corners of the eyes.
@@ -64,11 +65,11 @@ class PointFlowConfig:
       background: weight, at each level, of "moves with the head"; it wins far from all points.
     """
 
-    sigmas: tuple[float, ...] = (0.1, 0.05, 0.025, 0.0125, 0.006, 0.0035)
-    gap: float = 0.01
-    lid_cover: float = 0.35
-    lip_cover: float = 0.15
-    background: float = 0.1
+    sigmas: tuple[float, ...] = ranged((0.1, 0.05, 0.025, 0.0125, 0.006, 0.0035), ABOVE_0)
+    gap: float = ranged(0.01, AT_LEAST_0)
+    lid_cover: float = ranged(0.35, AT_LEAST_0)
+    lip_cover: float = ranged(0.15, AT_LEAST_0)
+    background: float = ranged(0.1, ABOVE_0)
 
 
 DEFAULT_FLOW = PointFlowConfig()

@@ -63,12 +63,12 @@ class ReferenceWarpingConfig:
     channels: int = ranged(32, AT_LEAST_1)
     deep: int = ranged(256, AT_LEAST_1)
     kernel: int = ranged(7, Range(least=1, parity="odd"))
-    sketch_channels: int = ranged(3, AT_LEAST_1)
+    sketch_channels: int = ranged(3, Range(least=1, most=3))
     spade_hidden: int = ranged(256, AT_LEAST_1)
     weight_hidden: int = ranged(32, AT_LEAST_1)
     audio_width: int = ranged(512, AT_LEAST_1)
     audio_hidden: int = ranged(128, AT_LEAST_1)
-    mel_channels: tuple[int, int, int, int] = (32, 64, 128, 256)
+    mel_channels: tuple[int, int, int, int] = ranged((32, 64, 128, 256), AT_LEAST_1)
     grid: Grid = "released"
     flow_size: Literal["full", "half"] = "full"
     flow_prior: Literal["none", "landmarks"] = "none"

@@ -83,7 +83,7 @@ def test_training_refuses(repository, prepared, tmp_path):
     )
     cases = [
         (dataclasses.replace(experiment, method="wav2lip"), "w", ConfigError, "no stage wav2lip/"),
-        (broken, "w", ConfigError, "data.batch_size must be at least 1"),
+        (broken, "w", ConfigError, "data.batch_size must be from 1 to 16384"),
         (experiment, "file", TalkfaceError, "file is a file; choose another"),
     ]
     for config, workdir, error, words in cases:

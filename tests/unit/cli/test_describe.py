@@ -122,6 +122,14 @@ def test_overrides_count(capsys):
     assert printed["players"]["motion"]["optimiser_bytes"] < 64
 
 
+def test_what_training_refuses_is_not_described(capsys):
+    arguments = ["--config=configs/sinha2020/blink.py:tiny", "--config.train.accumulate=4"]
+    assert cli.main(["describe", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert "config.train.accumulate is 4, but the losses of sinha2020/blink compare sets" in error
+    assert error.endswith("set it to 1 and give a smaller --config.data.batch_size\n")
+
+
 def test_table_names_networks_and_compiled_memory(capsys):
     arguments = [
         "--config=configs/iplap/motion.py:tiny",

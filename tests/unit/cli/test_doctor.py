@@ -91,6 +91,14 @@ def test_an_extra_that_is_needed_here_is_a_fault(training_host, capsys):
     assert "mediapipe" not in error
 
 
+def test_all_extras_are_needed_where_all_is(training_host, monkeypatch, capsys):
+    """But for those that it does not include, such as more voices."""
+    error = _fails(capsys, "--quiet", "--extra=all").err
+    for extra in ("beam", "demo", "evaluate", "prepare", "speech", "synthesize"):
+        assert f"{extra} lacks " in error
+    assert "voices lacks" not in error and "dev lacks" not in error
+
+
 def test_package_that_lost_its_model_file_is_a_pip_line(monkeypatch, capsys, tmp_path):
     Spec = collections.namedtuple("Spec", "submodule_search_locations origin")
     real = importlib.util.find_spec

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from talkface_jax.errors import ConfigError
 from talkface_jax.losses import distribution
 from talkface_jax.losses.distribution import BANDWIDTHS, median_distance
 
@@ -91,3 +92,18 @@ def test_equal_target_rows_give_finite_values_and_gradients():
     for target in (few, jnp.zeros((8, 1))):
         value, slope = both(x, target)
         assert jnp.isfinite(value) and jnp.all(jnp.isfinite(slope)) and jnp.any(slope)
+
+
+def test_more_samples_than_can_be_compared_are_refused():
+    """By shapes: such matrices fit no memory here. The most that pass are counted without wrapping
+    around."""
+    few, most, more = (
+        jax.ShapeDtypeStruct((count, 2), jnp.float32)
+        for count in (8, distribution.MOST, distribution.MOST + 1)
+    )
+    assert jax.eval_shape(distribution.mmd, most, most).shape == ()
+    for sets in ((more, few), (few, more)):
+        with pytest.raises(
+            ConfigError, match=r"^sets of 65537 .*; give a smaller --config\.data\.b"
+        ):
+            jax.eval_shape(distribution.mmd, *sets)

@@ -7,14 +7,22 @@ import os
 import signal
 import time
 
+import flax.struct
 import jax
 import numpy as np
 import pytest
 import toy
 
 from talkface_jax.config import DataConfig, ExperimentConfig, OptimConfig, TrainConfig
-from talkface_jax.errors import CheckpointError, ConfigError, RecordError, TalkfaceError
+from talkface_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    RecordError,
+    TalkfaceError,
+    WeightsError,
+)
 from talkface_jax.methods.iplap.motion.view import MotionView
+from talkface_jax.metrics.base import Average
 from talkface_jax.task import Objective
 from talkface_jax.train import loop
 from talkface_jax.train.checkpoint import checkpoint_steps, load_params
@@ -263,9 +271,76 @@ def test_step_without_objective_is_a_config_error(tmp_path):
 
 
 def test_unknown_best_metric_is_named_with_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match=r"'lpips', but toy/l1 measures: l1"):
-        run(tmp_path, task=toy.L1Task(), best_metric="lpips", steps=1)
-    assert checkpoint_steps(tmp_path / "checkpoints") == []
+    """Before the first step, and before the directory belongs to the config with the mistake."""
+    for name in ("lpips", "l1/part"):
+        words = rf"best_metric is '{name}', but toy/l1 measures: l1; use one of them$"
+        with pytest.raises(ConfigError, match=words):
+            run(tmp_path / "run", task=toy.L1Task(), best_metric=name, steps=1, eval_every=0)
+        assert not (tmp_path / "run").exists()
+    assert run(tmp_path / "run", task=toy.L1Task(), best_metric="l1", steps=1).step == 1
+
+
+class Halves(flax.struct.PyTreeNode):
+    """A metric of two values."""
+
+    mean: Average
+
+    def merge(self, other):
+        return Halves(self.mean.merge(other.mean))
+
+    def compute(self):
+        return {"low": self.mean.compute() / 2, "high": self.mean.compute()}
+
+
+class PartsTask(toy.L1Task):
+    name = "toy/parts"
+
+    def metrics(self, outputs, batch):
+        return {"both": Halves(super().metrics(outputs, batch)["l1"])}
+
+
+def test_a_part_of_a_metric_may_be_the_best_metric(tmp_path):
+    """Which parts there are shows only at the first evaluation."""
+    assert run(tmp_path / "a", task=PartsTask(), best_metric="both/low", steps=1).step == 1
+    with pytest.raises(ConfigError, match=r"'both/mid', but toy/parts measures: both/high, both/l"):
+        run(tmp_path / "b", task=PartsTask(), best_metric="both/mid", steps=1)
+    with pytest.raises(ConfigError, match=r"'neither/low', but toy/parts measures: both; use one"):
+        run(tmp_path / "c", task=PartsTask(), best_metric="neither/low", steps=1)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_stage_that_measures_nothing_has_no_best_metric(tmp_path):
+    task = toy.L1Task()
+    task.metrics = lambda outputs, batch: {}
+    with pytest.raises(ConfigError, match=r"measures nothing; leave it empty \(--config\.train\.b"):
+        run(tmp_path, task=task, best_metric="l1")
+
+
+class LostTask(toy.L1Task):
+    """Its frozen network has no file."""
+
+    name = "toy/lost"
+
+    def frozen(self):
+        raise WeightsError("the file of a network is missing; give it")
+
+
+def test_a_missing_frozen_network_leaves_the_directory_unclaimed(tmp_path):
+    workdir = tmp_path / "run"
+    for best in ("l1", ""):
+        with pytest.raises(WeightsError, match="is missing"):
+            run(workdir, task=LostTask(), best_metric=best)
+        assert not workdir.exists()
+
+
+def test_a_finished_run_needs_no_frozen_network(tmp_path):
+    """Whatever else the command is, there is nothing left to do."""
+    run(tmp_path, task=toy.L1Task(name="toy/lost"), config=experiment("lost"))
+    again = run(tmp_path, task=LostTask(), config=experiment("lost"))
+    assert again.step == 6
+    longer = experiment("lost", train=dataclasses.replace(PLAN, steps=7))
+    with pytest.raises(WeightsError, match="is missing"):
+        run(tmp_path, task=LostTask(), config=longer)
 
 
 def test_averages_are_what_is_exported(tmp_path):

@@ -103,9 +103,11 @@ def test_indivisible_batch_is_refused_with_a_size_that_works():
         devices = np.zeros(8)
 
     assert local_batch_size(16, Mesh()) == 16
-    with pytest.raises(ConfigError, match=r"batch_size 19 is not a multiple .*; use 16"):
+    with pytest.raises(
+        ConfigError, match=r"batch_size 19 is not a multiple .*; use --config\.data\.batch_size=16$"
+    ):
         local_batch_size(19, Mesh())
-    with pytest.raises(ConfigError, match="use 8"):
+    with pytest.raises(ConfigError, match=r"use --config\.data\.batch_size=8$"):
         local_batch_size(3, Mesh())
 
 
@@ -115,10 +117,11 @@ def test_parts_that_do_not_fill_the_devices_are_refused_with_a_size_that_works()
 
     for size, parts in ((24, 1), (24, 2), (24, 3), (8, 2)):
         check_parts(size, Mesh(), parts=parts)
-    message = r"data\.batch_size 20 is not a multiple of train\.accumulate x devices = 8; use 16 or"
+    message = r"data\.batch_size 20 is not a multiple of train\.accumulate x devices = 8; "
+    message += r"use --config\.data\.batch_size=16 or another --config\.train\.accumulate$"
     with pytest.raises(ConfigError, match=message):
         check_parts(20, Mesh(), parts=2)
-    with pytest.raises(ConfigError, match=r"use 12 or another train\.accumulate"):
+    with pytest.raises(ConfigError, match=r"use --config\.data\.batch_size=12 or another "):
         check_parts(4, Mesh(), parts=3)
 
 
@@ -132,6 +135,7 @@ def test_run_checks_its_parts():
     )
     mesh = make_mesh(MeshConfig(), devices=jax.devices()[:1])
     with pytest.raises(
-        ConfigError, match=r"batch_size 8 .* train\.accumulate x devices = 3; use 6"
+        ConfigError,
+        match=r"batch_size 8 .* train\.accumulate x devices = 3; use --config\.data\.batch_size=6",
     ):
         Programs(toy.GanTask(), config, mesh)

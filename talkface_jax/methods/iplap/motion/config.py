@@ -3,7 +3,7 @@
 import dataclasses
 
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformerConfig
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, ranged
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, MARGIN, SMOOTH, ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +22,9 @@ class MotionConfig:
 
     net: LandmarkTransformerConfig = dataclasses.field(default_factory=LandmarkTransformerConfig)
     references: int = ranged(15, AT_LEAST_1)
-    margin: float = 0.2
-    smooth: float = ranged(12.0, AT_LEAST_0)
-    velocity_weight: float = 1.0
+    margin: float = ranged(0.2, MARGIN)
+    smooth: float = ranged(12.0, SMOOTH)
+    velocity_weight: float = ranged(1.0, AT_LEAST_0)
     flip: bool = False
     scale_jitter: float = ranged(0.0, DROPOUT)
     shift_jitter: float = ranged(0.0, AT_LEAST_0)

@@ -14,7 +14,7 @@ from talkface_jax.methods.base import StageTask, view_of
 from talkface_jax.methods.iplap.motion import preview
 from talkface_jax.methods.iplap.motion.config import MotionConfig
 from talkface_jax.methods.iplap.motion.view import MotionView
-from talkface_jax.methods.iplap.references import JAW
+from talkface_jax.methods.iplap.references import JAW, WINDOW
 from talkface_jax.metrics.base import Average
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformer
 from talkface_jax.task import Batch, Objective, Outputs, Previews
@@ -31,11 +31,28 @@ class MotionTask(StageTask):
     """content (b, 5, 57, 2) in crop coordinates."""
 
     def check(self, config: MotionConfig) -> None:
-        """Affine pose features come with the residual head.
+        """Affine pose features come with the residual head, heads share the width evenly, and the
+        window is the method's.
 
         Raises:
-          ConfigError: they are asked for without it.
+          ConfigError: it is not so.
         """
+        net = config.net
+        if net.window != WINDOW:
+            raise ConfigError(
+                f"config.task.net.window must be {WINDOW}, not {net.window}; give "
+                f"--config.task.net.window={WINDOW}"
+            )
+        if net.width % net.heads:
+            raise ConfigError(
+                f"config.task.net.width {net.width} is not a multiple of net.heads = {net.heads}; "
+                "give another --config.task.net.heads or --config.task.net.width"
+            )
+        if net.positions == "sinusoid" and net.width % 2:
+            raise ConfigError(
+                f"config.task.net.width must be even where net.positions is 'sinusoid', not "
+                f"{net.width}; give another --config.task.net.width"
+            )
         if config.net.pose_features == "affine" and config.net.head != "residual":
             raise ConfigError(
                 "config.task.net: pose_features affine needs head residual; set head to residual "

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from talkface_jax.models.render.reference_warping import ReferenceWarpingConfig
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, LAYERS, ranged
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, LAYERS, MARGIN, SMOOTH, ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +34,16 @@ class RenderConfig:
     net: ReferenceWarpingConfig = dataclasses.field(default_factory=ReferenceWarpingConfig)
     references: int = ranged(3, AT_LEAST_1)
     inference_references: int = ranged(25, AT_LEAST_1)
-    margin: float = 0.2
-    smooth: float = ranged(12.0, AT_LEAST_0)
+    margin: float = ranged(0.2, MARGIN)
+    smooth: float = ranged(12.0, SMOOTH)
     warmup_steps: int = ranged(0, AT_LEAST_0)
-    warp_weight: float = 2.5
+    warp_weight: float = ranged(2.5, AT_LEAST_0)
     warp_loss: Literal["perceptual", "l1"] = "perceptual"
-    perceptual_weight: float = 4.0
-    style_weight: float = 1000.0
-    adversarial_weight: float = 0.25
-    matching_weight: float = 2.5
-    l1_weight: float = 0.0
+    perceptual_weight: float = ranged(4.0, AT_LEAST_0)
+    style_weight: float = ranged(1000.0, AT_LEAST_0)
+    adversarial_weight: float = ranged(0.25, AT_LEAST_0)
+    matching_weight: float = ranged(2.5, AT_LEAST_0)
+    l1_weight: float = ranged(0.0, AT_LEAST_0)
     perceptual: Literal["vgg19", "vgg16", "none"] = "vgg19"
     perceptual_range: Literal["released", "imagenet"] = "released"
     vgg19_path: str = ""

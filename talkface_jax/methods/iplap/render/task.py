@@ -38,16 +38,27 @@ class RenderTask(StageTask):
     generators = ("renderer",)
 
     def check(self, config: RenderConfig) -> None:
-        """Perceptual terms need a perceptual network.
+        """Perceptual terms need a perceptual network, and sizes must be halved as often as the
+        networks do.
 
         Raises:
-          ConfigError: they have a weight, and there is none.
+          ConfigError: it is not so.
         """
+        for name in ("size", "deep"):
+            if getattr(config.net, name) % 4:
+                raise ConfigError(
+                    f"config.task.net.{name} must be a multiple of 4, not "
+                    f"{getattr(config.net, name)}; give another --config.task.net.{name}"
+                )
         wanted = bool(config.perceptual_weight or config.style_weight)
         if config.perceptual == "none" and (wanted or config.warp_loss == "perceptual"):
             raise ConfigError(
                 "config.task: perceptual is none but perceptual_weight or style_weight is not 0, "
                 "or warp_loss is perceptual; set both to 0.0 and warp_loss to l1, or name a network"
+            )
+        if config.perceptual != "none":
+            image_terms.check_perceptual_size(
+                config.net.size, depth=config.perceptual_layers, scales=config.perceptual_scales
             )
 
     def networks(self, config: RenderConfig) -> Mapping[str, nn.Module]:

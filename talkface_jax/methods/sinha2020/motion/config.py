@@ -5,7 +5,7 @@ from typing import Literal
 
 from talkface_jax.features.content import WINDOW_ROWS
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarksConfig
-from talkface_jax.ranges import AT_LEAST_1, Range, ranged
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, Range, ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class MotionConfig:
     references: int = ranged(15, AT_LEAST_1)
     rows: int = ranged(WINDOW_ROWS, Range(least=2, parity="even"))
     window: int = ranged(5, Range(least=2))
-    position_weight: float = 1.0
-    velocity_weight: float = 10.0
-    lip_weight: float = 1.0
+    position_weight: float = ranged(1.0, AT_LEAST_0)
+    velocity_weight: float = ranged(10.0, AT_LEAST_0)
+    lip_weight: float = ranged(1.0, AT_LEAST_0)
     flip: bool = False

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from talkface_jax.models.render.attention_texture import AttentionTextureConfig
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, LAYERS, SHARE, ranged
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, LAYERS, MARGIN, SHARE, SMOOTH, ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,22 +44,22 @@ class RenderConfig:
 
     net: AttentionTextureConfig = dataclasses.field(default_factory=AttentionTextureConfig)
     align: Literal["affine", "none"] = "none"
-    margin: float = 0.2
-    smooth: float = ranged(12.0, AT_LEAST_0)
+    margin: float = ranged(0.2, MARGIN)
+    smooth: float = ranged(12.0, SMOOTH)
     flip: bool = False
     colour_jitter: float = ranged(0.0, SHARE)
     closed_share: float = ranged(0.0, SHARE)
-    l1_weight: float = 10.0
+    l1_weight: float = ranged(10.0, AT_LEAST_0)
     region_weight: float = ranged(0.0, AT_LEAST_0)
-    adversarial_weight: float = 1.0
-    perceptual_weight: float = 10.0
+    adversarial_weight: float = ranged(1.0, AT_LEAST_0)
+    perceptual_weight: float = ranged(10.0, AT_LEAST_0)
     perceptual: Literal["vgg19", "vgg16", "none"] = "vgg19"
     vgg19_path: str = ""
     perceptual_layers: int = ranged(5, LAYERS)
     perceptual_scales: int = ranged(1, AT_LEAST_1)
     perceptual_halvings: int = ranged(0, AT_LEAST_0)
-    attention_weight: float = 0.1
-    variation_weight: float = 0.1
+    attention_weight: float = ranged(0.1, AT_LEAST_0)
+    variation_weight: float = ranged(0.1, AT_LEAST_0)
     disc_channels: int = ranged(64, AT_LEAST_1)
     disc_scales: int = ranged(1, AT_LEAST_1)
     disc_halvings: int = ranged(0, AT_LEAST_0)

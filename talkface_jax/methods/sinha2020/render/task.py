@@ -195,6 +195,19 @@ def _check(config: RenderConfig) -> None:
             f"config.task.net: size {config.net.size} is no multiple of {4 * config.net.fold}, as "
             f"two stages and fold {config.net.fold} need; give another size"
         )
+    if config.perceptual != "none" and config.perceptual_weight:
+        image_terms.check_perceptual_size(
+            config.net.size,
+            depth=config.perceptual_layers,
+            scales=config.perceptual_scales,
+            halvings=config.perceptual_halvings,
+        )
+    if config.net.size % 2**config.disc_halvings:
+        raise ConfigError(
+            f"config.task: net.size {config.net.size} cannot be halved disc_halvings = "
+            f"{config.disc_halvings} times to whole pixels; give a smaller "
+            "--config.task.disc_halvings"
+        )
     judged = config.net.size >> (config.disc_halvings + config.disc_scales - 1)
     if judged < _SMALLEST_JUDGED:
         raise ConfigError(

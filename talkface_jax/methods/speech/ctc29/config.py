@@ -3,7 +3,7 @@
 import dataclasses
 
 from talkface_jax.models.frozen.ctc import CtcConfig
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, SHARE, ranged
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, FINITE, SHARE, ranged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class SoundConfig:
     resample: float = ranged(0.1, DROPOUT)
     gain: float = ranged(6.0, AT_LEAST_0)
     noise: float = ranged(0.5, SHARE)
-    lowest_snr: float = 5.0
-    highest_snr: float = 30.0
+    lowest_snr: float = ranged(5.0, FINITE)
+    highest_snr: float = ranged(30.0, FINITE)
     echo: float = ranged(0.2, SHARE)
     dull: float = ranged(0.15, SHARE)
     masks: int = ranged(1, AT_LEAST_0)

@@ -38,11 +38,17 @@ class Ctc29Task(StageTask):
     """logits (b, 250, 29)."""
 
     def check(self, config: Ctc29Config) -> None:
-        """The network has a class for every character.
+        """The network has a class for every character, and noise has a range.
 
         Raises:
-          ConfigError: another number of classes than the alphabet has.
+          ConfigError: another number of classes than the alphabet has, or a range that is empty.
         """
+        sound = config.sound
+        if sound.lowest_snr > sound.highest_snr:
+            raise ConfigError(
+                f"config.task.sound.lowest_snr {sound.lowest_snr} is above sound.highest_snr "
+                f"{sound.highest_snr}; give a lower --config.task.sound.lowest_snr"
+            )
         if config.net.classes != alphabet.SIZE:
             raise ConfigError(
                 f"config.task.net: classes is {config.net.classes}, but the alphabet has "

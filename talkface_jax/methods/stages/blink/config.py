@@ -3,7 +3,7 @@
 import dataclasses
 
 from talkface_jax.models.motion.blink_lstm import BlinkLstmConfig
-from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range, ranged
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Range, ranged
 
 MIN_WINDOW = 26
 """Two of `losses.blink_features.PATCH`: patches and the longest smoothing must fit a window."""
@@ -38,11 +38,11 @@ class BlinkConfig:
     references: int = ranged(15, AT_LEAST_1)
     rounds: int = ranged(2, AT_LEAST_1)
     bandwidths: tuple[float, ...] = ranged((1.0, 5.0, 10.0, 20.0, 50.0), ABOVE_0)
-    mmd_weight: float = 1.0
-    position_weight: float = 1.0
-    interval_weight: float = 1.0
-    patch_weight: float = 1.0
-    count_weight: float = 1.0
-    pause_weight: float = 1.0
-    shape_weight: float = 1.0
-    range_weight: float = 1.0
+    mmd_weight: float = ranged(1.0, AT_LEAST_0)
+    position_weight: float = ranged(1.0, AT_LEAST_0)
+    interval_weight: float = ranged(1.0, AT_LEAST_0)
+    patch_weight: float = ranged(1.0, AT_LEAST_0)
+    count_weight: float = ranged(1.0, AT_LEAST_0)
+    pause_weight: float = ranged(1.0, AT_LEAST_0)
+    shape_weight: float = ranged(1.0, AT_LEAST_0)
+    range_weight: float = ranged(1.0, AT_LEAST_0)

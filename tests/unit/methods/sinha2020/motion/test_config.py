@@ -16,6 +16,9 @@ CONFIG = MotionConfig(net=NET, feature="ctc29", window=4, lip_weight=3.0)
     [
         ({"window": 1}, "window must be at least 2, not 1"),
         ({"references": 0}, "references must be at least 1, not 0"),
+        ({"position_weight": -1.0}, r"position_weight must be at least 0, not -1\.0"),
+        ({"velocity_weight": float("nan")}, "velocity_weight must be at least 0, not nan"),
+        ({"lip_weight": -0.5}, r"lip_weight must be at least 0, not -0\.5"),
         ({"rows": 15}, "rows must be at least 2 and even, not 15"),
         ({"net": dataclasses.replace(NET, basis=0)}, "net.basis must be from 1 to 136, not 0"),
         ({"net": dataclasses.replace(NET, basis=137)}, "net.basis must be from 1 to 136, not 137"),

@@ -25,6 +25,8 @@ def test_the_smallest_window_is_two_patches():
         ({"rounds": 0}, "task.rounds must be at least 1"),
         ({"references": 0}, "task.references must be at least 1"),
         ({"bandwidths": ()}, "task.bandwidths must not be empty; give numbers that are above 0"),
+        ({"mmd_weight": -1.0}, r"task.mmd_weight must be at least 0, not -1\.0; give another"),
+        ({"range_weight": float("nan")}, "task.range_weight must be at least 0, not nan"),
         ({"bandwidths": (1.0, -2.0)}, r"task.bandwidths must be above 0, not \(1\.0, -2\.0\)"),
         ({"net": BlinkLstmConfig(points=20)}, "task.net.points must be 22, not 20"),
     ],
