@@ -86,7 +86,8 @@ def check_ranges(config: Any, *, where: str = "") -> None:
         if not given:
             raise ConfigError(f"config.{name} must not be empty; give numbers that are {allowed}")
         if wrong := [item for item in given if item not in allowed]:
-            words = f"{allowed}, and finite" if wrong[0] in (math.inf, -math.inf) else allowed
+            open_ended = allowed.most is None and allowed.below is None
+            words = f"{allowed}, and finite" if open_ended and wrong[0] == math.inf else allowed
             raise ConfigError(
                 f"config.{name} must be {words}, not {value!r}; give another --config.{name}"
             )

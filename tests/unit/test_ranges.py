@@ -91,7 +91,7 @@ class Whole:
         (
             Whole(task=Deep(Net(rate=INF))),
             "task.net.rate",
-            "from 0 to below 1, and finite, not inf",
+            "from 0 to below 1, not inf",
         ),
         (Whole(task=Deep(sizes=(3, 4))), "task.sizes", "at least 1 and odd, not (3, 4)"),
         (

@@ -34,6 +34,7 @@ THIN_RENDER = RenderConfig(
         mel_channels=(2, 3, 4, 5),
     ),
     disc_channels=4,
+    perceptual_scales=1,
 )
 THIN = {
     "motion": MotionConfig(
