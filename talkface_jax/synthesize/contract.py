@@ -42,7 +42,14 @@ class Chain(Protocol):
         samples: Float32[np.ndarray, " s"],
         controls: Controls = NO_CONTROLS,
     ) -> Motion:
-        """Landmarks of every frame of a track if it spoke `samples`, in the boxes of `prepare`."""
+        """Landmarks of every frame of a track if it spoke `samples` (16 kHz), in the crop boxes of
+        `prepare`: (t, n, 2).
+
+        Rows of frames without a face hold the prediction on the pose of the nearest frame with one.
+
+        Raises:
+          FaceError: no frame of the track has a face.
+        """
         ...
 
     def start(

@@ -192,18 +192,8 @@ class IplapChain:
         frame_at: Callable[[int], Frame],
         controls: Controls = NO_CONTROLS,
     ) -> IplapSession:
-        """Begins a synthesis.
-
-        Args:
-          track: the face in the source video.
-          samples: the recording, 16 kHz mono.
-          sources: index of the source frame that each output frame shows.
-          frame_at: reads a source frame.
-          controls: the number of the renderer's reference frames.
-
-        Raises:
-          FaceError: no frame of the track has a face.
-        """
+        """See `synthesize.contract.Chain`; the control is the number of the renderer's reference
+        frames."""
         default = self.render_config.inference_references
         return IplapSession(
             self,
@@ -221,13 +211,7 @@ class IplapChain:
         samples: Float32[np.ndarray, " s"],
         controls: Controls = NO_CONTROLS,
     ) -> Motion:
-        """The landmarks of every frame of a track if it spoke `samples`: (t, 131, 2) in crop boxes.
-
-        Rows of frames without a face hold the prediction on the pose of the nearest frame with one.
-
-        Raises:
-          FaceError: no frame of the track has a face.
-        """
+        """See `synthesize.contract.Chain`: (t, 131, 2)."""
         del controls  # only rendering has one
         face, count = self.prepare(track), len(track)
         speech, sources = SpeechFeatures(samples), np.arange(count)

@@ -148,19 +148,7 @@ class SinhaChain:
         frame_at: Callable[[int], Frame],
         controls: Controls = NO_CONTROLS,
     ) -> SinhaSession:
-        """Begins a synthesis.
-
-        Args:
-          track: the face in the source video.
-          samples: the recording, 16 kHz mono.
-          sources: index of the source frame that each output frame shows.
-          frame_at: reads a source frame.
-          controls: blink rate, blink duration and seed.
-
-        Raises:
-          FaceError: no frame of the track has a face.
-          ConfigError: a blink rate and duration that do not fit each other.
-        """
+        """See `synthesize.contract.Chain`; the controls are those of `Blinker.track`."""
         face = self.prepare(track)
         return SinhaSession(
             self,
@@ -178,14 +166,8 @@ class SinhaChain:
         samples: Float32[np.ndarray, " s"],
         controls: Controls = NO_CONTROLS,
     ) -> Motion:
-        """The landmarks of every frame of a track if it spoke `samples`: (t, 68, 2) in crop boxes.
-
-        Lids and brows are generated too, `blink` is the closure of the eyes. Rows of frames without
-        a face hold the prediction on the pose of the nearest frame with one.
-
-        Raises:
-          FaceError: no frame of the track has a face.
-        """
+        """See `synthesize.contract.Chain`: (t, 68, 2). Lids and brows are generated too, `blink` is
+        the closure of the eyes."""
         face, frames = self.prepare(track), np.arange(len(track))
         lids = self.blinker.track(len(track), controls)
         pixels = self.points(
