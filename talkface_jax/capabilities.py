@@ -257,6 +257,8 @@ class Declaration:
         known = {control.name: control for control in self.controls}
         for name in controls:
             if name not in known:
+                if name.replace("-", "_") in known:
+                    raise ConfigError(f"{name!r} is no key; write {name.replace('-', '_')!r}")
                 flag = f"--{name.replace('_', '-')}" if name.isidentifier() else repr(name)
                 accepted = ", ".join(item.flag for item in self.controls) or "no controls"
                 raise ConfigError(f"{self.name} has no {flag}; leave it out (it takes {accepted})")

@@ -328,7 +328,7 @@ def _check_field(override: str, values: Any) -> None:
         known = values if isinstance(values, Mapping) else {}
         key = part.partition("[")[0]
         if key not in known:
-            remedy = f"use one of: {', '.join(known)}" if known else "it has no fields"
+            remedy = f"use one of: {', '.join(known)}" if known else "there are none; leave it out"
             raise ConfigError(f"{name}: unknown field {key}; {remedy}")
         values = known[key]
 

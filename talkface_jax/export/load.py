@@ -149,7 +149,7 @@ def _read_manifest(path: pathlib.Path) -> writing.Manifest:
     file = path / writing.MANIFEST
     try:
         values = json.loads(file.read_text())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise WeightsError(
             f"{path} is not a bundle (no {writing.MANIFEST}); give a directory that talkface "
             "export wrote"

@@ -12,6 +12,8 @@ from jaxtyping import Float32, UInt8
 
 _GRID = 64
 _MIN_WEIGHT = 1e-3
+_FAR = 8
+"""Crops beyond which a point of a contour counts as that far away."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +80,8 @@ def face_mask(
     x0, y0, x1, y1 = (float(value) for value in box)
     scale = np.array([width / (x1 - x0), height / (y1 - y0)], np.float32)
     points = (np.asarray(contour, np.float32) - np.array([x0, y0], np.float32)) * scale - 0.5
+    # Points far outside would leave the range of OpenCV's coordinates.
+    points = np.clip(points, -_FAR * max(size), _FAR * max(size))
     hull = cv2.convexHull(points.astype(np.float32))[:, 0]
     mask = np.zeros(size, np.float32)
     shift = 4

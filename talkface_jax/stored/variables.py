@@ -120,7 +120,11 @@ def _stored_train_config(workdir: pathlib.Path) -> TrainConfig:
     try:
         stored = json.loads((workdir / "config.json").read_text())["train"]
         return TrainConfig(best_metric=stored["best_metric"], best_mode=stored["best_mode"])
-    except (OSError, ValueError, KeyError) as error:
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{workdir / 'config.json'} is of no stage; point at a directory that training wrote"
+        ) from error
+    except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{workdir / 'config.json'} is missing or damaged; "
             "point at a directory that training wrote"

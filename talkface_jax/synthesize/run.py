@@ -215,6 +215,8 @@ def check_request(request: SynthesisRequest) -> None:
     out = request.out
     if out.suffix.lower() != ".mp4":
         raise MediaError(f"--out={out} must end in .mp4; rename it")
+    if out.parent.exists() and not out.parent.is_dir():
+        raise MediaError(f"the folder of --out={out} is a file; choose another path")
     if not out.parent.is_dir():
         raise MediaError(f"the folder of --out={out} does not exist; make it first")
     if out.is_dir() or not os.access(out.parent, os.W_OK):

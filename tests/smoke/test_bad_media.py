@@ -169,7 +169,7 @@ def test_synthesize_without_its_folders(tiny_bundle, bad, tmp_path, refused, con
         (tiny_bundle, tmp_path / "out.gif", "must end in .mp4"),
         (tiny_bundle, face, "is one of the inputs; choose another path"),
         (tmp_path / "no", tmp_path / "out.mp4", "is not a bundle"),
-        (face, tmp_path / "out.mp4", "export or copy the bundle again"),
+        (face, tmp_path / "out.mp4", "is not a bundle"),
     ]
     for bundle, out, words in cases:
         line = refused(*_synthesize(bundle, face, audio, out))

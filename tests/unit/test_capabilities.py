@@ -138,6 +138,7 @@ def test_a_method_takes_what_it_declares():
             {"blink_rate": 0.3, "blink_duration": 0.2},
             "toy has no --blink-duration; leave it out (it takes --blink-rate, --inner-mood)",
         ),
+        ({"blink-rate": 0.5}, "'blink-rate' is no key; write 'blink_rate'"),
         ({"blink_rate": -0.5}, "--blink-rate must be at least 0, but is -0.5; give another"),
     ],
 )

@@ -263,3 +263,13 @@ def test_a_stage_of_its_own_fits_no_other_method(blink, tmp_path):
 def _given(workdirs):
     loaded = {stage: api.load_workdir_experiment(places[0]) for stage, places in workdirs.items()}
     return loaded, workdirs
+
+
+@pytest.mark.parametrize("text", ["[]", '{"train": 5}', "{}"])
+def test_a_directory_of_no_stage_is_told_so(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    from talkface_jax.stored.variables import load_params
+
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"config\.json is of no stage; point at"):
+        load_params(tmp_path)

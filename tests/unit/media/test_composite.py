@@ -79,3 +79,16 @@ def test_no_step_at_the_seam():
     crop = np.broadcast_to(120 + ramp, (128, 128, 3))
     result = _paste(frame, crop, BOX, CONTOUR).astype(int)
     assert max(np.abs(np.diff(result, axis=0)).max(), np.abs(np.diff(result, axis=1)).max()) <= 6
+
+
+def test_a_contour_far_outside_is_drawn_as_if_it_ended_there():
+    """A mouth that is opened absurdly far must not overflow OpenCV's coordinates."""
+    frame = np.full((64, 64, 3), 100, np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    box = np.array([16, 16, 48, 48], np.float32)
+    made = []
+    for depth in (1e4, 1e30):
+        contour = np.array([[20, 20], [44, 20], [32, depth]], np.float32)
+        made.append(composite.paste(frame, patch=composite.Patch(image, box, contour)))
+    np.testing.assert_array_equal(*made)
+    assert np.any(made[0] != frame)
