@@ -63,9 +63,10 @@ def declaration(name: str) -> Declaration:
     Raises:
       ConfigError: no such method.
     """
-    if name not in methods():
-        raise ConfigError(f"there is no method {name!r}; known methods: {', '.join(methods())}")
-    return methods()[name]
+    known = methods()
+    if name not in known:
+        raise ConfigError(f"there is no method {name!r}; known methods: {', '.join(known)}")
+    return known[name]
 
 
 def task_class(method: str, stage: str) -> Any:

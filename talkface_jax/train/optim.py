@@ -101,6 +101,13 @@ def trained_mask(patterns: Sequence[str] | None, params: PyTree) -> PyTree:
     )
 
 
+def _matched_by_both(
+    first: Sequence[str] | None, second: Sequence[str] | None, tree: PyTree
+) -> PyTree:
+    """`trained_mask` of what either limits: the task's own patterns, and those of the config."""
+    return jax.tree.map(operator.and_, trained_mask(first, tree), trained_mask(second, tree))
+
+
 def check_patterns(patterns: Sequence[str], params: PyTree, *, where: str) -> None:
     """Checks that every pattern matches some parameter.
 
@@ -158,7 +165,7 @@ def make_transform(
         mask = trained_mask(trained, params)
         if config.only and any(jax.tree.leaves(mask)):
             check_patterns(config.only, params, where=where)
-            mask = jax.tree.map(operator.and_, mask, trained_mask(config.only, params))
+            mask = _matched_by_both(trained, config.only, params)
             if not any(jax.tree.leaves(mask)):
                 raise ConfigError(
                     f"config: {where} leaves nothing to train, for the stage itself trains only "
@@ -212,19 +219,17 @@ def make_masks(task: Task, config: ExperimentConfig) -> dict[str, Mask]:
     """
 
     def mask_of(player: str) -> Mask:
-        patterns = (task.trained.get(player), config.optim_of(player).only or None)
+        own, asked = task.trained.get(player), config.optim_of(player).only or None
 
         def of_params(tree: PyTree) -> PyTree:
-            own, asked = (trained_mask(item, tree) for item in patterns)
-            return jax.tree.map(operator.and_, own, asked)
+            return _matched_by_both(own, asked, tree)
 
         def of_stats(stats: PyTree, params: PyTree) -> PyTree:
             modules: dict[str, bool] = {}
             for path, on in jax.tree_util.tree_leaves_with_path(of_params(params)):
                 modules[_module(path)] = modules.get(_module(path), False) or on
-            own = of_params(stats)
             return jax.tree_util.tree_map_with_path(
-                lambda path, on: modules.get(_module(path), on), own
+                lambda path, on: modules.get(_module(path), on), of_params(stats)
             )
 
         return Mask(of_params, of_stats)
