@@ -19,6 +19,9 @@ from talkface_jax.task import Method, Variables
 from talkface_jax.train import checkpoint
 from talkface_jax.train.loop import FROZEN
 
+DIRECTORIES = "directories"
+"""In the lineage of a stage whose players lie apart: the list of what each directory says."""
+
 
 def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Manifest:
     """Writes the bundle of working directories: networks, weights, configs, lineage.
@@ -82,10 +85,16 @@ def _check_frozen(
     Raises:
       WeightsError: another one.
     """
+    trained = [
+        (stage, origin.get(FROZEN, {}))
+        for stage, info in lineage.items()
+        for origin in info.get(DIRECTORIES, [info])
+    ]
     for item in method.frozen(configs):
-        for stage, info in lineage.items():
-            known = info.get(FROZEN, {}).get(item.name)
-            if known is not None and known != digest(item.load()):
+        known = [(stage, digests[item.name]) for stage, digests in trained if item.name in digests]
+        held = digest(item.load()) if known else None
+        for stage, value in known:
+            if value != held:
                 raise WeightsError(
                     f"the {stage} stage was trained with another {item.name} than the bundle would "
                     "hold; give the file that it was trained with, or train it again"
@@ -130,7 +139,7 @@ def _load_players(
             f"no directory holds {', '.join(missing)}; give one of talkface train or convert that "
             "does"
         )
-    return found, {"directories": infos}
+    return found, {DIRECTORIES: infos}
 
 
 def _load_stages(

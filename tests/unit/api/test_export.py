@@ -15,7 +15,7 @@ from talkface_jax import api
 from talkface_jax.api import exporting
 from talkface_jax.capabilities import Declaration
 from talkface_jax.config import ExperimentConfig
-from talkface_jax.errors import CheckpointError, ConfigError
+from talkface_jax.errors import CheckpointError, ConfigError, WeightsError
 from talkface_jax.export.load import load_bundle
 from talkface_jax.methods import registry
 from talkface_jax.methods.base import ChainMethod, StageTask
@@ -23,7 +23,8 @@ from talkface_jax.methods.iplap.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.motion.config import MotionConfig as SinhaMotionConfig
 from talkface_jax.methods.stages.blink.config import BlinkConfig
 from talkface_jax.ranges import Range, ranged
-from talkface_jax.task import Program
+from talkface_jax.stored.integrity import digest
+from talkface_jax.task import FrozenNetwork, Program
 from talkface_jax.train import initial
 from talkface_jax.train.workdir import prepare_workdir
 
@@ -273,3 +274,45 @@ def test_a_directory_of_no_stage_is_told_so(tmp_path, text):
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r"config\.json is of no stage; point at"):
         load_params(tmp_path)
+
+
+def test_a_frozen_network_other_than_that_of_training_is_refused(tmp_path, blink, monkeypatch):
+    ears = {"params": {"kernel": np.ones((2, 2), np.float32)}}
+    loads = []
+
+    def load():
+        loads.append(1)
+        return ears
+
+    network = FrozenNetwork("ears", load, licence="MIT", sha256="ab" * 32, lineage={})
+    monkeypatch.setattr(Toy, "frozen", lambda self, configs: (network,))
+
+    def write(name, players, stage="voice", **frozen):
+        config = VoiceConfig() if stage == "voice" else BlinkConfig()
+        info = {"method": "toy", "stage": stage, "lineage": {}, "frozen": frozen}
+        initial.write_variables(
+            tmp_path / name, ExperimentConfig("toy", stage, config), players, info
+        )
+        return tmp_path / name
+
+    voice = _variables()
+    eyes = {"blink": {"params": {"bias": np.arange(3, dtype=np.float32)}}}
+    same, other = {"ears": digest(ears)}, {"ears": "0" * 64}
+    known = write("same", voice, **same)
+    api.export(
+        {"voice": known, "blink": write("lids", eyes, stage="blink", **same)},
+        out=tmp_path / "known",
+    )
+    # Once to compare it with what both stages know, and once to write it.
+    assert len(loads) == 2
+    # What no stage was trained with has nothing to be compared with.
+    api.export({"voice": write("none", voice, nose="0"), "blink": blink}, out=tmp_path / "unknown")
+    assert len(loads) == 3
+    apart = [
+        write(name, {name: voice[name]}, **frozen)
+        for name, frozen in (("low", same), ("high", other))
+    ]
+    for places in (write("other", voice, **other), apart):
+        with pytest.raises(WeightsError, match="voice stage was trained with another ears"):
+            api.export({"voice": places, "blink": blink}, out=tmp_path / "bundle")
+        assert not (tmp_path / "bundle").exists()
