@@ -2,7 +2,7 @@
 
 import sys
 
-from data_prep import processes
+from talkface_jax import processes
 
 
 def main() -> None:

@@ -21,12 +21,13 @@ import numpy as np
 from jaxtyping import Int16
 
 from data_prep import job as jobs
-from data_prep import places, processes, shards
+from data_prep import places, shards
 from data_prep.datasets import SPEECH
 from data_prep.prepare import PrepareSummary, Progress, allowed_failures, summarise
 from data_prep.speech import kokoro, voice
 from data_prep.speech.plan import HIBARI, TEST, TRAIN, Utterance, held_out_pairs, make_plan
 from data_prep.synthetic import speech as hibari
+from talkface_jax import processes
 from talkface_jax.data import manifest, schema, store, tfds_info
 from talkface_jax.errors import ConfigError, MediaError, RecordError, TalkfaceError
 from talkface_jax.media.images import encode_jpeg

@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import processes
 from data_prep.synthetic.identity import CAST, Person, held_out_cast, train_cast
 from data_prep.synthetic.mesh import HeadModel, load_head
 from data_prep.synthetic.sentences import held_out_sentences, train_sentences
+from talkface_jax import processes
 from talkface_jax.errors import ConfigError, TalkfaceError
 from talkface_jax.records import EMOTIONS, FPS
 

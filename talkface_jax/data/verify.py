@@ -5,22 +5,21 @@ where a shard's framing is damaged the index tells where the next record begins.
 """
 
 import collections
-import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
-import multiprocessing
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from talkface_jax import processes
 from talkface_jax.data import store, verify_clips
 from talkface_jax.data.inspect import Facts, Fault, Images, RecordReport, inspect_record
 from talkface_jax.data.manifest import Manifest, ShardEntry, file_sha256, read_manifest
 from talkface_jax.data.schema import RecordMeta
 from talkface_jax.data.statistics import Statistics, summarise
-from talkface_jax.errors import RecordError, TalkfaceError, counted
+from talkface_jax.errors import RecordError, counted
 
 Progress = Callable[[str, int, int], None]
 # Records of one unit of work: enough to pay for handing it over, few enough to share evenly.
@@ -159,19 +158,8 @@ def _mapper(workers: int, jobs: int) -> Iterator[Callable[..., Iterable]]:
     if workers == 1 or jobs < 2:
         yield map
         return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        min(workers, jobs), mp_context=context, initializer=_one_thread
-    ) as pool:
-        try:
-            yield pool.map
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise TalkfaceError(
-                "a worker process died, most likely for want of memory; run the same command with "
-                f"fewer than --workers={workers}"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with processes.pool(min(workers, jobs), prepare=_one_thread) as pool:
+        yield pool.map
 
 
 def _one_thread() -> None:

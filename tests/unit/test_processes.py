@@ -13,9 +13,9 @@ import time
 
 import pytest
 
-from data_prep import processes
 from data_prep.speech import dataset as speech
 from data_prep.synthetic import dataset as synthetic
+from talkface_jax import processes
 from talkface_jax.errors import TalkfaceError
 
 DIED = (
@@ -25,7 +25,7 @@ DIED = (
 # One worker in the middle of something, and one that waits for more.
 POOL = """
 import multiprocessing, os, time
-from data_prep import processes
+from talkface_jax import processes
 with processes.pool(2) as pool:
     sleeps = pool.submit(time.sleep, 60)
     pool.submit(os.getpid).result()

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from talkface_jax.errors import TalkfaceError
 
@@ -15,12 +15,15 @@ _LOOK_SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def pool(workers: int, *, kept: str = "") -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+def pool(
+    workers: int, *, kept: str = "", prepare: Callable[[], None] | None = None
+) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     """Worker processes while the block runs; work that has not begun at its end is dropped.
 
     Args:
       workers: how many.
       kept: what the user has of the work when a worker dies, in brackets behind the remedy.
+      prepare: called once in each worker before its first work; importable by name.
 
     Raises:
       TalkfaceError: a worker died.
@@ -29,8 +32,8 @@ def pool(workers: int, *, kept: str = "") -> Iterator[concurrent.futures.Process
     executor = concurrent.futures.ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=end_with,
-        initargs=(os.getpid(),),
+        initializer=_begin,
+        initargs=(os.getpid(), prepare),
     )
     try:
         yield executor
@@ -41,6 +44,12 @@ def pool(workers: int, *, kept: str = "") -> Iterator[concurrent.futures.Process
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _begin(parent: int, prepare: Callable[[], None] | None) -> None:
+    end_with(parent)
+    if prepare is not None:
+        prepare()
 
 
 def end_with(parent: int) -> None:
