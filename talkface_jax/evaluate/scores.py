@@ -1,17 +1,24 @@
 """What an evaluation yields: numbers by clip and by row, and failures; written as scores.json.
 
-Schema of scores.json (version 1; NaN is written as null):
+Schema of scores.json (version 2; NaN is written as null):
 
-    {"schema": 1, "kind": "benchmark" | "motion",
-     "rows": {ROW: {"clips": n, "failed": n, "frames": n, "faceless": n,
+    {"schema": 2, "kind": "benchmark" | "motion",
+     "systems": [ROW, ...], "counts": {"clips", "scored", "failures", "frames", "lost"},
+     "rows": {ROW: {"clips": n, "failed": n, "frames": n, "faceless": n, "lost": n,
                     "metrics": {METRIC: {"value", "low", "high", "n"}},
                     "lag_curve": [correlation at lag -10 ... 10, averaged over clips]}},
-     "ratios": {"model / ROW": {METRIC: {"value", "low", "high", "n"}}},
-     "clips": [{"clip", "row", "frames", "faceless", "values": {METRIC: x}, "lag_curve",
-                "opening": [mouth opening of every frame, null without a face]}],
+     "comparisons": {ROW: {OVER: {METRIC: {"ratio": {"value", "low", "high", "n"},
+                                           "difference": {"value", "low", "high", "n"}}}}},
+     "groups": [{"column", "row", "values": {VALUE: {METRIC: {"value", "low", "high", "n"}}},
+                 "gaps": {METRIC: best group's value - worst group's, without sign}}],
+     "clips": [{"clip", "row", "speaker", "groups", "frames", "faceless", "lost",
+                "values": {METRIC: x}, "lag_curve",
+                "opening": [mouth opening of every frame, null without a face], "notes": [text]}],
      "failures": [{"clip", "row", "reason"}],
      "metrics": {METRIC: {"label", "unit", "better"}},
      "conventions": {topic: text}, "run": {topic: text}}
+
+A comparison is paired: both rows over the clips that both have, resampled together.
 """
 
 import contextlib
@@ -26,11 +33,10 @@ import numpy as np
 
 from talkface_jax import runtime
 from talkface_jax.errors import TalkfaceError
-from talkface_jax.evaluate import bootstrap
 from talkface_jax.evaluate.bootstrap import Interval
-from talkface_jax.metrics import sync
+from talkface_jax.evaluate.columns import METRICS
 
-SCHEMA = 1
+SCHEMA = 2
 
 MODEL = "model"
 GROUND_TRUTH = "ground-truth"
@@ -51,41 +57,20 @@ BASELINES = (STATIC_MOUTH, SHIFTED_AUDIO, NO_AUDIO)
 
 
 @dataclasses.dataclass(frozen=True)
-class MetricInfo:
-    """How a metric is shown; `better` is "lower", "higher", or the ideal value as text."""
-
-    label: str
-    unit: str
-    better: str
-    digits: int
-    statistic: bootstrap.Statistic = bootstrap.mean
-
-
-METRICS: Mapping[str, MetricInfo] = {
-    "lip_distance": MetricInfo("Lips (40 points)", "% of eye distance", "lower", 2),
-    "jaw_distance": MetricInfo("Jaw (17 points)", "% of eye distance", "lower", 2),
-    "face_distance": MetricInfo("Face (131 points)", "% of eye distance", "lower", 2),
-    "opening_correlation": MetricInfo("Opening correlation", "", "higher", 2),
-    "lag": MetricInfo("Lag", "frames", "0", 0),
-    "deviation": MetricInfo("Opening deviation", "pred / true", "1", 2, bootstrap.median),
-    "psnr_face": MetricInfo("PSNR, face", "dB", "higher", 2),
-    "ssim_face": MetricInfo("SSIM, face", "", "higher", 3),
-    "psnr_mouth": MetricInfo("PSNR, mouth", "dB", "higher", 2),
-    "ssim_mouth": MetricInfo("SSIM, mouth", "", "higher", 3),
-}
-
-
-@dataclasses.dataclass(frozen=True)
 class ClipScore:
     """One clip in one row.
 
     Attributes:
-      frames: frames compared (both have a face); faceless: frames of the clip left out for want of
-        one.
+      frames: frames compared; faceless: frames of the clip left out because the truth shows no
+        face; lost: frames compared in which the prediction shows none, though the truth does
+        (`evaluate.lost`).
       values: metric -> number; a metric that the row does not have (images of a landmark-only row)
         is absent.
       lag_curve: `metrics.sync.lag_curve`.
       opening: mouth opening of every frame, NaN where there is no face.
+      speaker: who is seen, "" where that is not known; intervals resample speakers.
+      groups: column -> value, of the clip's metadata (emotion, view, ...).
+      notes: what a reader must know of this clip in this row, in sentences.
     """
 
     clip: str
@@ -95,6 +80,10 @@ class ClipScore:
     values: Mapping[str, float]
     lag_curve: np.ndarray
     opening: np.ndarray
+    speaker: str = ""
+    groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    lost: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,40 +103,85 @@ class RowSummary:
     failed: int
     frames: int
     faceless: int
+    lost: int
     metrics: Mapping[str, Interval]
     lag_curve: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One row against another over the clips that both have: ratio and difference of the means."""
+
+    ratio: Interval
+    difference: Interval
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupTable:
+    """A row's numbers by one column of the clips' metadata.
+
+    Attributes:
+      column: of the metadata; row: of the table.
+      values: value of the column -> metric -> number.
+      gaps: metric -> distance of the best group from the worst.
+    """
+
+    column: str
+    row: str
+    values: Mapping[str, Mapping[str, Interval]]
+    gaps: Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
     """Everything an evaluation found; `rows` is in table order.
 
-    `ratios` holds paired ratios of the model's lip distance to that of each baseline row, over the
-    clips that both have.
+    Attributes:
+      systems: the rows that are somebody's predictions.
+      comparisons: (row, other row) -> metric -> the first against the second.
     """
 
     kind: str
     rows: Mapping[str, RowSummary]
-    ratios: Mapping[str, Interval]
+    comparisons: Mapping[tuple[str, str], Mapping[str, Comparison]]
     clips: Sequence[ClipScore]
     failures: Sequence[Failure]
     conventions: Mapping[str, str]
     run: Mapping[str, str]
+    systems: Sequence[str] = (MODEL,)
+    groups: Sequence[GroupTable] = ()
 
     def of_row(self, row: str) -> list[ClipScore]:
         """The clips of one row."""
         return [clip for clip in self.clips if clip.row == row]
 
+    def ratios(self, metric: str = "lip_distance") -> dict[tuple[str, str], Interval]:
+        """The paired ratios of one metric, where there are any."""
+        return {
+            pair: found[metric].ratio
+            for pair, found in self.comparisons.items()
+            if metric in found and math.isfinite(found[metric].ratio.value)
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON document that the module's docstring describes."""
+        comparisons: dict[str, dict[str, Any]] = {}
+        for (row, over), found in self.comparisons.items():
+            comparisons.setdefault(row, {})[over] = _plain(found)
         return {
             "schema": SCHEMA,
             "kind": self.kind,
-            "rows": {name: _plain(summary) for name, summary in self.rows.items()},
-            "ratios": {
-                f"{MODEL} / {row}": {"lip_distance": _plain(ratio)}
-                for row, ratio in self.ratios.items()
+            "systems": list(self.systems),
+            "counts": {
+                "clips": len({item.clip for item in (*self.clips, *self.failures)}),
+                "scored": len({item.clip for item in self.clips if item.row in self.systems}),
+                "failures": len(self.failures),
+                "frames": sum(self.rows[row].frames for row in self.systems if row in self.rows),
+                "lost": sum(self.rows[row].lost for row in self.systems if row in self.rows),
             },
+            "rows": {name: _plain(summary) for name, summary in self.rows.items()},
+            "comparisons": comparisons,
+            "groups": [_plain(group) for group in self.groups],
             "clips": [_plain(clip) for clip in self.clips],
             "failures": [_plain(failure) for failure in self.failures],
             "metrics": {
@@ -171,6 +205,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return [_plain(float(item)) for item in value]
+    if isinstance(value, tuple):
+        return list(value)
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
@@ -194,7 +230,12 @@ def write_files(folder: pathlib.Path, texts: Mapping[str, str]) -> None:
 
 
 def require_predictions(
-    clips: Sequence[ClipScore], *, failures: Sequence[Failure], noun: str, remedy: str
+    clips: Sequence[ClipScore],
+    *,
+    failures: Sequence[Failure],
+    noun: str,
+    remedy: str,
+    systems: Sequence[str] = (MODEL,),
 ) -> None:
     """Refuses a result in which no prediction was scored.
 
@@ -202,13 +243,14 @@ def require_predictions(
       clips: what was scored, in all rows.
       failures: what was not, the most telling first.
       noun: what the predictions are, and `remedy` what to do about them.
+      systems: the rows that are predictions.
 
     Raises:
-      TalkfaceError: no clip is in the model's row.
+      TalkfaceError: no clip is in any of these rows.
     """
-    if any(clip.row == MODEL for clip in clips):
+    if any(clip.row in systems for clip in clips):
         return
-    model = [failure for failure in failures if failure.row == MODEL]
+    model = [failure for failure in failures if failure.row in systems]
     if not model:
         raise TalkfaceError(f"there is no {noun} to score; {remedy}")
     why = f"{model[0].clip} ({model[0].reason.rstrip('.')})"
@@ -219,79 +261,8 @@ def require_predictions(
     )
 
 
-def table_order(names: Sequence[str]) -> list[str]:
-    """Row names in the order of `ROWS`, further ones after them in the order given."""
-    known = [name for name in ROWS if name in names]
-    return known + [name for name in dict.fromkeys(names) if name not in ROWS]
-
-
-def _summary(clips: Sequence[ClipScore], failed: int, *, seed: int) -> RowSummary:
-    present = {name for clip in clips for name in clip.values}
-    curves = np.asarray([clip.lag_curve for clip in clips]).reshape(
-        len(clips), 2 * sync.MAX_LAG + 1
-    )
-    metrics = {}
-    for name, info in METRICS.items():
-        if name == "lag" and "lag" in present:
-            metrics[name] = bootstrap.bootstrap_curve(curves, statistic=sync.best_lag, seed=seed)
-        elif name in present:
-            values = np.asarray([clip.values.get(name, np.nan) for clip in clips])
-            metrics[name] = bootstrap.bootstrap(values, statistic=info.statistic, seed=seed)
-    whole = curves[np.isfinite(curves).all(-1)] if len(curves) else curves
-    return RowSummary(
-        clips=len(clips),
-        failed=failed,
-        frames=sum(clip.frames for clip in clips),
-        faceless=sum(clip.faceless for clip in clips),
-        metrics=metrics,
-        lag_curve=whole.mean(0) if len(whole) else np.zeros(0),
-    )
-
-
-def _ratio(clips: Sequence[ClipScore], row: str, *, seed: int) -> Interval:
-    lips = {(clip.row, clip.clip): clip.values["lip_distance"] for clip in clips}
-    names = [name for r, name in lips if r == MODEL and (row, name) in lips]
-    return bootstrap.bootstrap_ratio(
-        np.asarray([lips[MODEL, name] for name in names]),
-        np.asarray([lips[row, name] for name in names]),
-        seed=seed,
-    )
-
-
-def summarise(
-    kind: str,
-    *,
-    clips: Sequence[ClipScore],
-    failures: Sequence[Failure],
-    conventions: Mapping[str, str],
-    run: Mapping[str, str],
-    seed: int = 0,
-) -> Scores:
-    """Means, medians and intervals of per-clip numbers, by row."""
-    names = [clip.row for clip in clips] + [failure.row for failure in failures]
-    order = table_order(names)
-    return Scores(
-        kind=kind,
-        rows={
-            row: _summary(
-                [clip for clip in clips if clip.row == row],
-                sum(failure.row == row for failure in failures),
-                seed=seed,
-            )
-            for row in order
-        },
-        ratios={row: _ratio(clips, row, seed=seed) for row in BASELINES if row in order},
-        clips=tuple(clips),
-        failures=tuple(failures),
-        conventions={**conventions, "intervals": bootstrap.CONVENTION},
-        run=dict(run),
-    )
-
-
-def format_value(name: str, value: float, *, digits: int | None = None) -> str:
-    """A metric's number as shown in tables (with its usual digits); a dash where there is none."""
-    if not math.isfinite(value):
-        return "–"
-    if name == "lag":
-        return f"{value:+.0f}" if value else "0"
-    return f"{value:.{METRICS[name].digits if digits is None else digits}f}"
+def table_order(names: Sequence[str], *, systems: Sequence[str] = (MODEL,)) -> list[str]:
+    """Row names: systems, then those of `ROWS` in its order, then others in the order given."""
+    first = [name for name in systems if name in names]
+    known = [name for name in ROWS if name in names and name not in first]
+    return list(dict.fromkeys([*first, *known, *names]))

@@ -57,7 +57,7 @@ def crop_boxes(
         raise FaceError("there is no frame with a face, so nothing to crop; give other footage")
     tight = tight_boxes(points).astype(np.float64)
     centre, size = (tight[:, :2] + tight[:, 2:]) / 2, tight[:, 2:] - tight[:, :2]
-    track = _smooth(_filled(np.concatenate([centre, size], -1), valid), smooth)
+    track = steady(np.concatenate([centre, size], -1), valid=valid, smooth=smooth)
     half = track[:, 2:] * (1 + margin) / 2
     return np.concatenate([track[:, :2] - half, track[:, :2] + half], -1).astype(np.float32)
 
@@ -116,6 +116,16 @@ def crop_geometry(
     points = schemes.select(landmarks, schemes.get_scheme(scheme))
     boxes = crop_boxes(points, valid=valid, margin=margin, smooth=smooth)
     return CropGeometry(boxes=boxes, points=to_box(points, boxes))
+
+
+def steady(
+    values: Float[np.ndarray, "t k"],
+    *,
+    valid: Bool[np.ndarray, " t"],
+    smooth: float = SMOOTH_FRAMES,
+) -> Float[np.ndarray, "t k"]:
+    """Columns over time as the crop boxes' are: gaps interpolated, then smoothed by a Gaussian."""
+    return _smooth(_filled(values, valid), smooth)
 
 
 def _frame(boxes: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray]:
