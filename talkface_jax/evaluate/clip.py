@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from talkface_jax.errors import FaceError, TalkfaceError
-from talkface_jax.evaluate import crops, lengths, lost, pictures, rows, scores, tracks
+from talkface_jax.errors import FaceError, MediaError, TalkfaceError
+from talkface_jax.evaluate import crops, lengths, lost, rows, scores, tracks
 from talkface_jax.evaluate.cropping import Crop, CroppedVideo
+from talkface_jax.evaluate.pictures import ClipPictures
 from talkface_jax.landmarks import schemes
-from talkface_jax.metrics import alignment, behaviour, image, landmark, sync
+from talkface_jax.metrics import alignment, behaviour, image, landmark
 from talkface_jax.records import FaceTrack
 
 LOG = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Setup:
       seed: of the tracker's jitter.
       tolerance: frames by which a prediction's length may differ from its truth's.
       folder: where tracks are kept; None keeps none.
+      systems: the rows that are predictions; pictures are made of them.
       shifted: the system from whose own track the shifted-audio row is made; "" for none.
     """
 
@@ -44,7 +46,12 @@ class Setup:
     seed: int
     tolerance: int
     folder: pathlib.Path | None
+    systems: tuple[str, ...]
     shifted: str = ""
+
+    def costs(self, row: str) -> list[str]:
+        """The rows that are missing where this one cannot be scored."""
+        return [row, scores.SHIFTED_AUDIO] if row == self.shifted else [row]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +76,11 @@ class Job:
 
 @dataclasses.dataclass
 class Findings:
-    """What a clip yields, in all rows."""
+    """What clips yield, in all rows; `pictures` by clip, `ranks` by clip and row of a failure."""
 
     clips: list[scores.ClipScore] = dataclasses.field(default_factory=list)
     failures: list[scores.Failure] = dataclasses.field(default_factory=list)
-    pictures: dict[str, pictures.ClipPictures] = dataclasses.field(default_factory=dict)
+    pictures: dict[str, ClipPictures] = dataclasses.field(default_factory=dict)
     ranks: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
 
     def fail(self, clip: str, names: Sequence[str], reason: str, *, rank: int = MEDIA) -> None:
@@ -92,11 +99,7 @@ class Findings:
 
 @dataclasses.dataclass(frozen=True)
 class _Tracked:
-    """An open video with its track.
-
-    `points` are (t, 131, 2) pixels, frames without a face filled; `heard` is the sound of the truth,
-    None where there is none.
-    """
+    """An open video with its track; `points` are (t, 131, 2) pixels, faceless frames filled."""
 
     source: tracks.Source
     video: Any
@@ -108,40 +111,220 @@ class _Tracked:
         return crops.Side(self.points[:frames], self.track.valid[:frames], self.track.size)
 
 
-def _select(landmarks: np.ndarray) -> np.ndarray:
-    return schemes.select(landmarks, schemes.get_scheme(landmark.SCHEME))
+@dataclasses.dataclass(frozen=True)
+class _True:
+    """The truth of a clip, and what is the same for all its rows.
+
+    `silent` marks frames in which its sound is silent; None where there is no sound.
+    """
+
+    job: Job
+    video: _Tracked
+    audio: np.ndarray | None
+    silent: np.ndarray | None
+    boxes: crops.Boxes
+    still: np.ndarray
 
 
 class ClipScorer:
-    """Scores clips with one tracker."""
+    """Scores clips, one after the other, with one tracker and one LPIPS network."""
 
-    def __init__(self, setup: Setup, tracker: Any) -> None:
+    def __init__(self, setup: Setup, *, tracker: Any, distance: crops.Distance) -> None:
         self._setup = setup
+        self._distance = distance
         self._store = tracks.TrackStore(setup.face, setup.folder, tracker)
 
     def score(self, job: Job) -> Findings:
         """All rows of one clip; whatever fails is counted in the rows that it costs."""
-        found = Findings()
+        found, costs = Findings(), self._setup.costs
         with contextlib.ExitStack() as stack:
             try:
-                truth, audio = stack.enter_context(self._truth(job.truth))
+                truth = self._open_truth(job, stack)
             except (TalkfaceError, OSError) as error:
-                every = [*TRUE_ROWS, *(row for name in job.predicted for row in self._costs(name))]
+                every = [*TRUE_ROWS, *(row for name in job.predicted for row in costs(name))]
                 found.fail(job.clip, every, f"truth: {error}", rank=_rank(error))
                 return found
-            marks = _Clip(job, truth, audio)
-            self._score_truth(marks, found)
+            shown = ClipPictures.of(truth.video.track.valid)
+            shown.add(scores.GROUND_TRUTH, truth.video.video, truth.boxes)
+            self._score_truth(truth, found)
             for row, item in job.predicted.items():
                 if item.path is None:
-                    found.fail(job.clip, self._costs(row), item.reason, rank=ALONE)
+                    found.fail(job.clip, costs(row), item.reason, rank=ALONE)
                     continue
                 try:
-                    with self._tracked(
-                        item.path, crop=item.crop, audio=marks.chooses(self._setup)
-                    ) as pred:
-                        self._score_prediction(marks, row, pred, found)
+                    with self._tracked(item.path, crop=item.crop, audio=truth.audio) as pred:
+                        self._score_prediction(row, pred, truth, found, shown)
                 except (TalkfaceError, OSError) as error:
-                    found.fail(job.clip, self._costs(row), str(error), rank=_rank(error))
-        if not any(row in found.pictures for row in ()):
-            pass
+                    found.fail(job.clip, costs(row), str(error), rank=_rank(error))
+        if len(shown.strips) > 1:
+            found.pictures[job.clip] = shown
         return found
+
+    def _open_truth(self, job: Job, stack: contextlib.ExitStack) -> _True:
+        from talkface_jax.media.audio import read_clip_audio
+        from talkface_jax.media.video import open_video
+
+        try:
+            with open_video(job.truth) as video:
+                audio = read_clip_audio(job.truth, None, len(video))
+        except MediaError:
+            if self._setup.face == "speaker":
+                raise
+            audio = None
+        video = stack.enter_context(self._tracked(job.truth, crop=None, audio=audio))
+        side = video.side(len(video.track))
+        return _True(
+            job,
+            video,
+            audio,
+            None if audio is None else behaviour.silent_frames(audio),
+            crops.true_boxes(side),
+            rows.static_mouth(video.points, valid=side.valid),
+        )
+
+    @contextlib.contextmanager
+    def _tracked(
+        self, path: pathlib.Path, *, crop: Crop | None, audio: np.ndarray | None
+    ) -> Iterator[_Tracked]:
+        from talkface_jax.media.video import open_video
+
+        source = tracks.Source.of(path, view="" if crop is None else str(crop))
+        with open_video(path) as whole:
+            video = whole if crop is None else CroppedVideo(whole, crop)
+            heard = audio if self._setup.face == "speaker" else None
+            track = self._store.track(video, source, audio=heard)
+            tracks.require_face(track, path)
+            points = rows.filled(_select(track.landmarks), track.valid)
+            yield _Tracked(source, video, track, points)
+
+    def _score_truth(self, truth: _True, found: Findings) -> None:
+        """The rows that need no prediction."""
+        clip, points, valid = truth.job.clip, truth.video.points, truth.video.track.valid
+        same = np.arange(len(points))
+        perfect = rows.compare(clip, scores.GROUND_TRUTH, points, points, valid=valid)
+        images = {
+            **dict.fromkeys(("psnr_face", "psnr_mouth", "psnr_mouth_aligned"), image.MAX_PSNR),
+            **dict.fromkeys(("ssim_face", "ssim_mouth"), 1.0),
+            "lpips_mouth": 0.0,
+        }
+        found.clips.append(
+            _complete(perfect, truth, values={**images, **_behaviour(truth.video, truth, valid)})
+        )
+        still = rows.compare(clip, scores.STATIC_MOUTH, truth.still, points, valid=valid)
+        found.clips.append(_complete(still, truth, partner=same))
+        heard = truth.audio if self._setup.face == "speaker" else None
+        try:
+            again = self._store.retrack(
+                truth.video.video, truth.video.source, audio=heard, seed=self._setup.seed
+            )
+        except TalkfaceError as error:
+            found.fail(clip, [scores.NOISE_FLOOR], str(error))
+            return
+        noise = rows.compare(clip, scores.NOISE_FLOOR, _select(again), points, valid=valid)
+        found.clips.append(_complete(noise, truth))
+
+    def _score_prediction(
+        self, row: str, pred: _Tracked, truth: _True, found: Findings, shown: ClipPictures
+    ) -> None:
+        """One predicted video's row, and what is derived from it."""
+        span = lengths.common(
+            len(pred.track), len(truth.video.track), tolerance=self._setup.tolerance
+        )
+        n = span.frames
+        ours, theirs = pred.side(n), truth.video.side(n)
+        valid = theirs.valid
+        if not (valid & ours.valid).any():
+            raise FaceError(
+                f"{pred.source.path} and its truth show no face in a common frame; leave it out"
+            )
+        points = landmark.pose_aligned(ours.points, theirs.points)
+        views = crops.place(pred.video, truth.video.video, ours=ours, theirs=theirs)
+        partner = alignment.align_in_time(
+            landmark.mouth_opening(points),
+            landmark.mouth_opening(theirs.points),
+            valid=valid & ours.valid,
+            max_shift=MAX_SHIFT,
+        )
+        score = rows.compare(truth.job.clip, row, points, theirs.points, valid=valid)
+        values = {
+            **lost.distances(
+                points, theirs.points, truth.still[:n], valid=valid, seen=ours.valid
+            ),
+            "lip_distance_aligned": lost.distances(
+                landmark.pose_aligned(ours.points[partner], theirs.points),
+                theirs.points,
+                truth.still[:n],
+                valid=valid,
+                seen=ours.valid[partner],
+            )["lip_distance"],
+            **crops.image_scores(
+                pred.video,
+                truth.video.video,
+                views,
+                valid=valid,
+                partner=partner,
+                distance=self._distance,
+            ),
+            **_behaviour(pred, truth, valid & ours.valid),
+        }
+        score = _complete(score, truth, values=values, notes=_notes(span, views))
+        found.clips.append(dataclasses.replace(score, lost=int((valid & ~ours.valid).sum())))
+        if row in self._setup.systems:
+            shown.add(row, pred.video, truth.boxes, views.framing)
+        if row == self._setup.shifted:
+            ahead = rows.shifted(points, theirs.points)
+            both = valid & np.roll(ours.valid, -rows.SHIFT)
+            shifted = rows.compare(
+                truth.job.clip, scores.SHIFTED_AUDIO, ahead, theirs.points, valid=both
+            )
+            found.clips.append(_complete(shifted, truth))
+
+
+def _complete(
+    score: scores.ClipScore,
+    truth: _True,
+    *,
+    values: Mapping[str, float] | None = None,
+    notes: tuple[str, ...] = (),
+) -> scores.ClipScore:
+    """Who is seen, what is known of the clip, how open the mouth is, and further numbers."""
+    opening = score.opening
+    seen = np.isfinite(opening)
+    mouth = {"mean_opening": 100 * float(opening[seen].mean())} if seen.any() else {}
+    if truth.silent is not None:
+        quiet = seen & truth.silent[: len(opening)]
+        if quiet.any():
+            mouth["silent_opening"] = 100 * float(opening[quiet].mean())
+    return dataclasses.replace(
+        score,
+        speaker=truth.job.speaker,
+        groups=truth.job.groups,
+        values={**score.values, **mouth, **(values or {})},
+        notes=notes,
+    )
+
+
+def _behaviour(shown: _Tracked, valid: np.ndarray) -> dict[str, float]:
+    """Blinks and head motion, of any video."""
+    blinks = behaviour.blinks(shown.track)
+    return {
+        "blink_rate": blinks.rate,
+        "blink_duration": blinks.duration,
+        "head_motion": behaviour.head_motion(shown.track),
+    }
+
+
+def _notes(span: lengths.Overlap, views: crops.Views) -> tuple[str, ...]:
+    """What a reader must know of a prediction."""
+    notes = []
+    if span.shortfall:
+        notes.append(f"{span.shortfall} frames fewer than the truth, which are not compared")
+    if span.surplus:
+        notes.append(f"{span.surplus} frames more than the truth, which are not compared")
+    if views.framing.kind != "resized":
+        notes.append(f"framed otherwise than the truth ({views.framing.kind})")
+    return tuple(notes)
+
+
+def _rank(error: Exception) -> int:
+    return FACE if isinstance(error, FaceError) else MEDIA

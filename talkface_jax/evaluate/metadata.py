@@ -1,0 +1,86 @@
+"""What is known of the clips of a benchmark: who speaks, and the groups that they belong to."""
+
+import csv
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping
+
+from talkface_jax.errors import TalkfaceError
+
+CLIP, SPEAKER = "clip", "speaker"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """Rows by clip, each column -> value.
+
+    A clip is named by its relative path without suffix, or by its file's stem.
+    """
+
+    rows: Mapping[str, Mapping[str, str]]
+
+    def speaker(self, clip: str) -> str:
+        """Who speaks; "" where that is not known."""
+        return self._row(clip).get(SPEAKER, "")
+
+    def groups(self, clip: str) -> dict[str, str]:
+        """Column -> value, but for the speaker; empty cells are left out."""
+        return {
+            column: value
+            for column, value in self._row(clip).items()
+            if column != SPEAKER and value
+        }
+
+    def require_any(self, clips: Iterable[str]) -> None:
+        """Refuses rows of which none is of these clips.
+
+        Raises:
+          TalkfaceError: as said.
+        """
+        names = list(clips)
+        if self.rows and not any(self._row(name) for name in names):
+            raise TalkfaceError(
+                f"--metadata names {next(iter(self.rows))} and others, but the true clips are "
+                f"{names[0]} and others; write their names, without suffix, in the column {CLIP}"
+            )
+
+    def _row(self, clip: str) -> Mapping[str, str]:
+        return self.rows.get(clip, self.rows.get(pathlib.PurePosixPath(clip).name, {}))
+
+
+def read_metadata(path: pathlib.Path) -> Metadata:
+    """Reads a csv file with a header: a column clip, perhaps speaker, and any others (skin, sex, …).
+
+    Raises:
+      TalkfaceError: it cannot be read, is no csv in UTF-8, lacks the column clip, or names a clip
+        or a column twice.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = list(csv.reader(file, strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TalkfaceError(
+            f"--metadata={path} cannot be read ({reason}); give a csv file in UTF-8"
+        ) from error
+    header = [column.strip() for column in table[0]] if table else []
+    if CLIP not in header or len(set(header)) != len(header):
+        raise TalkfaceError(
+            f"--metadata={path} needs a header with a column clip and no column twice, not "
+            f"{', '.join(header) or 'an empty file'}; write clip,speaker,skin,…"
+        )
+    rows: dict[str, dict[str, str]] = {}
+    for number, cells in enumerate(table[1:], 2):
+        if not any(cells):
+            continue
+        if len(cells) != len(header):
+            raise TalkfaceError(
+                f"--metadata={path}: line {number} has {len(cells)} cells for {len(header)} "
+                "columns; mend it"
+            )
+        row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        clip = row.pop(CLIP)
+        if clip in rows:
+            raise TalkfaceError(f"--metadata={path} names the clip {clip} twice; leave one out")
+        rows[clip] = row
+    return Metadata(rows)
