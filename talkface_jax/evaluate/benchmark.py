@@ -36,6 +36,7 @@ from talkface_jax.metrics import alignment, behaviour, image, landmark, lpips, s
 TOLERANCE = 3
 """Frames by which a prediction's length may differ from its truth's, unless told otherwise."""
 
+MISSING = "missing: no video of this name was predicted"
 Progress = Callable[[str, int, int], None]
 
 CONVENTIONS = {
@@ -103,6 +104,7 @@ def benchmark(
     out: pathlib.Path,
     *,
     rows: Mapping[str, pathlib.Path] | None = None,
+    reasons: Mapping[tuple[str, str], str] | None = None,
     metadata: Metadata | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -117,6 +119,7 @@ def benchmark(
       out: directory of the report; made if need be.
       rows: further predicted directories by row name, of baselines: "silence", or "shifted-audio"
         (which is made from the first system's own track where no directory is given).
+      reasons: (row, clip) -> why there is no video, where the caller knows it.
       metadata: of the clips; without, nothing is known of speakers and groups.
       options: how.
       progress: called as progress(what, clips done, clips).
@@ -130,10 +133,10 @@ def benchmark(
     """
     chosen = options or Options()
     given = {**systems, **{name: System(folder) for name, folder in (rows or {}).items()}}
-    _check(out, truth, given, systems=tuple(systems), options=chosen)
+    check(out, truth, given, options=chosen)
     found = Findings()
     truths = pairs.find_videos(truth)
-    jobs = _jobs(truths, given, metadata, found)
+    jobs = _jobs(truths, given, metadata, reasons or {}, found)
     setup = clip.Setup(
         face=chosen.face,
         seed=chosen.seed,
@@ -165,27 +168,38 @@ def benchmark(
     return result
 
 
-def _check(
+def check(
     out: pathlib.Path,
     truth: pathlib.Path,
     given: Mapping[str, System],
     *,
-    systems: Sequence[str],
     options: Options,
 ) -> None:
-    """What can be known before any work."""
+    """What can be known before any work.
+
+    Args:
+      out, truth: directories.
+      given: every predicted row.
+      options: how.
+
+    Raises:
+      MediaError: a directory that does not exist or holds no video.
+      TalkfaceError: a choice that is none, `out` an input, or a reserved name.
+    """
     faces.check_choice(options.face)
     for row in set(given) & set(clip.TRUE_ROWS):
         raise TalkfaceError(f"row {row} is made from the truth; give the directory another name")
     for directory in (truth, *(system.directory for system in given.values())):
         if out.resolve() == directory.resolve():
             raise TalkfaceError(f"{out} is an input; name another directory for the report")
+    for directory in (truth, *(system.directory for system in given.values())):
+        pairs.find_videos(directory)
     known = [*given, *clip.TRUE_ROWS, scores.SHIFTED_AUDIO]
     if options.against is not None and options.against not in known:
         raise TalkfaceError(
             f"--against={options.against} is no row of the table; give one of {', '.join(known)}"
         )
-    if not systems:
+    if not given:
         raise TalkfaceError("there is no prediction; give --pred=DIR")
     if options.tolerance < 0 or options.workers < 1:
         raise TalkfaceError("--tolerance must be at least 0 and --workers at least 1")
@@ -195,6 +209,7 @@ def _jobs(
     truths: Mapping[str, pathlib.Path],
     given: Mapping[str, System],
     metadata: Metadata | None,
+    reasons: Mapping[tuple[str, str], str],
     found: Findings,
 ) -> list[Job]:
     """A job a clip; predictions that have no truth are failures at once."""
@@ -205,7 +220,7 @@ def _jobs(
             truths, pairs.find_videos(system.directory), match=system.match, table=table
         )
         for name, path in pairing.pairs.items():
-            reason = pairing.ambiguous.get(name, "missing: no video of this name was predicted")
+            reason = reasons.get((row, name)) or pairing.ambiguous.get(name, MISSING)
             predicted[name][row] = Prediction(path, system.crop, "" if path else reason)
         for stranger in pairing.strangers:
             found.fail(stranger, [row], "no true video of this name", rank=clip.ALONE)
