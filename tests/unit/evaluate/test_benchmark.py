@@ -157,4 +157,5 @@ def test_pairs_by_path_then_by_unique_stem():
         "c/y": pathlib.Path("y.mp4"),
         "z": None,
     }
-    assert found.strangers == ("x", "w")
+    assert found.strangers == ("w",)
+    assert found.ambiguous.keys() == {"b/x"}
