@@ -39,7 +39,8 @@ def convention(net: LpipsNet = "alex") -> str:
 def features(params: Any, images: jax.Array, *, net: LpipsNet) -> list[jax.Array]:
     """The five layers that LPIPS compares, of RGB images (b, h, w, 3) in [0, 1]."""
     module = AlexNet() if net == "alex" else Vgg(VGG16, _VGG_LAYERS)
-    return list(module.apply({"params": params}, normalise(images, pixels="imagenet")).values())
+    found: Any = module.apply({"params": params}, normalise(images, pixels="imagenet"))
+    return list(found.values())
 
 
 def layer_distances(params: Any, pred: jax.Array, truth: jax.Array, *, net: LpipsNet) -> jax.Array:
