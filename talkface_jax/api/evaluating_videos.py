@@ -85,7 +85,7 @@ def evaluate_videos(
     with tempfile.TemporaryDirectory() as scratch:
         made = _Made({}, {})
         if bundle is not None:
-            benchmark.check(folder, true, systems, options=options)
+            benchmark.check(folder, true, systems, options=options, further=_HEARD)
             rows = _Rows(pathlib.Path(bundle), pathlib.Path(scratch), face=face, known=known)
             made = rows.synthesize(true, progress)
         return benchmark.benchmark(

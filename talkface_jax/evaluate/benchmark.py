@@ -174,13 +174,15 @@ def check(
     given: Mapping[str, System],
     *,
     options: Options,
+    further: Sequence[str] = (),
 ) -> None:
     """What can be known before any work.
 
     Args:
       out, truth: directories.
-      given: every predicted row.
+      given: predicted rows.
       options: how.
+      further: names of rows to come.
 
     Raises:
       MediaError: a directory that does not exist or holds no video.
@@ -194,7 +196,7 @@ def check(
             raise TalkfaceError(f"{out} is an input; name another directory for the report")
     for directory in (truth, *(system.directory for system in given.values())):
         pairs.find_videos(directory)
-    known = [*given, *clip.TRUE_ROWS, scores.SHIFTED_AUDIO]
+    known = [*given, *further, *clip.TRUE_ROWS, scores.SHIFTED_AUDIO]
     if options.against is not None and options.against not in known:
         raise TalkfaceError(
             f"--against={options.against} is no row of the table; give one of {', '.join(known)}"
@@ -216,18 +218,18 @@ def _jobs(
     predicted: dict[str, dict[str, Prediction]] = {name: {} for name in truths}
     for row, system in given.items():
         table = None if system.table is None else pairs.read_table(system.table)
-        pairing = pairs.pair(
-            truths, pairs.find_videos(system.directory), match=system.match, table=table
-        )
+        known = any(name == row for name, _ in reasons) and not system.directory.exists()
+        videos = {} if known else pairs.find_videos(system.directory)
+        pairing = pairs.pair(truths, videos, match=system.match, table=table)
         for name, path in pairing.pairs.items():
             reason = reasons.get((row, name)) or pairing.ambiguous.get(name, MISSING)
             predicted[name][row] = Prediction(path, system.crop, "" if path else reason)
         for stranger in pairing.strangers:
             found.fail(stranger, [row], "no true video of this name", rank=clip.ALONE)
-    known = metadata or Metadata({})
-    known.require_any(truths)
+    about = metadata or Metadata({})
+    about.require_any(truths)
     return [
-        Job(name, path, predicted[name], known.speaker(name), known.groups(name))
+        Job(name, path, predicted[name], about.speaker(name), about.groups(name))
         for name, path in truths.items()
     ]
 
