@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from talkface_jax.api.evaluating import (
         LandmarkEvaluation,
         evaluate_landmarks,
-        evaluate_videos,
     )
+    from talkface_jax.api.evaluating_videos import System, evaluate_videos
     from talkface_jax.api.experiments import load_experiment, load_workdir_experiment
     from talkface_jax.api.exporting import export
     from talkface_jax.api.synthesizing import synthesize
@@ -40,6 +40,7 @@ __all__ = [
     "Conversion",
     "Images",
     "LandmarkEvaluation",
+    "System",
     "TorchFile",
     "convert",
     "evaluate_landmarks",
@@ -56,10 +57,11 @@ _HOMES = {
     "Conversion": "converting",
     "Images": "verifying",
     "LandmarkEvaluation": "evaluating",
+    "System": "evaluating_videos",
     "TorchFile": "converting",
     "convert": "converting",
     "evaluate_landmarks": "evaluating",
-    "evaluate_videos": "evaluating",
+    "evaluate_videos": "evaluating_videos",
     "export": "exporting",
     "load_experiment": "experiments",
     "load_workdir_experiment": "experiments",

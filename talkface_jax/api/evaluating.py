@@ -3,10 +3,7 @@
 import dataclasses
 import os
 import pathlib
-import tempfile
 from typing import Any
-
-import numpy as np
 
 from talkface_jax import runtime
 from talkface_jax.api.kinds import Place, Progress
@@ -14,11 +11,9 @@ from talkface_jax.capabilities import Aspect
 from talkface_jax.data.pipeline import PreparedDataset, open_dataset
 from talkface_jax.errors import RecordError
 from talkface_jax.evaluate import (
-    benchmark,
     blink_page,
     blinks,
     landmarks,
-    pairs,
     report,
     scores,
     shards,
@@ -26,9 +21,6 @@ from talkface_jax.evaluate import (
 from talkface_jax.evaluate.blinks import BlinkReport
 from talkface_jax.evaluate.scores import Scores
 from talkface_jax.export.load import load_bundle
-from talkface_jax.media import faces
-from talkface_jax.media.audio import read_clip_audio, write_wav
-from talkface_jax.media.video import open_video
 from talkface_jax.methods import registry
 from talkface_jax.synthesize import run as engine
 

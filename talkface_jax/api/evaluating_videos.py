@@ -78,9 +78,7 @@ def evaluate_videos(
     known = None if clips is None else metadata.read_metadata(pathlib.Path(clips))
     kept = runtime.cache_dir("tracks") if tracks is None else pathlib.Path(tracks)
     runtime.require_folder(kept, flag="--tracks")
-    options = Options(
-        face=face, tolerance=tolerance, against=against, workers=workers, tracks=kept
-    )
+    options = Options(face=face, tolerance=tolerance, against=against, workers=workers, tracks=kept)
     systems = _systems(pred)
     with tempfile.TemporaryDirectory() as scratch:
         made = _Made({}, {})

@@ -19,43 +19,121 @@ Two ways in, one report out (scores.json and report.html):
       the landmarks that a bundle predicts for a prepared split, against the
       tracked ones; nothing is rendered
   --pred --truth [--bundle] [--face]
-      two folders of mp4s, matched by name; both are tracked anew. With
-      --bundle, the shifted-audio and no-audio rows are synthesized too
+      folders of mp4s, of any number of systems, in one table; all are tracked.
+      With --bundle, the rows of shifted audio, of silence and of another
+      speaker's sentence are synthesized too
+
+and two reports side by side:
+
+  --compare A/scores.json B/scores.json
 
 Every table has a ground-truth row, a static mouth, audio shifted by 10 frames,
-for our models no audio, the tracker's own noise, intervals over clips, and the
-failures. Of a method that makes blinks of its own, --data also compares these
-with the tracked ones (blinks.json and blinks.html).
+for our models silence and another speaker's sentence, the tracker's own noise,
+intervals over speakers and clips, and the failures. Of a method that makes
+blinks of its own, --data also compares these with the tracked ones
+(blinks.json and blinks.html).
+
+Predictions are found by the names of the true clips, and by what official
+IP-LAP, SadTalker, Wav2Lip and others make of them; --match and --pairs say it
+otherwise. Tracks are kept by the videos' content (--tracks), so that a further
+system costs only its own.
 """
 EPILOG = """\
 examples:
   talkface evaluate --bundle=out/bundle --data=out/data --out=out/scores_motion
   talkface evaluate --pred=out/pred --truth=out/truth --out=out/scores
-  talkface evaluate --pred=out/pred --truth=out/truth --bundle=out/bundle \\
-    --face=speaker --out=out/scores_with_baselines
+  talkface evaluate --pred=ours=out/pred --pred=wav2lip=w/results \\
+    --pred=iplap=i/results --crop=iplap=2/2 --tolerance=8 --truth=out/truth \\
+    --metadata=clips.csv --against=wav2lip --workers=2 --out=out/scores
+  talkface evaluate --compare out/scores/scores.json older/scores.json
 """
 EXTRAS = ("evaluate",)
 _SPLIT = "test"
+_OF_VIDEOS = (
+    "face",
+    "against",
+    "match",
+    "pairs",
+    "crop",
+    "tolerance",
+    "metadata",
+    "workers",
+    "tracks",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument(
-        "--out", required=True, type=pathlib.Path, metavar="DIR", help="folder of the report"
-    )
+    parser.add_argument("--out", type=pathlib.Path, metavar="DIR", help="folder of the report")
     parser.add_argument("--bundle", type=pathlib.Path, metavar="DIR", help="from talkface export")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=pathlib.Path,
+        metavar=("A", "B"),
+        help="two scores.json: what changed from B to A, over the clips of both",
+    )
     landmarks = parser.add_argument_group("with a prepared data set")
     landmarks.add_argument("--data", metavar="DIR", help="from talkface prepare; needs --bundle")
     landmarks.add_argument("--split", metavar="NAME", help=f"of --data (default: {_SPLIT})")
-    videos = parser.add_argument_group("with mp4s")
+    _add_video_arguments(parser.add_argument_group("with mp4s"))
+
+
+def _add_video_arguments(videos: Any) -> None:
     videos.add_argument(
-        "--pred", type=pathlib.Path, metavar="DIR", help="generated mp4s; needs --truth"
+        "--pred",
+        action="append",
+        metavar="[NAME=]DIR",
+        help="generated mp4s; needs --truth; again for each further system, with its name",
     )
-    videos.add_argument("--truth", type=pathlib.Path, metavar="DIR", help="true mp4s, same names")
+    videos.add_argument("--truth", type=pathlib.Path, metavar="DIR", help="true mp4s")
+    videos.add_argument(
+        "--against", metavar="ROW", help="compare every system with this row (default: with all)"
+    )
+    videos.add_argument(
+        "--match",
+        action="append",
+        metavar="[NAME=]REGEX",
+        help="its group is the name of the clip in the path of a generated mp4",
+    )
+    videos.add_argument(
+        "--pairs",
+        action="append",
+        metavar="[NAME=]CSV",
+        help="which is whose, in the columns truth and pred",
+    )
+    videos.add_argument(
+        "--crop",
+        action="append",
+        metavar="[NAME=]PART",
+        help="the part of the picture that counts, where several stand side by side: left, right, "
+        "top, bottom, 2/3 (the second of three columns), or x0,y0,x1,y1",
+    )
+    videos.add_argument(
+        "--tolerance",
+        type=common.at_least(0),
+        metavar="N",
+        help="frames by which lengths may differ (default: 3; official IP-LAP needs 8)",
+    )
+    videos.add_argument(
+        "--metadata",
+        type=pathlib.Path,
+        metavar="CSV",
+        help="columns clip, speaker, and any groups (skin, sex, view, …)",
+    )
     videos.add_argument(
         "--face",
         metavar="WHICH",
         help="where there are several faces: speaker, largest, or an index from the left",
+    )
+    videos.add_argument(
+        "--workers", type=common.at_least(1), metavar="N", help="processes (default: 1)"
+    )
+    videos.add_argument(
+        "--tracks",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="where tracks are kept (default: in the user's cache)",
     )
 
 
@@ -64,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
     videos = args.pred is not None or args.truth is not None
     if wrong := _wrong_flags(args, videos=videos):
         args.parser.error(wrong)
+    if args.compare is not None:
+        return _compare(*args.compare)
     runtime.enable_compilation_cache()
     scores = _score_videos(args) if videos else _score_landmarks(args)
     from talkface_jax.evaluate import report
@@ -78,6 +158,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _wrong_flags(args: argparse.Namespace, *, videos: bool) -> str:
     """What is missing, or is of the other way in; "" where the flags fit."""
+    given = [name for name in _OF_VIDEOS if getattr(args, name) is not None]
+    if args.compare is not None:
+        others = ("out", "bundle", "data", "split", "pred", "truth")
+        others = [name for name in others if getattr(args, name) is not None] + given
+        return f"--{others[0]} does not go with --compare" if others else ""
+    if args.out is None:
+        return "give --out=DIR"
     if videos:
         for flag in ("data", "split"):
             if getattr(args, flag) is not None:
@@ -92,7 +179,7 @@ def _wrong_flags(args: argparse.Namespace, *, videos: bool) -> str:
         return "--bundle needs --data=DIR, or --pred and --truth"
     if args.bundle is None:
         return "--data needs --bundle=DIR"
-    return "" if args.face is None else "--face goes with --pred and --truth only"
+    return f"--{given[0]} goes with --pred and --truth only" if given else ""
 
 
 def _score_landmarks(args: argparse.Namespace) -> Any:
@@ -128,17 +215,86 @@ def _print_blinks(found: "BlinkReport", folder: pathlib.Path) -> None:
 
 
 def _score_videos(args: argparse.Namespace) -> Any:
+    given = {
+        name: getattr(args, name)
+        for name in ("face", "against", "tolerance", "workers", "tracks")
+        if getattr(args, name) is not None
+    }
+    systems = read_systems(args.pred, match=args.match, pairs=args.pairs, crop=args.crop)
     try:
         with common.progress_bars() as progress:
             return api.evaluate_videos(
-                args.pred,
+                systems,
                 truth=args.truth,
                 out=args.out,
                 bundle=args.bundle,
-                face=args.face,
+                clips=args.metadata,
                 command=args.command_line,
                 progress=progress,
+                **given,
             )
     except FaceError as error:
         # Synthesis knows the choice by its own command's flag.
         raise FaceError(str(error).replace("--face-choice=", "--face=")) from error
+
+
+def read_systems(
+    pred: list[str],
+    *,
+    match: list[str] | None = None,
+    pairs: list[str] | None = None,
+    crop: list[str] | None = None,
+) -> dict[str, Any]:
+    """The systems that the flags name; what is said without a name holds for every system.
+
+    Raises:
+      TalkfaceError: a name twice, more than one system without a name, a flag twice for one
+        system, or a crop that is none.
+    """
+    from talkface_jax.errors import TalkfaceError
+    from talkface_jax.evaluate import cropping, scores
+
+    folders: dict[str, str] = {}
+    for text in pred:
+        name, sign, folder = text.partition("=")
+        if not sign or not name or set(name) & set("/\\"):
+            name, folder = scores.MODEL, text
+        if name in folders:
+            raise TalkfaceError(f"--pred={text}: {name} is given twice; write --pred=NAME=DIR")
+        if not folder:
+            raise TalkfaceError(f"--pred={text} names no folder; write --pred={name}=DIR")
+        folders[name] = folder
+
+    def of_each(flag: str, texts: list[str] | None) -> dict[str, str]:
+        said: dict[str, str] = {}
+        for text in texts or []:
+            name, sign, value = text.partition("=")
+            named = bool(sign) and name in folders
+            for system in [name] if named else folders:
+                if system in said:
+                    raise TalkfaceError(f"--{flag} is given twice for {system}; leave one out")
+                said[system] = value if named else text
+        return said
+
+    matches, tables, crops = (
+        of_each("match", match),
+        of_each("pairs", pairs),
+        of_each("crop", crop),
+    )
+    return {
+        name: api.System(
+            pathlib.Path(folder),
+            match=matches.get(name),
+            table=pathlib.Path(tables[name]) if name in tables else None,
+            crop=cropping.parse_crop(crops[name]) if name in crops else None,
+        )
+        for name, folder in folders.items()
+    }
+
+
+def _compare(ours: pathlib.Path, theirs: pathlib.Path) -> int:
+    from talkface_jax.evaluate import compare
+
+    found = compare.compare(compare.read_scores(ours), compare.read_scores(theirs))
+    common.console().print(compare.compare_table(found))
+    return 0

@@ -217,9 +217,11 @@ def _jobs(
     """A job a clip; predictions that have no truth are failures at once."""
     predicted: dict[str, dict[str, Prediction]] = {name: {} for name in truths}
     for row, system in given.items():
-        table = None if system.table is None else pairs.read_table(system.table)
         known = any(name == row for name, _ in reasons) and not system.directory.exists()
         videos = {} if known else pairs.find_videos(system.directory)
+        table = None
+        if system.table is not None:
+            table = pairs.read_table(system.table, truth=truths, pred=videos)
         pairing = pairs.pair(truths, videos, match=system.match, table=table)
         for name, path in pairing.pairs.items():
             reason = reasons.get((row, name)) or pairing.ambiguous.get(name, MISSING)
@@ -264,7 +266,7 @@ def _score(setup: clip.Setup, job: Job) -> Findings:
 
 
 def _prepare_worker() -> None:
-    """One core for OpenCV, which would start a thread per core in each; compiled programs shared."""
+    """One core for OpenCV, which would start a thread per core in each; compiled programs kept."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -283,14 +285,12 @@ def _require_predictions(found: Findings, systems: Sequence[str]) -> None:
 
 def _lengths(tolerance: int) -> str:
     return (
-        f"videos may differ by {tolerance} frames at 25 fps (--tolerance); what only one has is not "
-        "compared, and is counted"
+        f"videos may differ by {tolerance} frames at 25 fps (--tolerance); what only one has is "
+        "not compared, and is counted"
     )
 
 
-def _facts(
-    given: Mapping[str, System], truth: pathlib.Path, options: Options
-) -> dict[str, str]:
+def _facts(given: Mapping[str, System], truth: pathlib.Path, options: Options) -> dict[str, str]:
     tracker = tracks.tracker_facts()
     return {
         **{

@@ -17,7 +17,6 @@ from talkface_jax.errors import FaceError, MediaError, TalkfaceError
 from talkface_jax.evaluate import crops, lengths, lost, rows, scores, tracks
 from talkface_jax.evaluate.cropping import Crop, CroppedVideo
 from talkface_jax.evaluate.pictures import ClipPictures
-from talkface_jax.landmarks import schemes
 from talkface_jax.metrics import alignment, behaviour, image, landmark
 from talkface_jax.records import FaceTrack
 
@@ -247,9 +246,7 @@ class ClipScorer:
         )
         score = rows.compare(truth.job.clip, row, points, theirs.points, valid=valid)
         values = {
-            **lost.distances(
-                points, theirs.points, truth.still[:n], valid=valid, seen=ours.valid
-            ),
+            **lost.distances(points, theirs.points, truth.still[:n], valid=valid, seen=ours.valid),
             "lip_distance_aligned": lost.distances(
                 landmark.pose_aligned(ours.points[partner], theirs.points),
                 theirs.points,

@@ -17,10 +17,10 @@ from talkface_jax.metrics import landmark
 SHAPE = 0.02
 """Frames whose aspect ratios differ by more than this were not just resized."""
 CONVENTION = (
-    "the truth's boxes cut both videos; in the prediction they are moved by plain resizing, by one "
-    "scale and shift for the clip, or by one a frame (both from the 74 upper-face points of the two "
-    "tracks, the latter smoothed over time): whichever leaves the smallest difference of the upper "
-    "faces in a few frames"
+    "the truth's boxes cut both videos; in the prediction they are moved by plain resizing, by "
+    "one scale and shift for the clip, or by one a frame (both from the 74 upper-face points of "
+    "the two tracks, the latter smoothed over time): whichever leaves the smallest difference of "
+    "the upper faces in a few frames"
 )
 
 Kind = Literal["resized", "reframed", "following"]

@@ -49,7 +49,7 @@ class Metadata:
 
 
 def read_metadata(path: pathlib.Path) -> Metadata:
-    """Reads a csv file with a header: a column clip, perhaps speaker, and any others (skin, sex, …).
+    """Reads a csv file with a header: columns clip, perhaps speaker, and any others (skin, sex).
 
     Raises:
       TalkfaceError: it cannot be read, is no csv in UTF-8, lacks the column clip, or names a clip

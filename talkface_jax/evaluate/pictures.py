@@ -13,9 +13,9 @@ STRIP_FRAMES = 6
 STRIP_SIZE = (192, 160)
 SLICE_HEIGHT = 192
 CONVENTION = (
-    "a pixel column through the middle of the true mouth, from chin to brow, standing still in the "
-    "frame; time runs to the right, one pixel a frame: a jittering face makes a ragged edge, a seam "
-    "a level line, a late mouth a shifted pattern"
+    "a pixel column through the middle of the true mouth, from brow to chin, standing still in "
+    "the frame; time runs to the right, one pixel a frame: a jittering face makes a ragged edge, a "
+    "seam a level line, a late mouth a shifted pattern"
 )
 
 
