@@ -18,12 +18,19 @@ from talkface_jax.stored.integrity import digest
 from talkface_jax.task import Method, Variables
 from talkface_jax.train import checkpoint
 from talkface_jax.train.loop import FROZEN
+from talkface_jax.train.state import draw
 
 DIRECTORIES = "directories"
 """In the lineage of a stage whose players lie apart: the list of what each directory says."""
 
 
-def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Manifest:
+UNTRAINED = "untrained"
+"""In the lineage of a stage whose weights are as its run drew them."""
+
+
+def export(
+    stages: Mapping[str, Place | Sequence[Place]], *, out: Place, untrained: Sequence[str] = ()
+) -> Manifest:
     """Writes the bundle of working directories: networks, weights, configs, lineage.
 
     Of each directory it takes the best checkpoint by its metric, or else the latest. The frozen
@@ -33,6 +40,9 @@ def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Mani
       stages: the working directory, of training or of `convert`, of every stage of one method;
         several where the stage's players lie apart. A stage that several methods chain may come
         from a run for any of them.
+      untrained: stages whose weights are drawn anew, as their run drew them at its beginning, in
+        the place of those that it trained: a baseline. What was fitted to data before the first
+        step is kept only where it is a constant.
       out: the bundle to make; an older one there is replaced once the new one is complete.
 
     Returns:
@@ -47,6 +57,11 @@ def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Mani
     """
     workdirs = {stage: _listed(places) for stage, places in stages.items()}
     target = pathlib.Path(out)
+    if strangers := [stage for stage in untrained if stage not in workdirs]:
+        raise ConfigError(
+            f"--untrained={strangers[0]} is none of the stages that are exported; give one of "
+            f"{', '.join(workdirs)}"
+        )
     runtime.require_folder(target.parent, flag="the folder of --out")
     name, experiments = _load_stages(workdirs)
     bundle.check_target(target)
@@ -70,11 +85,25 @@ def export(stages: Mapping[str, Place | Sequence[Place]], *, out: Place) -> Mani
         variables |= {
             player: legacy.with_constants(tree, shapes[player]) for player, tree in loaded.items()
         }
+        if stage in untrained:
+            variables |= _drawn(experiment, {player: variables[player] for player in players})
+            info = {**info, UNTRAINED: True}
         lineage[stage] = {**info, "config": config.to_dict(experiment)}
     _check_frozen(method, configs, lineage)
     return bundle.write_bundle(
         method, programs, variables=variables, configs=configs, lineage=lineage, out=target
     )
+
+
+def _drawn(experiment: ExperimentConfig, trained: Mapping[str, Variables]) -> dict[str, Variables]:
+    """The players' variables as the run drew them, with the constants that it computed."""
+    task = registry.build_task(experiment.method, experiment.stage, experiment.task)
+    fresh = draw(task, seed=experiment.seed)
+    return {
+        player: {name: item for name, item in fresh[player].items() if name in stored}
+        | {name: item for name, item in stored.items() if name == "constants"}
+        for player, stored in trained.items()
+    }
 
 
 def _check_frozen(

@@ -35,6 +35,8 @@ examples:
 EXTRAS = ("demo",)
 CLIPS, TEST_CLIPS, SEED = 80, 32, 0
 SHOWN = 4
+_LIGHT_SKIN = 0.55
+"""Mean of the base colour of skin (0 to 1) that parts the cast in two."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=common.at_least(1),
         default=os.cpu_count() or 1,
-        help="processes of the preparation (default: one per core)",
+        help="processes of the preparation and of the scorer (default: one per core)",
     )
 
 
@@ -99,6 +101,22 @@ def _held_out(raw: pathlib.Path, count: int) -> list[dict]:
     return turns
 
 
+def _write_metadata(clips: Sequence[Mapping[str, str]], path: pathlib.Path) -> None:
+    """Who speaks in each clip, and the groups by which the scorer tells clips apart."""
+    import csv
+
+    from data_prep.synthetic.identity import CAST
+
+    people = {person.name: person for person in CAST}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("clip", "speaker", "sex", "skin", "emotion"))
+        for clip in clips:
+            person = people[clip["actor"]]
+            skin = "light" if sum(person.skin) > 3 * _LIGHT_SKIN else "dark"
+            table.writerow((clip["clip"], person.name, person.sex, skin, clip["emotion"]))
+
+
 def run(args: argparse.Namespace) -> int:
     """Walks the road; prints where the results lie and the table.
 
@@ -127,30 +145,42 @@ def run(args: argparse.Namespace) -> int:
             f"--out={data}",
         )
     _train(walk, {stage: configs / f"{stage}.py" for stage in method.stages}, data, out)
-    with walk.timed("export: one bundle of all stages"):
+    # The stage that draws the picture comes last; untrained, it is what its training must beat.
+    untrained, renderer = out / "bundle_untrained", method.chained[-1]
+    with walk.timed("export: one bundle of all stages, and one whose renderer is untrained"):
         stages = [f"--{stage}={out / stage}" for stage in method.chained]
         walk.command("export", *stages, f"--out={bundle}")
-    pairs = out / "held_out"
+        walk.command("export", *stages, f"--untrained={renderer}", f"--out={untrained}")
+    pairs, raw = out / "held_out", data / "raw"
     with walk.timed("synthesize: held-out people speak held-out sentences"):
-        clips = _held_out(data / "raw", SHOWN)
+        clips = _held_out(raw, SHOWN)
+        for folder in ("truth", "pred", "untrained"):
+            (pairs / folder).mkdir(parents=True, exist_ok=True)
+        _write_metadata(clips, pairs / "clips.csv")
         for clip in clips:
             name = f"{clip['clip']}.mp4"
-            truth = pairs / "truth" / name
-            for folder in (truth.parent, pairs / "pred"):
-                folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(data / "raw" / clip["video"], truth)
-            _synthesize(walk, bundle, truth, data / "raw" / clip["audio"], pairs / "pred" / name)
+            truth, voice = pairs / "truth" / name, raw / clip["audio"]
+            shutil.copyfile(raw / clip["video"], truth)
+            _synthesize(walk, bundle, truth, voice, pairs / "pred" / name)
+            _synthesize(walk, untrained, truth, voice, pairs / "untrained" / name)
         # The show-piece: one person's video with a sentence that another one says.
-        face, voice = clips[0], clips[1]
         mp4 = out / "talking.mp4"
-        _synthesize(walk, bundle, data / "raw" / face["video"], data / "raw" / voice["audio"], mp4)
+        _synthesize(walk, bundle, raw / clips[0]["video"], raw / clips[1]["audio"], mp4)
     with walk.timed("evaluate: landmarks of all held-out clips"):
         walk.command(
             "evaluate", f"--bundle={bundle}", f"--data={data}", f"--out={out / 'scores_motion'}"
         )
     with walk.timed("evaluate: the rendered mp4s, tracked again"):
-        folders = [f"--pred={pairs / 'pred'}", f"--truth={pairs / 'truth'}"]
-        walk.command("evaluate", *folders, f"--bundle={bundle}", f"--out={out / 'scores_video'}")
+        walk.command(
+            "evaluate",
+            f"--pred=model={pairs / 'pred'}",
+            f"--pred=untrained={pairs / 'untrained'}",
+            f"--truth={pairs / 'truth'}",
+            f"--metadata={pairs / 'clips.csv'}",
+            f"--bundle={bundle}",
+            f"--workers={args.workers}",
+            f"--out={out / 'scores_video'}",
+        )
     verdicts = _judge(walk, out, method)
     _summary(walk, out, mp4, _strip(mp4, out / "talking_strip.png"))
     require_met(verdicts, out)

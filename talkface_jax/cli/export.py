@@ -60,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, type=pathlib.Path, metavar="DIR", help="bundle directory"
     )
+    parser.add_argument(
+        "--untrained",
+        action="append",
+        default=[],
+        metavar="STAGE",
+        help="export that stage with the weights with which its training began: a baseline for "
+        "talkface evaluate",
+    )
     add_stage_arguments(parser, title="working directories, of every stage of one method")
 
 
@@ -69,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if not workdirs:
         args.parser.error("give the working directory of every stage, for example --motion=DIR")
     runtime.enable_compilation_cache()
-    written = api.export(workdirs, out=args.out)
+    written = api.export(workdirs, out=args.out, untrained=args.untrained)
     out = common.console()
     out.print(f"bundle {args.out}: method {written.method}, weights {written.weight_id}")
     for path in sorted(args.out.iterdir()):

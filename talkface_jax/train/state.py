@@ -16,6 +16,16 @@ def split_seed(seed: int) -> tuple[jax.Array, jax.Array]:
     return init_key, run_key
 
 
+def draw(task: Task, *, seed: int) -> dict[str, Variables]:
+    """The variables of every player with which a run of that seed begins, on the host.
+
+    What the task fits to data or a run takes from elsewhere is not in them.
+    """
+    spec = task.view.spec(1)
+    batch = {name: jnp.zeros(leaf.shape, leaf.dtype) for name, leaf in spec.items()}
+    return jax.device_get(jax.jit(task.init)(split_seed(seed)[0], batch))
+
+
 def create_state(
     task: Task,
     transforms: Mapping[str, optax.GradientTransformation],
