@@ -8,11 +8,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 MAX_LAG = 10
+MIN_PAIRS = 25
+"""Pairs of frames that every lag of a curve needs: a second."""
+MIN_SHARE = 0.5
+"""Their least number, as a share of the pairs without a shift: few pairs correlate by chance."""
 _STILL = 1e-6
 CONVENTION = (
     "mouth opening = inner-lip gap (mesh 13-14) / outer-eye-corner distance of the same frame; "
     f"Pearson correlation over the valid frames of a clip; lag = argmax over +-{MAX_LAG} frames of "
-    "the cross-correlation, averaged over clips, positive where the prediction is late; deviation "
+    "the cross-correlation, averaged over the clips that leave every lag at least "
+    f"{MIN_PAIRS} pairs of valid frames and {MIN_SHARE:.0%} of those without a shift, positive "
+    "where the prediction is late; deviation "
     "= standard deviation of the prediction over that of the truth, median over clips"
 )
 
@@ -33,18 +39,29 @@ def lag_curve(
 ) -> Float[np.ndarray, " lags"]:
     """Correlation of pred(t + lag) with truth(t), lag = -max_lag ... max_lag.
 
-    Only pairs of valid frames count; NaN where fewer than three remain (a clip that is too short).
+    Only pairs of valid frames count. The curve is complete or NaN throughout, so that curves can be
+    averaged over clips: where one lag alone were left out, or stood on a few frames between the
+    holes of a clip, it would win or lose by chance.
+
+    Returns:
+      2 * max_lag + 1 correlations; NaN where a lag has fewer than `MIN_PAIRS` pairs, or less than
+      `MIN_SHARE` of the pairs without a shift.
     """
-    curve = np.full(2 * max_lag + 1, np.nan)
-    for i, lag in enumerate(range(-max_lag, max_lag + 1)):
-        first, last = max(0, lag), len(pred) + min(0, lag)
-        if last - first < 3:
-            continue
-        now, then = slice(first, last), slice(first - lag, last - lag)
-        both = valid[now] & valid[then]
-        if both.sum() >= 3:
-            curve[i] = correlation(pred[now][both], truth[then][both])
-    return curve
+    pairs = [_pairs(pred, truth, valid=valid, lag=lag) for lag in range(-max_lag, max_lag + 1)]
+    least = max(MIN_PAIRS, MIN_SHARE * len(pairs[max_lag][0]))
+    if min(len(ours) for ours, _ in pairs) < least:
+        return np.full(len(pairs), np.nan)
+    return np.array([correlation(ours, theirs) for ours, theirs in pairs])
+
+
+def _pairs(
+    pred: np.ndarray, truth: np.ndarray, *, valid: np.ndarray, lag: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """pred(t + lag) and truth(t) where both frames lie in the clip and are valid."""
+    frames = np.arange(len(truth))
+    inside = frames[(frames + lag >= 0) & (frames + lag < len(pred))]
+    both = inside[valid[inside] & valid[inside + lag]]
+    return pred[both + lag], truth[both]
 
 
 def best_lag(curve: Float[np.ndarray, " lags"]) -> float:

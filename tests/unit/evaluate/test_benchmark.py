@@ -39,7 +39,7 @@ def directories(footage, tmp_path_factory):
     root = tmp_path_factory.mktemp("benchmark")
     spans = {
         "late": (25, 65),
-        "sub/large": (110, 140),
+        "sub/large": (110, 146),
         "gone": (0, 8),
         "text": (0, 8),
         "cut": (0, 12),
