@@ -295,7 +295,7 @@ def _facts(given: Mapping[str, System], truth: pathlib.Path, options: Options) -
     return {
         **{
             f"row {name}": str(system.directory)
-            + ("" if system.crop is None else f", crop {system.crop}")
+            + ("" if system.crop is None else f", crop {system.crop.text}")
             for name, system in given.items()
         },
         "truth": str(truth),

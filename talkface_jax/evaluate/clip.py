@@ -17,13 +17,12 @@ from talkface_jax.errors import FaceError, MediaError, TalkfaceError
 from talkface_jax.evaluate import crops, lengths, lost, rows, scores, tracks
 from talkface_jax.evaluate.cropping import Crop, CroppedVideo
 from talkface_jax.evaluate.pictures import ClipPictures
+from talkface_jax.landmarks import schemes
 from talkface_jax.metrics import alignment, behaviour, image, landmark
 from talkface_jax.records import FaceTrack
 
 LOG = logging.getLogger(__name__)
 TRUE_ROWS = (scores.GROUND_TRUTH, scores.NOISE_FLOOR, scores.STATIC_MOUTH)
-MAX_SHIFT = 3
-"""Frames by which the alignment in time may move a frame."""
 ALONE, MEDIA, FACE = 0, 1, 2
 """Ranks of failures: a video without a counterpart says little, a face that is not there much."""
 
@@ -110,6 +109,10 @@ class _Tracked:
         return crops.Side(self.points[:frames], self.track.valid[:frames], self.track.size)
 
 
+def _select(landmarks: np.ndarray) -> np.ndarray:
+    return schemes.select(landmarks, schemes.get_scheme(landmark.SCHEME))
+
+
 @dataclasses.dataclass(frozen=True)
 class _True:
     """The truth of a clip, and what is the same for all its rows.
@@ -187,7 +190,7 @@ class ClipScorer:
     ) -> Iterator[_Tracked]:
         from talkface_jax.media.video import open_video
 
-        source = tracks.Source.of(path, view="" if crop is None else str(crop))
+        source = tracks.Source.of(path, view="" if crop is None else crop.text)
         with open_video(path) as whole:
             video = whole if crop is None else CroppedVideo(whole, crop)
             heard = audio if self._setup.face == "speaker" else None
@@ -199,7 +202,6 @@ class ClipScorer:
     def _score_truth(self, truth: _True, found: Findings) -> None:
         """The rows that need no prediction."""
         clip, points, valid = truth.job.clip, truth.video.points, truth.video.track.valid
-        same = np.arange(len(points))
         perfect = rows.compare(clip, scores.GROUND_TRUTH, points, points, valid=valid)
         images = {
             **dict.fromkeys(("psnr_face", "psnr_mouth", "psnr_mouth_aligned"), image.MAX_PSNR),
@@ -207,10 +209,10 @@ class ClipScorer:
             "lpips_mouth": 0.0,
         }
         found.clips.append(
-            _complete(perfect, truth, values={**images, **_behaviour(truth.video, truth, valid)})
+            _complete(perfect, truth, values={**images, **_behaviour(truth.video)})
         )
         still = rows.compare(clip, scores.STATIC_MOUTH, truth.still, points, valid=valid)
-        found.clips.append(_complete(still, truth, partner=same))
+        found.clips.append(_complete(still, truth))
         heard = truth.audio if self._setup.face == "speaker" else None
         try:
             again = self._store.retrack(
@@ -227,7 +229,10 @@ class ClipScorer:
     ) -> None:
         """One predicted video's row, and what is derived from it."""
         span = lengths.common(
-            len(pred.track), len(truth.video.track), tolerance=self._setup.tolerance
+            len(pred.track),
+            len(truth.video.track),
+            tolerance=self._setup.tolerance,
+            name=str(pred.source.path),
         )
         n = span.frames
         ours, theirs = pred.side(n), truth.video.side(n)
@@ -239,10 +244,10 @@ class ClipScorer:
         points = landmark.pose_aligned(ours.points, theirs.points)
         views = crops.place(pred.video, truth.video.video, ours=ours, theirs=theirs)
         partner = alignment.align_in_time(
-            landmark.mouth_opening(points),
-            landmark.mouth_opening(theirs.points),
+            ours.points,
+            theirs.points,
             valid=valid & ours.valid,
-            max_shift=MAX_SHIFT,
+            distance=alignment.lips,
         )
         score = rows.compare(truth.job.clip, row, points, theirs.points, valid=valid)
         values = {
@@ -262,7 +267,7 @@ class ClipScorer:
                 partner=partner,
                 distance=self._distance,
             ),
-            **_behaviour(pred, truth, valid & ours.valid),
+            **_behaviour(pred),
         }
         score = _complete(score, truth, values=values, notes=_notes(span, views))
         found.clips.append(dataclasses.replace(score, lost=int((valid & ~ours.valid).sum())))
@@ -301,7 +306,7 @@ def _complete(
     )
 
 
-def _behaviour(shown: _Tracked, valid: np.ndarray) -> dict[str, float]:
+def _behaviour(shown: _Tracked) -> dict[str, float]:
     """Blinks and head motion, of any video."""
     blinks = behaviour.blinks(shown.track)
     return {
@@ -313,11 +318,7 @@ def _behaviour(shown: _Tracked, valid: np.ndarray) -> dict[str, float]:
 
 def _notes(span: lengths.Overlap, views: crops.Views) -> tuple[str, ...]:
     """What a reader must know of a prediction."""
-    notes = []
-    if span.shortfall:
-        notes.append(f"{span.shortfall} frames fewer than the truth, which are not compared")
-    if span.surplus:
-        notes.append(f"{span.surplus} frames more than the truth, which are not compared")
+    notes = [span.describe()] if span.describe() else []
     if views.framing.kind != "resized":
         notes.append(f"framed otherwise than the truth ({views.framing.kind})")
     return tuple(notes)

@@ -1,7 +1,7 @@
 """Where images are compared: the face and the mouth of two videos, cut out alike."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,7 +144,7 @@ def image_scores(
 
 
 def cut(
-    video: Any, where: Float[np.ndarray, "t 4"], frames: Sequence[int], size: tuple[int, int]
+    video: Any, where: Float[np.ndarray, "t 4"], frames: Iterable[int], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "k h w 3"]:
     """Crops of some frames."""
     from talkface_jax.media.images import crop_resize

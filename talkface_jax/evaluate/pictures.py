@@ -75,5 +75,5 @@ def _column(truth: crops.Boxes) -> Float[np.ndarray, "t 4"]:
 
 
 def _slice(video: Any, where: Float[np.ndarray, "t 4"]) -> UInt8[np.ndarray, "h t 3"]:
-    columns: Sequence[np.ndarray] = crops.cut(video, where, range(len(where)), (SLICE_HEIGHT, 1))
-    return np.concatenate(columns, 1)
+    columns = crops.cut(video, where, range(len(where)), (SLICE_HEIGHT, 1))
+    return np.concatenate(list(columns), 1)

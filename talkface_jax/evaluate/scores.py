@@ -43,17 +43,28 @@ GROUND_TRUTH = "ground-truth"
 NOISE_FLOOR = "tracker-noise"
 STATIC_MOUTH = "static-mouth"
 SHIFTED_AUDIO = "shifted-audio"
-NO_AUDIO = "no-audio"
+MISMATCHED = "mismatched"
+SILENCE = "silence"
+RIDGE = "ridge"
+UNTRAINED = "untrained"
+MODEL_OTHER_HALF = "model-other-half"
+STATIC_OTHER_HALF = "static-other-half"
 ROWS = {
     MODEL: "the prediction",
+    UNTRAINED: "the same motion, drawn by the renderer with which training began",
     GROUND_TRUTH: "the truth against itself: what a perfect prediction scores",
     NOISE_FLOOR: "the truth, jittered and tracked again: differences below this mean nothing",
     STATIC_MOUTH: "a mouth that never moves: mean reference, affinely aligned to each frame",
     SHIFTED_AUDIO: "the prediction for audio that is 10 frames (0.4 s) ahead",
-    NO_AUDIO: "the same model fed silence: what it gets from the face alone",
+    MISMATCHED: "the prediction for another speaker's sentence: a correlation is the face's leak",
+    SILENCE: "the same model fed silence: the mouth that it makes without sound",
+    RIDGE: "ridge regression from log-mel, fitted on the training split: what a linear map reaches",
+    MODEL_OTHER_HALF: "the prediction with references from the clip's other half only",
+    STATIC_OTHER_HALF: "static-mouth with references from the clip's other half only",
 }
 """The rows of every table, in this order; further rows follow by name."""
-BASELINES = (STATIC_MOUTH, SHIFTED_AUDIO, NO_AUDIO)
+BASELINES = (STATIC_MOUTH, SHIFTED_AUDIO, MISMATCHED, SILENCE, RIDGE, STATIC_OTHER_HALF)
+"""Rows that the model's lip distance is divided by."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,7 +51,7 @@ def rows_of_samples(samples: Samples) -> Mapping[str, Samples]:
     return {
         scores.MODEL: samples,
         scores.SHIFTED_AUDIO: np.roll(samples, -SHIFT * SAMPLES_PER_FRAME),
-        scores.NO_AUDIO: np.zeros_like(samples),
+        scores.SILENCE: np.zeros_like(samples),
     }
 
 
