@@ -58,6 +58,11 @@ def names_of(pattern: str, paths: Mapping[str, str], *, seconds: float = SECONDS
             f"--match={pattern} takes over {seconds:g} s for {len(paths)} names; write it without "
             "a repeat inside a repeat"
         ) from error
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip().splitlines() or ["it was ended"])[-1]
+        raise TalkfaceError(
+            f"--match={pattern} cannot be searched ({reason}); write a simpler one"
+        ) from error
     found = json.loads(done.stdout)
     if paths and not found:
         example = next(iter(paths.values()))

@@ -44,6 +44,14 @@ def test_columns_neither_overlap_nor_leave_a_gap(width, n):
     assert all(np.shares_memory(column, frame) for column in columns)
 
 
+def test_an_edge_between_two_pixels_goes_to_the_nearer():
+    assert [parse_crop(f"{k}/3").box((9, 101))[::2] for k in (1, 2, 3)] == [
+        (0, 34),
+        (34, 67),
+        (67, 101),
+    ]
+
+
 @pytest.mark.parametrize("width", [100, 101])
 def test_halves_are_the_two_columns(width):
     for half, column in (("left", "1/2"), ("right", "2/2")):

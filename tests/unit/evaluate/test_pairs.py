@@ -104,6 +104,18 @@ def test_a_folder_tells_clips_of_one_name_apart():
     }
 
 
+def test_the_longest_common_end_is_better_than_the_name_alone():
+    pred = named("a/x", "out/s1/x")
+    pairing = pairs.pair(named("s1/x"), pred)
+    assert found(pairing, pred) == {"s1/x": "out/s1/x"}
+    assert pairing.left_out == {"a/x": "a twin of s1/x, out/s1/x is taken"}
+
+
+def test_the_whole_path_is_better_than_its_end():
+    truth, pred = named("x", "a/x"), named("x", "a/x")
+    assert found(pairs.pair(truth, pred), pred) == {"x": "x", "a/x": "a/x"}
+
+
 def test_twins_of_a_clip_do_not_double_it():
     truth = named("x", "y", "z")
     pred = named("d/x##x_enhanced", "d/x##x", "d/x##x_full", "d/temp_x##x", "y--y_concat", "y--y")
@@ -127,6 +139,7 @@ def test_twins_of_a_clip_do_not_double_it():
         (["x"], ["one/x", "two/x"], {"x": "one/x and two/x"}),
         (["x"], ["one/x##x", "two/x##x"], {"x": "one/x##x and two/x##x"}),
         (["x"], ["xresult_N_25_Nl_15", "x/result_voice"], {"x": "result_N_25_Nl_15 and x/result"}),
+        (["x"], ["xresult_N_25_Nl_15", "d/x##x"], {"x": "xresult_N_25_Nl_15 and d/x##x"}),
         (["a/x", "b/x"], ["x"], {"a/x": "x may be a/x or b/x", "b/x": "x may be a/x or b/x"}),
         (["a/x", "b/x"], ["a/x", "c/x"], {"b/x": "c/x may be a/x or b/x"}),
         (["a", "b"], ["a##b"], {"a": "a##b may be a or b", "b": "a##b may be a or b"}),
