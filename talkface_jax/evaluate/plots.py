@@ -1,31 +1,73 @@
-"""Pictures of a report: curves and row comparisons as SVG, frame strips as images."""
+"""Figures of a report as SVG: curves and row comparisons, one look for every row."""
 
+import dataclasses
 import io
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from talkface_jax.evaluate import scores
+from talkface_jax.evaluate.columns import METRICS
 from talkface_jax.metrics import sync
 from talkface_jax.records import FPS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {
-    scores.MODEL: "#c2410c",
-    scores.GROUND_TRUTH: "#1f2937",
-    scores.NOISE_FLOOR: "#6b7280",
-    scores.STATIC_MOUTH: "#0e7490",
-    scores.SHIFTED_AUDIO: "#7c3aed",
-    scores.NO_AUDIO: "#4d7c0f",
-}
+PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Of the systems, in their order: colour-blind eyes tell them apart (Okabe and Ito 2008)."""
+TRUTH = "#1f2937"
 _OTHER = "#9ca3af"
-_GAP = 4
-_PAPER = (255, 255, 255)
-_INK = (31, 41, 55)
+_GREY = "#6b7280"
+_DASHES = ("--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+_LONGEST = 24
+"""Characters of a name in a figure, which has one width for all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How a row is drawn: colour, matplotlib's line style, line width in points."""
+
+    colour: str
+    dash: Any = "-"
+    width: float = 1.4
+
+
+def styles(rows: Iterable[str], *, systems: Sequence[str]) -> dict[str, Style]:
+    """A style for every row: systems in colours, the truth nearly black, the others grey dashes.
+
+    A system's colour depends on its place among the systems only; past six the lines are dashed.
+    """
+    found = {scores.GROUND_TRUTH: Style(TRUTH)}
+    for place, name in enumerate(systems):
+        turn, colour = divmod(place, len(PALETTE))
+        found[name] = Style(PALETTE[colour], ("-", *_DASHES)[turn % (1 + len(_DASHES))], 2.0)
+    greys = 0
+    for name in rows:
+        if name not in found:
+            found[name] = Style(_GREY, _DASHES[greys % len(_DASHES)])
+            greys += 1
+    return found
+
+
+def printable(text: str) -> str:
+    """A name that any page, figure or terminal can show: what cannot be printed is replaced.
+
+    Names come from files and flags: control characters are no XML, half a surrogate pair is no
+    UTF-8, and marks of writing direction turn the rest of a line around.
+    """
+    return "".join(c if c.isprintable() or c in "\u200c\u200d" else "\ufffd" for c in text)
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """A printable name of at most so many characters; one that is longer loses its middle."""
+    text = printable(text)
+    if len(text) <= longest:
+        return text
+    tail = (longest - 1) // 2
+    return f"{text[: longest - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def svg(draw: Callable[["Axes"], Any], *, width: float, height: float) -> str:
@@ -42,8 +84,11 @@ def svg(draw: Callable[["Axes"], Any], *, width: float, height: float) -> str:
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.edgecolor": _OTHER,
+        "text.parse_math": False,  # a name may hold dollars
     }
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # The browser's fonts show the text; those here only measure it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.subplots())
@@ -52,20 +97,26 @@ def svg(draw: Callable[["Axes"], Any], *, width: float, height: float) -> str:
     return buffer.getvalue()
 
 
-def row_plot(summaries: Mapping[str, scores.RowSummary], metric: str) -> str:
+def row_plot(
+    summaries: Mapping[str, scores.RowSummary], metric: str, *, looks: Mapping[str, Style]
+) -> str:
     """SVG: one metric of every row that has it, a dot and its interval each."""
-    info = scores.METRICS[metric]
-    names = [name for name, row in summaries.items() if metric in row.metrics]
+    info = METRICS[metric]
+    names = [
+        name
+        for name, row in summaries.items()
+        if metric in row.metrics and np.isfinite(row.metrics[metric].value)
+    ]
 
     def draw(axes: "Axes") -> None:
         for y, name in enumerate(names):
-            interval = summaries[name].metrics[metric]
-            colour = COLOURS.get(name, _OTHER)
+            interval, colour = summaries[name].metrics[metric], looks[name].colour
             axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=2.5)
             axes.plot([interval.value], [y], "o", color=colour, markersize=7)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
+        axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+        axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+        if info.unit != "dB":  # which have no zero
+            axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
         axes.set_xlabel(f"{info.label}{f', {info.unit}' if info.unit else ''}")
         axes.grid(axis="x", color="#e5e7eb")
         axes.set_axisbelow(True)
@@ -73,80 +124,49 @@ def row_plot(summaries: Mapping[str, scores.RowSummary], metric: str) -> str:
     return svg(draw, width=5.2, height=0.32 * len(names) + 0.7)
 
 
-def lag_plot(summaries: Mapping[str, scores.RowSummary]) -> str:
+def lag_plot(summaries: Mapping[str, scores.RowSummary], *, looks: Mapping[str, Style]) -> str:
     """SVG: cross-correlation of mouth opening with the truth, averaged over clips, by row."""
     hidden = (scores.NOISE_FLOOR,)
 
     def draw(axes: "Axes") -> None:
+        lines, names = [], []
         for name, row in summaries.items():
             if name in hidden or not len(row.lag_curve):
                 continue
             lags = np.arange(len(row.lag_curve)) - len(row.lag_curve) // 2
-            width = 2.4 if name == scores.MODEL else 1.4
-            colour = COLOURS.get(name, _OTHER)
-            axes.plot(lags, row.lag_curve, label=name, color=colour, linewidth=width)
+            lines += axes.plot(lags, row.lag_curve, **_line(looks[name]))
+            names.append(shortened(name))
         axes.axvline(0, color="#d1d5db", linewidth=1, zorder=0)
         axes.set_xlim(-sync.MAX_LAG, sync.MAX_LAG)
         axes.set_xticks(range(-sync.MAX_LAG, sync.MAX_LAG + 1, 2))
         axes.set_xlabel("prediction late by, frames (40 ms)")
         axes.set_ylabel("correlation")
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        if lines:
+            # Given outright: labels of the lines themselves may not begin with "_".
+            axes.legend(
+                lines, names, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1)
+            )
 
-    return svg(draw, width=5.8, height=2.4)
+    return svg(draw, width=5.8, height=2.6)
 
 
-def opening_plot(truth: np.ndarray, pred: np.ndarray) -> str:
-    """SVG: true and predicted mouth opening of one clip over time; gaps where there is no face."""
+def opening_plot(curves: Mapping[str, np.ndarray], *, looks: Mapping[str, Style]) -> str:
+    """SVG: mouth opening of one clip over time by row; gaps where there is no face.
+
+    The rows are told apart by their looks; there is no legend in the picture.
+    """
 
     def draw(axes: "Axes") -> None:
-        for values, name, width in (
-            (truth, scores.GROUND_TRUTH, 1.3),
-            (pred, scores.MODEL, 1.8),
-        ):
+        for name, values in curves.items():
             seconds = np.arange(len(values)) / FPS
-            label = "truth" if name == scores.GROUND_TRUTH else "prediction"
-            axes.plot(seconds, 100 * values, color=COLOURS[name], linewidth=width, label=label)
-        axes.set_xlim(0, max(len(truth), len(pred), 2) / FPS)
+            axes.plot(seconds, 100 * np.asarray(values), **_line(looks[name]))
+        axes.set_xlim(0, max(2, *(len(values) for values in curves.values())) / FPS)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("time, s")
-        axes.set_ylabel("opening, %")
-        axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+        axes.set_ylabel("mouth opening,\n% of eye distance")
 
-    return svg(draw, width=9.0, height=1.9)
+    return svg(draw, width=9.0, height=2.1)
 
 
-def strip(
-    frames: Sequence[Sequence[UInt8[np.ndarray, "h w 3"]]] | UInt8[np.ndarray, "rows k h w 3"],
-    labels: Sequence[str],
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Rows of frames, one above the other, each row's label at its left.
-
-    Args:
-      frames: (rows, k) frames of one size; all rows have the same number of frames.
-      labels: one text a row.
-
-    Raises:
-      ValueError: rows of different lengths or frames of different sizes, or a label too few.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    sizes = {frame.shape for row in frames for frame in row}
-    counts = {len(row) for row in frames}
-    if len(sizes) != 1 or len(counts) != 1 or len(labels) != len(frames):
-        raise ValueError(f"frames of sizes {sizes} in rows of {counts} for {len(labels)} labels")
-    (height, width, _), count = sizes.pop(), counts.pop()
-    font = ImageFont.load_default(size=max(11, height // 12))
-    margin = int(max(font.getlength(label) for label in labels)) + 4 * _GAP
-    canvas = Image.new(
-        "RGB",
-        (margin + count * (width + _GAP), len(frames) * (height + _GAP) + _GAP),
-        _PAPER,
-    )
-    pen = ImageDraw.Draw(canvas)
-    for r, (row, label) in enumerate(zip(frames, labels, strict=True)):
-        top = _GAP + r * (height + _GAP)
-        pen.text((margin - 2 * _GAP, top + height / 2), label, fill=_INK, font=font, anchor="rm")
-        for c, frame in enumerate(row):
-            canvas.paste(Image.fromarray(frame), (margin + c * (width + _GAP), top))
-    return np.asarray(canvas)
+def _line(look: Style) -> dict[str, Any]:
+    return {"color": look.colour, "linestyle": look.dash, "linewidth": look.width}
