@@ -46,7 +46,7 @@ CONVENTIONS = {
     "aligned in time": alignment.CONVENTION,
     "lost frames": lost.CONVENTION,
     "mouth opening": sync.CONVENTION,
-    "behaviour": behaviour.CONVENTION,
+    **behaviour.CONVENTIONS,
     "images": image.CONVENTION,
     "LPIPS": lpips.convention(),
     "crops": crops.CONVENTION,

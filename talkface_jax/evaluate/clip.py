@@ -272,7 +272,7 @@ class ClipScorer:
         score = _complete(score, truth, values=values, notes=_notes(span, views))
         found.clips.append(dataclasses.replace(score, lost=int((valid & ~ours.valid).sum())))
         if row in self._setup.systems:
-            shown.add(row, pred.video, truth.boxes, views.framing)
+            shown.add(row, pred.video, views.truth, views.framing)
         if row == self._setup.shifted:
             ahead = rows.shifted(points, theirs.points)
             both = valid & np.roll(ours.valid, -rows.SHIFT)
@@ -308,11 +308,11 @@ def _complete(
 
 def _behaviour(shown: _Tracked) -> dict[str, float]:
     """Blinks and head motion, of any video."""
-    blinks = behaviour.blinks(shown.track)
+    found = behaviour.measure(shown.track)
     return {
-        "blink_rate": blinks.rate,
-        "blink_duration": blinks.duration,
-        "head_motion": behaviour.head_motion(shown.track),
+        "blink_rate": found.blink_rate,
+        "blink_duration": found.blink_duration,
+        "head_motion": found.head.rotation,
     }
 
 

@@ -21,8 +21,8 @@ from talkface_jax.records import SAMPLES_PER_FRAME
 LATE = 3
 SPANS = {
     "late": (25, 65),
-    "sub/large": (110, 140),
-    "reframed": (60, 90),
+    "sub/large": (110, 146),
+    "reframed": (60, 96),
     "lost": (90, 120),
     "gone": (0, 8),
     "text": (0, 8),
@@ -137,8 +137,8 @@ def test_neither_resolution_nor_framing_matters(result, name):
     found, exact = values(result, "ours")[name], values(result, "exact")[name]
     floor = values(result, scores.NOISE_FLOOR)[name]
     still = values(result, scores.STATIC_MOUTH)[name]
-    apart = found["lip_distance"] - exact["lip_distance"]
-    assert apart < 1.2 * floor["lip_distance"] < still["lip_distance"]
+    assert exact["lip_distance"] == 0, "the same bytes"
+    assert found["lip_distance"] < 1.5 * floor["lip_distance"] < still["lip_distance"]
     assert found["lag"] == 0
     # Cut alike by frame size instead of by the face, the re-framed clip gets 14 dB.
     assert found["psnr_face"] > 28
@@ -220,10 +220,10 @@ def test_a_shortfall_within_the_tolerance_is_scored_and_stated(directories, tmp_
 
 
 def test_systems_are_compared_pairwise_over_the_clips_of_both(result):
-    against = result.comparisons["ours", "exact"]["lip_distance"]
-    ours, exact = values(result, "ours"), values(result, "exact")
+    against = result.comparisons["ours", scores.STATIC_MOUTH]["lip_distance"]
+    ours, still = values(result, "ours"), values(result, scores.STATIC_MOUTH)
     names = sorted(ours)
-    means = [np.mean([rows[name]["lip_distance"] for name in names]) for rows in (ours, exact)]
+    means = [np.mean([rows[name]["lip_distance"] for name in names]) for rows in (ours, still)]
     assert against.ratio.value == pytest.approx(means[0] / means[1])
     assert against.difference.value == pytest.approx(means[0] - means[1])
     assert against.ratio.n == len(names)
@@ -285,7 +285,8 @@ def test_a_track_is_made_once(directories, tmp_path, result, monkeypatch):
 
     monkeypatch.setattr("talkface_jax.media.tracker.track_video", refuse)
     found = run(directories, tmp_path / "out")
-    assert values(found, "ours") == values(result, "ours")
+    for name, item in values(found, "ours").items():
+        assert item == pytest.approx(values(result, "ours")[name], abs=0, rel=0, nan_ok=True)
 
 
 def test_a_damaged_track_is_made_anew(directories, tmp_path, result):
