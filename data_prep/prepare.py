@@ -19,6 +19,7 @@ from typing import Any
 from data_prep import crashes, datasets, places, tree
 from data_prep import job as jobs
 from data_prep.datasets import Listing, splits
+from data_prep.datasets.splits import ValSplit
 from data_prep.gates import Gates
 from data_prep.job import ClipTask, Job
 from talkface_jax.data import manifest, remedy, tfds_info
@@ -35,11 +36,12 @@ class SpeakerSplit:
 
     Attributes:
       test, val: shares of the clips, as near as whole speakers come; the rest is for training.
+        None for a val share of `splits.VAL_SHARE`, or 0 where there are too few speakers.
       seed: the split is a function of it and of the speakers' names.
     """
 
     test: float = 0.1
-    val: float = 0.0
+    val: float | None = None
     seed: int = 0
 
 
@@ -95,6 +97,7 @@ def prepare(
     face: str | None = None,
     gates: Gates | None = None,
     speaker_split: SpeakerSplit | None = None,
+    val_split: ValSplit | None = None,
     shards: int | None = None,
     workers: int = 1,
     max_failures: int | str = 0,
@@ -110,6 +113,8 @@ def prepare(
       face: which face to follow (`media.faces.choose`); None insists on one face a clip.
       gates: what a clip must fulfil; None for `Gates()`.
       speaker_split: splits that share no speaker; None for the data set's own.
+      val_split: which of the training speakers become the val split, where the data set's own
+        splits have none; None for `ValSplit()`. Not with `speaker_split`, which makes its own.
       shards: shards of each split; None for 100 to 250 MB each.
       workers: processes on this machine.
       max_failures: how many clips may fail, or what share of them ("5%"); each is a row of
@@ -130,8 +135,9 @@ def prepare(
 
     options = pipeline.parse_options(beam_options, raw=raw, out=out)
     found = tree.scan(raw)
-    listing = _listing(dataset, found, speaker_split)
-    facts = _facts(face, gates or Gates(), speaker_split, shards)
+    split = speaker_split or val_split or ValSplit()
+    listing = _listing(dataset, found, split)
+    facts = _facts(face, gates or Gates(), split, shards)
     plan = _plan(listing.clips, found, facts)
     job = Job(
         dataset=dataset,
@@ -150,13 +156,14 @@ def prepare(
 
 
 def _facts(
-    face: str | None, gates: Gates, speaker_split: SpeakerSplit | None, shards: int | None
+    face: str | None, gates: Gates, split: SpeakerSplit | ValSplit, shards: int | None
 ) -> dict[str, Any]:
     """What the records and their files depend on besides the raw data."""
     return {
         "face": face,
         "gates": dataclasses.asdict(gates),
-        "speaker_split": dataclasses.asdict(speaker_split) if speaker_split else None,
+        "speaker_split": dataclasses.asdict(split) if isinstance(split, SpeakerSplit) else None,
+        "val_split": dataclasses.asdict(split) if isinstance(split, ValSplit) else None,
         "shards": shards,
     }
 
@@ -219,7 +226,7 @@ def allowed_failures(limit: int | str, clips: int) -> int:
     )
 
 
-def _listing(dataset: str, found: tree.Tree, speaker_split: SpeakerSplit | None) -> Listing:
+def _listing(dataset: str, found: tree.Tree, split: SpeakerSplit | ValSplit) -> Listing:
     """The clips by name, in the splits that were asked for.
 
     Raises:
@@ -234,10 +241,13 @@ def _listing(dataset: str, found: tree.Tree, speaker_split: SpeakerSplit | None)
             raise MediaError(
                 f"{first.video} and {second.video} are both clip {first.clip}; rename one."
             )
-    if speaker_split is not None:
-        clips = splits.by_speaker(clips, **dataclasses.asdict(speaker_split))
-    tfds_info.check_names(dataset, sorted({info.split for info in clips}))
-    return dataclasses.replace(listing, clips=tuple(clips))
+    listing = dataclasses.replace(listing, clips=tuple(clips))
+    if isinstance(split, SpeakerSplit):
+        listing = splits.split_speakers(listing, **dataclasses.asdict(split))
+    else:
+        listing = splits.with_val(listing, split)
+    tfds_info.check_names(dataset, sorted({info.split for info in listing.clips}))
+    return listing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,7 +269,8 @@ def _plan(clips: Sequence[ClipInfo], found: tree.Tree, facts: Mapping[str, Any])
         identities.append(jobs.clip_identity(info, files, options))
         tasks.append(ClipTask(number, jobs.clip_key(identities[-1], versions), info))
         sizes.append(files[0][0])
-    asked = json.dumps(facts, sort_keys=True)
+    # What became of `val_split` is in the clips: two that give the same splits give the same set.
+    asked = json.dumps({k: v for k, v in facts.items() if k != "val_split"}, sort_keys=True)
     keys = jobs.digest([*(task.key for task in tasks), asked])
     return _Plan(tasks, sizes, jobs.digest([*identities, asked]), keys)
 

@@ -9,7 +9,7 @@ they tell what is missing, and the subset of clips that are named `<name>_<clip>
 The speaker is the name without the number of the video (AmyKlobuchar0 and AmyKlobuchar2 are one
 person), whatever the subset. Nobody says who speaks in Radio1 to Radio57, so all of them count as
 one speaker: a person who appears in two of them can then never be on both sides of a split. There
-is no official split: all clips are "train" unless they are split by speaker.
+is no official split: all clips are "train", of which preparation takes a val split.
 """
 
 import dataclasses
@@ -127,7 +127,7 @@ def list_clips(tree: Tree) -> Listing:
         *archive_notes(tree, clips),
         *_notes_on_lists(lists, {cut.whole for cut in found}),
         *_notes_on_files(whole, pieces),
-        "HDTF has no official split: all clips are train, unless they are split by speaker.",
+        "HDTF has no official split, so there is no test unless it is split by speaker.",
     ]
     if any(clip.speaker == "Radio" for clip in clips):
         notes.append("Nobody says who speaks in the RD videos, so they count as one speaker.")

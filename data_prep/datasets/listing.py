@@ -39,11 +39,14 @@ class Listing:
       clips: `video` and `audio` are paths of the tree.
       notes: one sentence each on what is odd but harmless, or left out on purpose.
       problems: files that exist and cannot be a clip; they become rows of failures.jsonl.
+      complete: the set was made with all the splits that it is to have, so that no val split is
+        taken out of its training split.
     """
 
     clips: tuple[ClipInfo, ...]
     notes: tuple[str, ...] = ()
     problems: tuple[Failure, ...] = ()
+    complete: bool = False
 
 
 def note(what: str, names: Collection[str], noun: str = "clip", *, of: int | None = None) -> str:

@@ -11,6 +11,8 @@ front is meant. A take without a sound file keeps the video's own track.
 The split is the authors': the last 10 takes of neutral and the last 6 of every other emotion and
 level are for testing. It is made by the numbers of the takes, of whatever view, so that all views
 of a take fall on one side. Both sides hold the same actors; `splits.by_speaker` keeps them apart.
+The authors name no val split: preparation takes the training takes of some actors for it
+(`splits.with_val`), whose test takes stay where they are.
 """
 
 import dataclasses

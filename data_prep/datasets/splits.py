@@ -5,8 +5,94 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from talkface_jax.errors import ConfigError
+from data_prep.datasets.listing import Listing, note
+from talkface_jax.errors import ConfigError, counted
 from talkface_jax.records import ClipInfo
+
+TRAIN, VAL, TEST = "train", "val", "test"
+VAL_SHARE = 0.1
+ENOUGH = 3
+"""Speakers from which on there is a val split without being asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ValSplit:
+    """Training speakers whose training clips become the val split of a set that has none.
+
+    Attributes:
+      share: of the training clips, as near as whole speakers come; None for `VAL_SHARE` where at
+        least `ENOUGH` speakers train, and nothing else; 0 for nothing.
+      seed: who it is depends on it and on the speakers' names.
+    """
+
+    share: float | None = None
+    seed: int = 0
+
+
+def with_val(listing: Listing, wanted: ValSplit) -> Listing:
+    """The listing with a val split taken out of its training split, which then shares no speaker.
+
+    Nothing else moves: the test clips of a speaker of val stay test clips. A set that has a val
+    split, or whose splits are complete, is given back as it is.
+
+    Raises:
+      ConfigError: a share was asked for that cannot be met.
+    """
+    if listing.complete or any(clip.split == VAL for clip in listing.clips):
+        if wanted.share is not None:
+            raise ConfigError(
+                f"--val-share={wanted.share:g}: the data set has its own splits; leave it out, or "
+                "add --split=speaker."
+            )
+        return listing
+    training = [clip for clip in listing.clips if clip.split == TRAIN]
+    counts = collections.Counter(clip.speaker for clip in training)
+    share = wanted.share
+    if share is None and not counts:
+        return listing  # there is nothing to choose checkpoints of
+    if share is None:
+        if len(counts) < ENOUGH:
+            return dataclasses.replace(listing, notes=(*listing.notes, _too_few(len(counts))))
+        share = VAL_SHARE
+    if not share:
+        return listing
+    if len(counts) < 2:
+        raise ConfigError(
+            f"--val-share={share:g}: {counted(len(counts), 'speaker')} cannot be split into train "
+            "and val without sharing one; give more speakers or --val-share=0."
+        )
+    order = sorted(counts, key=lambda speaker: _draw(wanted.seed, speaker))
+    chosen = set(_choose(order, counts, share * len(training), most=len(counts) - 1))
+    clips = tuple(
+        dataclasses.replace(clip, split=VAL)
+        if clip.split == TRAIN and clip.speaker in chosen
+        else clip
+        for clip in listing.clips
+    )
+    told = note("Taken out of train for val", chosen, "speaker", of=len(counts))
+    return dataclasses.replace(listing, clips=clips, notes=(*listing.notes, told))
+
+
+def _too_few(speakers: int) -> str:
+    return (
+        f"No val split: {counted(speakers, 'speaker')} can train, and it takes {ENOUGH}; training "
+        "needs another --config.data.eval_split."
+    )
+
+
+def split_speakers(listing: Listing, *, seed: int, test: float, val: float | None) -> Listing:
+    """`by_speaker` of a listing; a note where there are too few speakers for an unasked val.
+
+    Raises:
+      ConfigError: as `by_speaker`.
+    """
+    few = len({clip.speaker for clip in listing.clips}) < ENOUGH
+    clips = by_speaker(
+        listing.clips, seed=seed, test=test, val=(0.0 if few else VAL_SHARE) if val is None else val
+    )
+    trained = len({clip.speaker for clip in clips if clip.split == TRAIN})
+    notes = (_too_few(trained),) if few and val is None else ()
+    return dataclasses.replace(listing, clips=tuple(clips), notes=(*listing.notes, *notes))
 
 
 def by_speaker(
@@ -32,10 +118,10 @@ def by_speaker(
             f"--test-share={test:g} and --val-share={val:g} must be at least 0, their sum below 1."
         )
     counts = collections.Counter(clip.speaker for clip in clips)
-    wanted = {name: share for name, share in (("test", test), ("val", val)) if share > 0}
+    wanted = {name: share for name, share in ((TEST, test), (VAL, val)) if share > 0}
     if len(counts) <= len(wanted):
         raise ConfigError(
-            f"{len(counts)} speakers cannot be split into {', '.join([*wanted, 'train'])} without "
+            f"{len(counts)} speakers cannot be split into {', '.join([*wanted, TRAIN])} without "
             "sharing one; give more speakers or fewer splits (--test-share=0, --val-share=0)."
         )
     left = sorted(counts, key=lambda speaker: _draw(seed, speaker))
@@ -45,7 +131,7 @@ def by_speaker(
         chosen = _choose(left, counts, share * len(clips), most=len(left) - reserve)
         split_of |= dict.fromkeys(chosen, name)
         left = [speaker for speaker in left if speaker not in split_of]
-    return [dataclasses.replace(c, split=split_of.get(c.speaker, "train")) for c in clips]
+    return [dataclasses.replace(c, split=split_of.get(c.speaker, TRAIN)) for c in clips]
 
 
 def _choose(

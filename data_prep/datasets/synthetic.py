@@ -41,7 +41,7 @@ def list_clips(tree: Tree) -> Listing:
                     f"{places.join(tree.root, file)} is missing; delete {tree.root} and generate "
                     "it again."
                 )
-    return Listing(clips)
+    return Listing(clips, complete=True)
 
 
 def _clip(row: Mapping[str, Any], licence: str) -> ClipInfo:

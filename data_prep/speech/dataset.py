@@ -25,7 +25,7 @@ from data_prep import places, shards
 from data_prep.datasets import SPEECH
 from data_prep.prepare import PrepareSummary, Progress, allowed_failures, summarise
 from data_prep.speech import kokoro, voice
-from data_prep.speech.plan import HIBARI, TEST, TRAIN, Utterance, held_out_pairs, make_plan
+from data_prep.speech.plan import HIBARI, TEST, TRAIN, VAL, Utterance, held_out_pairs, make_plan
 from data_prep.synthetic import speech as hibari
 from talkface_jax import processes
 from talkface_jax.data import manifest, schema, store, tfds_info
@@ -81,6 +81,7 @@ def prepare_speech(
     *,
     clips: int,
     test_clips: int | None = None,
+    val_clips: int | None = None,
     seed: int = 0,
     voices: pathlib.Path | None = None,
     workers: int = 1,
@@ -94,7 +95,7 @@ def prepare_speech(
     Args:
       out: folder for the shards; made if missing.
       clips: training utterances.
-      test_clips: held-out ones; None for an eighth as many, at most 24.
+      test_clips, val_clips: held-out ones; None for an eighth as many, at most 24.
       seed: the set is a function of it, of the counts and of the voices.
       voices: folder of Kokoro's voices; None for hibari's one voice alone.
       workers: processes that speak.
@@ -106,10 +107,12 @@ def prepare_speech(
         a worker process died, `out` holds another set, or another process is writing to it.
     """
     names = kokoro.english_voices(voices) if voices else ()
-    held_out = min(max(1, clips // 8), _MOST_TESTS) if test_clips is None else test_clips
-    plan = make_plan(clips, held_out, seed=seed, voices=names)
+    most = min(max(1, clips // 8), _MOST_TESTS)
+    tests, vals = (most if n is None else n for n in (test_clips, val_clips))
+    plan = make_plan(clips, tests, seed=seed, voices=names, val_clips=vals)
     allowed = allowed_failures(max_failures, len(plan))
-    options = {"clips": clips, "test_clips": held_out, "seed": seed, "voices": list(names)}
+    counts = {"clips": clips, "test_clips": tests, "val_clips": vals}
+    options = {**counts, "seed": seed, "voices": list(names)}
     fingerprint = _fingerprint(plan)
     speak = functools.partial(_speak_all, plan, voices, workers=workers, progress=progress)
     return _existing(out, fingerprint) or _run_alone(
@@ -230,7 +233,7 @@ def _write_shards(
     made: list[_Shard] = []
     failures: list[manifest.Failure] = []
     size = _record_size(plan)
-    for split in (TRAIN, TEST):  # in the order of the plan, in which the sounds come
+    for split in (TRAIN, TEST, VAL):  # in the order of the plan, in which the sounds come
         counts = shard_records(sum(u.split == split for u in plan), size=size)
         for k, count in enumerate(counts):
             # A name for the time being: how many shards there are is known when all are there.
@@ -317,7 +320,7 @@ def _publish(
       RecordError: something cannot be written.
     """
     entries: list[manifest.ShardEntry] = []
-    for split in (TRAIN, TEST):
+    for split in (TRAIN, TEST, VAL):
         mine = [shard for shard in made if shard.split == split]
         for k, shard in enumerate(mine):
             path = out / tfds_info.shard_name(SPEECH, split, k, len(mine))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.speech import kokoro, texts
-from data_prep.synthetic.sentences import held_out_sentences
+from data_prep.synthetic.sentences import held_out_sentences, val_sentences
 from talkface_jax.errors import ConfigError
 
 HIBARI = "hibari"
-TRAIN, TEST = "train", "test"
+TRAIN, VAL, TEST = "train", "val", "test"
+_VAL_VOICES = 2
 _GROUP, _KOKORO = 5, 3
 # With voices, training clips come in groups: the first is by Kokoro, the next ones are the same
 # sound with other formants (Kokoro takes 25 times hibari's time), the rest by hibari.
@@ -24,7 +25,7 @@ class Utterance:
 
     Attributes:
       clip: unique name.
-      split: `TRAIN` or `TEST`.
+      split: `TRAIN`, `VAL` or `TEST`.
       voice: "hibari" or a Kokoro voice.
       text: the sentence.
       speed: factor on the pace.
@@ -42,20 +43,24 @@ class Utterance:
 
 
 def make_plan(
-    clips: int, test_clips: int, *, seed: int, voices: Sequence[str]
+    clips: int, test_clips: int, *, seed: int, voices: Sequence[str], val_clips: int = 0
 ) -> tuple[Utterance, ...]:
-    """The utterances of a data set, the training ones first; fewer clips are the first of more.
+    """The utterances of a data set, the training ones first and those of val last; fewer training
+    clips are the first of more.
 
     Args:
       clips: training utterances.
       test_clips: test utterances (`held_out_pairs`).
-      seed: of the sentences and variations.
+      seed: of the sentences and variations, and of the voices of val.
       voices: Kokoro voices, empty for hibari alone.
+      val_clips: val utterances (`val_pairs`); where there are any, their voices (but for hibari,
+        who speaks everywhere) do not train.
 
     Raises:
-      ConfigError: there are not so many test utterances.
+      ConfigError: there are not so many test or val utterances.
     """
-    trained = [name for name in voices if name not in kokoro.HELD_OUT]
+    kept = val_voices(voices, seed=seed) if val_clips else ()
+    trained = [name for name in voices if name not in (*kokoro.HELD_OUT, *kept)]
     plan = []
     sentences = texts.train_texts(clips, rng=np.random.default_rng([seed, 1]))
     for index, text in enumerate(sentences):
@@ -67,16 +72,26 @@ def make_plan(
             plan.append(_shift(plan[index - place], f"train-{index:06d}", rng))
         else:
             plan.append(_vary(f"train-{index:06d}", voice, text, rng))
-    spoken = held_out_pairs([name for name in voices if name in kokoro.HELD_OUT])
-    if test_clips > len(spoken):
-        raise ConfigError(
-            f"--test-clips={test_clips}: there are {len(spoken)} held-out clips; ask for no more"
-            + ("." if voices else ", or give --voices=DIR.")
-        )
-    for index, (voice, text) in enumerate(spoken[:test_clips]):
-        clip = f"test-{index:06d}"
-        plan.append(Utterance(clip, TEST, voice, text, speed=1.0, pitch=1.0, formant=1.0))
+    tests = held_out_pairs([name for name in voices if name in kokoro.HELD_OUT])
+    for split, count, spoken in ((TEST, test_clips, tests), (VAL, val_clips, val_pairs(kept))):
+        if count > len(spoken):
+            raise ConfigError(
+                f"--{split}-clips={count}: there are {len(spoken)} held-out clips; ask for no more"
+                + ("." if voices else ", or give --voices=DIR.")
+            )
+        for index, (voice, text) in enumerate(spoken[:count]):
+            clip = f"{split}-{index:06d}"
+            plan.append(Utterance(clip, split, voice, text, speed=1.0, pitch=1.0, formant=1.0))
     return tuple(plan)
+
+
+def val_voices(voices: Sequence[str], *, seed: int) -> tuple[str, ...]:
+    """The Kokoro voices of val, sorted: two drawn of those that are not held out, of which one at
+    least is left for training."""
+    others = sorted(name for name in voices if name not in kokoro.HELD_OUT)
+    count = min(_VAL_VOICES, max(len(others) - 1, 0))
+    drawn = np.random.default_rng([seed, 3]).choice(len(others), count, replace=False)
+    return tuple(sorted(others[k] for k in drawn))
 
 
 def held_out_pairs(voices: Sequence[str]) -> list[tuple[str, str]]:
@@ -84,7 +99,15 @@ def held_out_pairs(voices: Sequence[str]) -> list[tuple[str, str]]:
 
     Held-out voices and hibari take turns until hibari has said all.
     """
-    sentences = held_out_sentences()
+    return _pairs(voices, held_out_sentences())
+
+
+def val_pairs(voices: Sequence[str]) -> list[tuple[str, str]]:
+    """The same for the val clips, with sentences of their own."""
+    return _pairs(voices, val_sentences())
+
+
+def _pairs(voices: Sequence[str], sentences: Sequence[str]) -> list[tuple[str, str]]:
     by_hibari = [(HIBARI, text) for text in sentences]
     if not voices:
         return by_hibari

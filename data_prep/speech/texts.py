@@ -1,7 +1,7 @@
 """What is said: many different training sentences with wide sound coverage.
 
-The test sentences are the synthetic set's held-out ones, so that no network of the chain has met
-them; the templates here are checked not to give one.
+The val and test sentences are those of the synthetic set, so that no network of the chain has met
+them in training; the templates here are checked not to give one.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from data_prep.speech import words
-from data_prep.synthetic.sentences import held_out_sentences
+from data_prep.synthetic.sentences import held_out_sentences, val_sentences
 
 LONGEST = 62
 """Characters of the longest sentence: it can be said in five seconds."""
@@ -88,8 +88,8 @@ _KINDS: tuple[Callable[[np.random.Generator], str], ...] = (
 
 
 def train_texts(count: int, *, rng: np.random.Generator) -> list[str]:
-    """`count` different training sentences of 25 to 62 characters; none is a held-out one."""
-    held_out = set(held_out_sentences())
+    """`count` different training sentences of 25 to 62 characters; none is one of val or test."""
+    held_out = {*val_sentences(), *held_out_sentences()}
     chosen: dict[str, None] = {}
     while len(chosen) < count:
         text = _KINDS[rng.integers(len(_KINDS))](rng)

@@ -19,21 +19,21 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from data_prep.synthetic.identity import CAST, Person, held_out_cast, train_cast
+from data_prep.synthetic.identity import CAST, Person, divide_cast
 from data_prep.synthetic.mesh import HeadModel, load_head
-from data_prep.synthetic.sentences import held_out_sentences, train_sentences
+from data_prep.synthetic.sentences import held_out_sentences, train_sentences, val_sentences
 from talkface_jax import processes
 from talkface_jax.errors import ConfigError, TalkfaceError
 from talkface_jax.records import EMOTIONS, FPS
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 METADATA = "metadata.json"
 LICENCE = (
     "synthetic, no real person; geometry CC0-1.0 (MakeHuman, Face Units), speech by hibari-tts "
@@ -92,30 +92,48 @@ class Summary:
         )
 
 
-def plan_clips(*, clips: int, held_out_clips: int, seed: int) -> list[ClipPlan]:
+def plan_clips(*, clips: int, held_out_clips: int, seed: int, val_clips: int = 0) -> list[ClipPlan]:
     """Who says what and how: people take turns, half of a person's clips are neutral.
 
-    Training and test clips share neither people nor sentences.
+    Training, val and test clips share neither people nor sentences. The val clips come last, so
+    that the others are the same however many there are.
     """
     rng = np.random.default_rng([seed, 0])
     texts = train_sentences(clips, rng=rng)
-    tests = held_out_sentences()
-    order = rng.permutation(len(tests))
-    spoken = texts + [tests[order[i % len(tests)]] for i in range(held_out_clips)]
+    tests = _in_turn(held_out_sentences(), held_out_clips, rng=rng)
+    cast = divide_cast(seed)
+    plans = _take_turns("train", cast.train, texts, first=0, rng=rng)
+    plans += _take_turns("test", cast.test, tests, first=clips, rng=rng)
+    rng = np.random.default_rng([seed, 3])
+    texts = _in_turn(val_sentences(), val_clips, rng=rng)
+    return plans + _take_turns("val", cast.val, texts, first=len(plans), rng=rng)
+
+
+def _in_turn(sentences: list[str], count: int, *, rng: np.random.Generator) -> list[str]:
+    """`count` of the sentences in a drawn order, again from the start where they do not suffice."""
+    order = rng.permutation(len(sentences))
+    return [sentences[order[i % len(sentences)]] for i in range(count)]
+
+
+def _take_turns(
+    split: str,
+    people: Sequence[Person],
+    texts: Sequence[str],
+    *,
+    first: int,
+    rng: np.random.Generator,
+) -> list[ClipPlan]:
+    """The clips of one split, numbered from `first` on."""
     numbers: dict[tuple[str, str, int], int] = {}
     plans = []
-    for index, text in enumerate(spoken):
-        train = index < clips
-        turn = index if train else index - clips
-        people = train_cast() if train else held_out_cast()
+    for turn, text in enumerate(texts):
         person, take = turn % len(people), turn // len(people)
         mood = _EMOTIONAL[(person * 3 + take // 2) % len(_EMOTIONAL)]
         emotion = "neutral" if (take + person) % 2 == 0 else mood
         level = 1 if emotion == "neutral" else int(rng.integers(1, 4))
         key = (people[person].name, emotion, level)
         numbers[key] = numbers.get(key, 0) + 1
-        split = "train" if train else "test"
-        plans.append(ClipPlan(index, *key, numbers[key], split, text))
+        plans.append(ClipPlan(first + turn, *key, numbers[key], split, text))
     return plans
 
 
@@ -233,11 +251,18 @@ def _metadata(plans: list[ClipPlan], request: dict[str, int]) -> dict[str, Any]:
         **request,
         "licence": LICENCE,
         "fps": FPS,
-        "held_out": {
-            "people": [person.name for person in held_out_cast()],
-            "sentences": sorted({plan.text for plan in plans if plan.split == "test"}),
-        },
+        "held_out": _met_only_in("test", plans),
+        "val": _met_only_in("val", plans),
         "clips": [{field: getattr(plan, field) for field in fields} for plan in plans],
+    }
+
+
+def _met_only_in(split: str, plans: list[ClipPlan]) -> dict[str, list[str]]:
+    """People and sentences of a split that no other has."""
+    mine = [plan for plan in plans if plan.split == split]
+    return {
+        "people": sorted({plan.actor for plan in mine}),
+        "sentences": sorted({plan.text for plan in mine}),
     }
 
 
@@ -248,6 +273,7 @@ def generate(
     seed: int,
     workers: int = 1,
     held_out_clips: int | None = None,
+    val_clips: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Summary:
     """Generates the raw set, or what is missing of it.
@@ -255,9 +281,10 @@ def generate(
     Args:
       out_dir: folder of the set; finished clips in it are kept.
       clips: number of training clips.
-      seed: the set is a function of (clips, held_out_clips, seed).
+      seed: the set is a function of (clips, held_out_clips, val_clips, seed).
       workers: processes.
       held_out_clips: number of test clips (default: a quarter of `clips`, at least one).
+      val_clips: number of val clips (default: an eighth of `clips`, at least one).
       progress: called as progress(what, done, total).
 
     Raises:
@@ -267,6 +294,7 @@ def generate(
     if clips < 1 or workers < 1:
         raise ConfigError(f"--clips={clips} and --workers={workers} must both be at least 1.")
     tests = max(1, clips // 4) if held_out_clips is None else held_out_clips
+    vals = max(1, clips // 8) if val_clips is None else val_clips
     out = pathlib.Path(out_dir)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -274,9 +302,10 @@ def generate(
         raise TalkfaceError(
             f"{out} cannot be made ({error.strerror}); choose another folder."
         ) from error
-    request = {"version": VERSION, "clips": clips, "held_out_clips": tests, "seed": seed}
+    counts = {"clips": clips, "held_out_clips": tests, "val_clips": vals, "seed": seed}
+    request = {"version": VERSION, **counts}
     _check_request(out, request)
-    plans = plan_clips(clips=clips, held_out_clips=tests, seed=seed)
+    plans = plan_clips(**counts)
     missing = [plan for plan in plans if not (out / plan.truth).exists()]
     began, frames = time.monotonic(), 0
     report = progress or (lambda what, done, total: None)

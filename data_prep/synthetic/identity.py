@@ -1,7 +1,8 @@
 """The cast: who they are (geometry, skin, hair, eyes, voice) and their neutral heads.
 
-Names follow MEAD's actors: M for men, W for women, three digits. Faces that no training clip shows
-are marked `held_out`. Colours are sRGB in [0, 1].
+Names follow MEAD's actors: M for men, W for women, three digits. Faces that only test clips show
+are marked `held_out`; which of the others only val clips show is drawn (`divide_cast`). Colours are
+sRGB in [0, 1].
 """
 
 import dataclasses
@@ -89,6 +90,11 @@ CAST: tuple[Person, ...] = (
     Person("M112", 22, {_C: 0.9, _A: 0.1}, "male", "old", _STRONG, (0.80, 0.58, 0.47),
            (0.62, 0.36, 0.33), (0.70, 0.68, 0.64), (0.38, 0.50, 0.62), 1.0, "receding", stubble=0.4,
            pitch=0.70),
+    Person("W113", 23, {_A: 1}, "female", "young", _AVERAGE, (0.43, 0.29, 0.21), (0.52, 0.24, 0.25),
+           (0.05, 0.04, 0.04), (0.18, 0.10, 0.06), 0.9, "volume", pitch=1.08),
+    Person("M114", 24, {_C: 0.8, _S: 0.2}, "male", "young", _HEAVY, (0.89, 0.69, 0.60),
+           (0.72, 0.41, 0.39), (0.50, 0.30, 0.14), (0.34, 0.46, 0.56), 1.0, "short", freckles=0.4,
+           stubble=0.3, pitch=0.86),
     Person("W131", 31, {_C: 0.8, _S: 0.2}, "female", "young", _AVERAGE, (0.86, 0.66, 0.57),
            (0.78, 0.36, 0.38), (0.42, 0.28, 0.14), (0.32, 0.42, 0.30), 0.7, "long", freckles=0.2,
            pitch=1.06, held_out=True),
@@ -102,11 +108,40 @@ CAST: tuple[Person, ...] = (
            (0.68, 0.31, 0.31), (0.10, 0.07, 0.05), (0.20, 0.13, 0.08), 0.8, "volume", pitch=1.14,
            held_out=True),
 )  # fmt: skip
+_UNDERSTUDIES = {p.sex: p for p in CAST if p.name in ("W113", "M114")}
+"""By sex, who takes the place in training of those who are drawn for val."""
 
 
-def train_cast() -> tuple[Person, ...]:
-    """The people of the training clips."""
-    return tuple(person for person in CAST if not person.held_out)
+@dataclasses.dataclass(frozen=True)
+class Division:
+    """Who may be seen where: people of the training, val and test clips; nobody is in two."""
+
+    train: tuple[Person, ...]
+    val: tuple[Person, ...]
+    test: tuple[Person, ...]
+
+
+def divide_cast(seed: int) -> Division:
+    """Who is in the training, the val and the test clips of the set of this seed.
+
+    A woman and a man of different origins are drawn for val. `_UNDERSTUDIES` take their turns in
+    the training clips, so that those of everybody else are the same whoever was drawn.
+    """
+    rng = np.random.default_rng([seed, 2])
+    val: list[Person] = []
+    turns = [p for p in CAST if not p.held_out and p not in _UNDERSTUDIES.values()]
+    for sex, understudy in _UNDERSTUDIES.items():
+        met = [_main_origin(person) for person in val]
+        candidates = [
+            p for p in (*turns, understudy) if p.sex == sex and _main_origin(p) not in met
+        ]
+        val.append(candidates[rng.integers(len(candidates))])
+        turns = [understudy if person is val[-1] else person for person in turns]
+    return Division(tuple(turns), tuple(val), held_out_cast())
+
+
+def _main_origin(person: Person) -> str:
+    return max(person.origins, key=lambda name: person.origins[name])
 
 
 def held_out_cast() -> tuple[Person, ...]:

@@ -1,4 +1,4 @@
-"""What is said: thousands of training sentences, and test sentences that none of them equals.
+"""What is said: thousands of training sentences, and others for val and for test.
 
 The fixed ones are Harvard sentences (IEEE Recommended Practice for Speech Quality Measurements,
 1969) and everyday lines; the rest fill a template. Many different sentences matter more than many
@@ -55,6 +55,32 @@ A king ruled the state in the early days.
 The hogs were fed chopped corn and garbage.
 The stray cat gave birth to seven kittens."""
 
+_VAL: str = """\
+These days a chicken leg is a rare dish.
+The juice of lemons makes fine punch.
+The swan dive was far short of perfect.
+The beauty of the view stunned the young boy.
+Two blue fish swam in the tank.
+Her purse was full of useless trash.
+The colt reared and threw the tall rider.
+It snowed, rained, and hailed the same morning.
+Read verse out loud for pleasure.
+Hoist the load to your left shoulder.
+Take the winding path to reach the lake.
+Note closely the size of the gas tank.
+Wipe the grease off his dirty face.
+Sickness kept him home the third week.
+The wide road shimmered in the hot sun.
+The lazy cow lay in the cool grass.
+Lift the square stone over the fence.
+The rope will bind the seven books at once.
+Hop over the fence and plunge in.
+The friendly gang left the drug store.
+Mesh wire keeps chicks inside.
+The frosty air passed through the coat.
+The crooked maze failed to fool the mouse.
+Adding fast leads to wrong sums."""
+
 _WHO = (
     "the young girl|my brother|a tall farmer|the old doctor|five brave sailors|her best friend|"
     "the new teacher|a small puppy|both workers|our neighbor|the famous judge|that quiet boy|"
@@ -92,3 +118,8 @@ def train_sentences(count: int, *, rng: np.random.Generator) -> list[str]:
 def held_out_sentences() -> list[str]:
     """The test sentences; none is a training sentence or fits the training template."""
     return _HELD_OUT.splitlines()
+
+
+def val_sentences() -> list[str]:
+    """The sentences of the val split; none is a training or a test sentence."""
+    return _VAL.splitlines()

@@ -42,7 +42,7 @@ MAKES = ("demo",)
 TAKES_REST = True
 _SPLITS = ("official", "speaker")
 _SPLIT_FLAGS = ("split", "test_share", "val_share", "split_seed")
-_MADE_FLAGS = ("clips", "test_clips", "seed")
+_MADE_FLAGS = ("clips", "val_clips", "test_clips", "seed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made = parser.add_argument_group("synthetic and speech")
     made.add_argument("--clips", type=common.at_least(1), help="how many training clips to make")
     made.add_argument(
+        "--val-clips",
+        type=common.at_least(0),
+        help="clips by which checkpoints are chosen, of people of their own (default: an eighth; "
+        "of speech at most 24)",
+    )
+    made.add_argument(
         "--test-clips",
         type=common.at_least(0),
         help="held-out clips (default: a quarter; of speech an eighth, at most 24)",
@@ -111,12 +117,14 @@ def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--val-share",
         type=_share,
-        help="with --split=speaker: share of the clips in the val split, likewise (default: 0)",
+        help="share of the clips in the val split, likewise; without --split=speaker of the "
+        "training clips, where the data set has no val split (default: 0.1 where there are 3 "
+        "speakers; 0: none)",
     )
     group.add_argument(
         "--split-seed",
         type=common.at_least(0),
-        help="with --split=speaker: another seed, other speakers (default: 0)",
+        help="another seed, other speakers (default: 0)",
     )
 
 
@@ -212,6 +220,7 @@ def _run_speech(args: argparse.Namespace) -> int:
             out,
             clips=args.clips,
             test_clips=args.test_clips,
+            val_clips=args.val_clips,
             seed=args.seed or 0,
             voices=args.voices,
             workers=args.workers,
@@ -254,23 +263,19 @@ def _prepare_options(args: argparse.Namespace) -> dict[str, Any]:
     """
     from data_prep import gates, prepare
 
-    given = {
-        name: value
-        for name, value in (
-            ("test", args.test_share),
-            ("val", args.val_share),
-            ("seed", args.split_seed),
-        )
-        if value is not None
-    }
-    if given and args.split != "speaker":
-        args.parser.error("--test-share, --val-share and --split-seed need --split=speaker")
+    by_speaker = args.split == "speaker"
+    if args.test_share is not None and not by_speaker:
+        args.parser.error("--test-share needs --split=speaker")
+    val = "val" if by_speaker else "share"
+    flags = {"test": args.test_share, val: args.val_share, "seed": args.split_seed}
+    given = {name: value for name, value in flags.items() if value is not None}
     values = {name: getattr(args, name) for name in _gate_fields()}
     values = {name: value for name, value in values.items() if value is not None}
     return {
         "face": args.face,
         "gates": gates.Gates(**values),
-        "speaker_split": prepare.SpeakerSplit(**given) if args.split == "speaker" else None,
+        "speaker_split": prepare.SpeakerSplit(**given) if by_speaker else None,
+        "val_split": None if by_speaker else prepare.ValSplit(**given),
         "shards": args.shards,
         "workers": args.workers,
         "max_failures": args.max_failures,
@@ -295,6 +300,7 @@ def _generate(args: argparse.Namespace, progress: common.Progress) -> str:
         pathlib.Path(raw),
         clips=args.clips,
         held_out_clips=args.test_clips,
+        val_clips=args.val_clips,
         seed=args.seed or 0,
         workers=args.workers,
         progress=progress,

@@ -108,7 +108,7 @@ def test_killed_run_continues_to_the_same_bytes(raw, tmp_path, contents):
     finally:
         _replace(before)
     assert again.returncode == 0, printed
-    assert "6 clips (test 2, train 4) in 6 segments" in printed[0]
+    assert "6 clips (test 2, train 3, val 1) in 6 segments" in printed[0]
     assert contents(out) == contents(tmp_path / "whole")
 
 
@@ -234,7 +234,7 @@ USAGE = [
     ("--direct_running_mode=multi_processing", "use --workers=N"),
     ("--num_workers=few", "argument --num_workers: invalid int value: 'few'"),
     ("--split=random", "argument --split: invalid choice: 'random'"),
-    ("--test-share=0.2", "need --split=speaker"),
+    ("--test-share=0.2", "--test-share needs --split=speaker"),
     ("--test-share=2", "must be a number from 0 to 1, not 2"),
     ("--min-sharpness=much", "argument --min-sharpness: invalid float value: 'much'"),
 ]

@@ -231,7 +231,7 @@ def test_splits_that_share_no_speaker(raw, prepared, tmp_path, monkeypatch):
     assert summary.splits == {"test": 1, "train": 1}
     assert manifest.read_manifest(out).options["speaker_split"] == {
         "test": 0.5,
-        "val": 0.0,
+        "val": None,
         "seed": 3,
     }
     with pytest.raises(TalkfaceError, match="other clips or options"):

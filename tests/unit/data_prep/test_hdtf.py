@@ -54,7 +54,7 @@ def test_notes(listing):
         "Listed without times: 1 video (RD_Radio24).",
         "Listed with resolution 0: 1 video (WRA_KevinMcCarthy1).",
         "Left out, as clips are cut from them: 1 whole video (RD_Radio1).",
-        "HDTF has no official split: all clips are train, unless they are split by speaker.",
+        "HDTF has no official split, so there is no test unless it is split by speaker.",
         "Nobody says who speaks in the RD videos, so they count as one speaker.",
     }
 

@@ -35,6 +35,9 @@ def test_spans():
     assert segments.usable_spans(valid[:24]) == []
 
 
+NO_VAL = prepare.ValSplit(share=0.0)
+
+
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory, data_dir):
     """The real clip twice (train and test), and three clips that cannot be used."""
@@ -66,6 +69,7 @@ def prepared(raw, tmp_path_factory):
         raw=raw,
         out=out,
         face="speaker",
+        val_split=NO_VAL,
         shards=2,
         max_failures=3,
         progress=lambda *row: seen.append(row),
@@ -110,6 +114,7 @@ def test_manifest(prepared, raw):
         "gates": dataclasses.asdict(Gates()),
         "shards": 2,
         "speaker_split": None,
+        "val_split": {"share": 0.0, "seed": 0},
     }
     assert made.versions["av"] != "unknown"
     rows = [json.loads(line) for line in (out / "clips.jsonl").read_text().splitlines()]
@@ -175,12 +180,16 @@ def test_finished_set_is_left_alone(prepared, raw, monkeypatch):
     out, summary = prepared
     monkeypatch.setattr(worker, "prepare_clip", None)
     monkeypatch.setattr(jobs, "record_versions", lambda: {"mediapipe": "another"})
-    again = prepare.prepare("folder", raw=raw, out=out, face="speaker", shards=2, max_failures=3)
+    again = prepare.prepare(
+        "folder", raw=raw, out=out, face="speaker", shards=2, max_failures=3, val_split=NO_VAL
+    )
     assert again == summary
     assert "not read again, which `talkface verify" in str(again)
     assert "verify" not in str(summary)
     with pytest.raises(ConfigError, match="other clips or options"):
-        prepare.prepare("folder", raw=raw, out=out, face="largest", shards=2, max_failures=3)
+        prepare.prepare(
+            "folder", raw=raw, out=out, face="largest", shards=2, max_failures=3, val_split=NO_VAL
+        )
 
 
 @pytest.mark.parametrize(
@@ -210,7 +219,9 @@ def test_damage_of_a_finished_set_is_told_with_what_mends_it(
         (out / name).unlink()
     before = sorted(path.name for path in out.iterdir())
     with pytest.raises(RecordError, match=words.format(out=re.escape(str(out)))):
-        prepare.prepare("folder", raw=raw, out=out, face="speaker", shards=2, max_failures=3)
+        prepare.prepare(
+            "folder", raw=raw, out=out, face="speaker", shards=2, max_failures=3, val_split=NO_VAL
+        )
     assert sorted(path.name for path in out.iterdir()) == before
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from data_prep import datasets, gates, shards
 from data_prep.speech import dataset, kokoro, plan, texts, voice
-from data_prep.synthetic.sentences import held_out_sentences
+from data_prep.synthetic.sentences import held_out_sentences, val_sentences
 from talkface_jax.cli import main as cli
 from talkface_jax.data import manifest, pipeline, schema, store
 from talkface_jax.errors import ConfigError, MediaError, TalkfaceError
@@ -46,7 +46,7 @@ def kokoro_speaks(monkeypatch):
 def test_sentences_differ_and_none_is_held_out():
     found = texts.train_texts(800, rng=np.random.default_rng(0))
     assert len(set(found)) == 800
-    assert not set(found) & set(held_out_sentences())
+    assert not set(found) & {*held_out_sentences(), *val_sentences()}
     assert all(25 <= len(text) <= texts.LONGEST for text in found)
     letters = set("".join(map(alphabet.normalise, found)))
     assert letters == set(alphabet.CHARACTERS)
@@ -70,6 +70,37 @@ def test_held_out_voices_and_sentences_stay_apart():
     assert {item.voice for item in test} == {*kokoro.HELD_OUT, "hibari"}
     assert not {item.text for item in train} & {item.text for item in test}
     assert all(item.speed == item.formant == item.pitch == 1 for item in test)
+
+
+def test_val_voices_and_sentences_stay_apart_whatever_the_seed():
+    names = (*VOICES, "af_three", "am_four", "bf_five")
+    drawn = set()
+    for seed in range(8):
+        made = plan.make_plan(60, 24, seed=seed, voices=names, val_clips=24)
+        said = {s: {i.text for i in made if i.split == s} for s in ("train", "val", "test")}
+        voices = {s: {i.voice for i in made if i.split == s} - {"hibari"} for s in said}
+        assert {name: len(found) for name, found in voices.items()} == {
+            "train": 3,
+            "val": 2,
+            "test": 6,
+        }
+        assert len(set.union(*voices.values())) == 11
+        assert len(set.union(*said.values())) == sum(map(len, said.values()))
+        assert all(i.speed == i.formant == i.pitch == 1 for i in made if i.split == "val")
+        assert made == plan.make_plan(60, 24, seed=seed, voices=names[::-1], val_clips=24) or (
+            plan.val_voices(names, seed=seed) == plan.val_voices(names[::-1], seed=seed)
+        )
+        drawn.add(plan.val_voices(names, seed=seed))
+    assert len(drawn) > 2, "the seed draws them"
+
+
+def test_a_val_split_leaves_training_a_voice_and_the_old_plan_as_it_was():
+    assert plan.val_voices((*kokoro.HELD_OUT, "af_one"), seed=0) == ()
+    assert len(plan.val_voices(VOICES, seed=0)) == 1
+    without = plan.make_plan(10, 4, seed=3, voices=())
+    assert plan.make_plan(10, 4, seed=3, voices=(), val_clips=5)[:14] == without
+    with pytest.raises(ConfigError, match="--val-clips=25: there are 24"):
+        plan.make_plan(4, 1, seed=0, voices=(), val_clips=25)
 
 
 def test_everyone_says_every_held_out_sentence_once():
@@ -137,7 +168,7 @@ def test_long_speech_is_said_again_faster_or_refused(monkeypatch, voices):
 
 def test_prepared_speech_is_a_data_set(tmp_path, voices, kokoro_speaks):
     out = tmp_path / "out"
-    options = {"clips": 10, "test_clips": 4, "seed": 3, "voices": voices}
+    options = {"clips": 10, "test_clips": 4, "val_clips": 0, "seed": 3, "voices": voices}
     summary = dataset.prepare_speech(out, **options)
     assert (summary.clips, summary.failures, summary.valid_frames) == (14, 0, 0)
     assert summary.splits == {"test": 4, "train": 10}
@@ -169,7 +200,7 @@ def test_prepared_speech_is_a_data_set(tmp_path, voices, kokoro_speaks):
 
 def test_two_workers_and_what_a_killed_run_left_change_nothing(tmp_path):
     alone, out = tmp_path / "alone", tmp_path / "out"
-    dataset.prepare_speech(alone, clips=5, test_clips=1)
+    dataset.prepare_speech(alone, clips=5, test_clips=1, val_clips=0)
     left = [
         ".parts/.speech-train.tfrecord-00000-of-00001.tmp-7",
         ".parts/speech-train.tfrecord-00000-of-00002",
@@ -182,9 +213,15 @@ def test_two_workers_and_what_a_killed_run_left_change_nothing(tmp_path):
     (out / ".parts").mkdir(parents=True)
     for name in [*left, "mine.tfrecord", "folder-train.tfrecord-00000-of-00002"]:
         (out / name).write_text("x")
-    dataset.prepare_speech(out, clips=5, test_clips=1, workers=2)
+    dataset.prepare_speech(out, clips=5, test_clips=1, val_clips=0, workers=2)
     others = {"mine.tfrecord": b"x", "folder-train.tfrecord-00000-of-00002": b"x"}
     assert _contents(out) == _contents(alone) | others
+
+
+def test_a_speech_set_has_a_val_split_by_default(tmp_path):
+    assert dataset.prepare_speech(tmp_path, clips=2).splits == {"test": 1, "train": 2, "val": 1}
+    val = pipeline.open_dataset(tmp_path, "val")
+    assert val.segment(0).info.text == val_sentences()[0]
 
 
 def _contents(folder):
@@ -204,7 +241,7 @@ def test_shards_have_100_to_250_megabytes():
 
 
 def test_verify_compares_the_records_with_the_list_of_clips(tmp_path, capsys):
-    dataset.prepare_speech(tmp_path, clips=2, test_clips=1)
+    dataset.prepare_speech(tmp_path, clips=2, test_clips=1, val_clips=0)
     assert cli.main(["verify", str(tmp_path)]) == 0
     rows = [json.loads(line) for line in (tmp_path / "clips.jsonl").read_text().splitlines()]
     for row in rows:
@@ -239,7 +276,7 @@ def test_a_shard_and_a_split_without_records_are_left_out(tmp_path, monkeypatch,
     mute("train-000002", "train-000003", "test-000000")
     monkeypatch.setattr(shards, "_ONE_SHARD", 2_500_000)
     monkeypatch.setattr(shards, "_SHARD", 2_500_000)
-    summary = dataset.prepare_speech(tmp_path, clips=6, test_clips=1, max_failures=3)
+    summary = dataset.prepare_speech(tmp_path, clips=6, test_clips=1, val_clips=0, max_failures=3)
     assert (summary.clips, summary.failures, summary.splits) == (4, 3, {"train": 4})
     found = manifest.read_manifest(tmp_path)
     assert [(shard.name, shard.records) for shard in found.shards] == [
@@ -266,7 +303,7 @@ def test_a_shard_and_a_split_without_records_are_left_out(tmp_path, monkeypatch,
 def test_a_split_that_fails_is_told_with_its_reasons(tmp_path, mute, muted, allowed, what):
     mute(*["train-000000", "train-000001", "test-000000"][:muted])
     with pytest.raises(TalkfaceError, match=rf"^{what}"):
-        dataset.prepare_speech(tmp_path, clips=2, test_clips=1, max_failures=allowed)
+        dataset.prepare_speech(tmp_path, clips=2, test_clips=1, val_clips=0, max_failures=allowed)
     assert [path.name for path in tmp_path.iterdir()] == ["failures.jsonl"]
     assert len((tmp_path / "failures.jsonl").read_text().splitlines()) == muted
 
@@ -277,20 +314,22 @@ def test_a_run_that_fails_leaves_the_parts_of_others(tmp_path, mute):
     part = tmp_path / ".parts" / "0123.tfrecord"
     part.write_text("x")
     with pytest.raises(TalkfaceError, match="none of the 2"):
-        dataset.prepare_speech(tmp_path, clips=1, test_clips=1)
+        dataset.prepare_speech(tmp_path, clips=1, test_clips=1, val_clips=0)
     assert part.read_text() == "x"
     mute("train-000000")
     with pytest.raises(TalkfaceError, match="2 of 3"):
-        dataset.prepare_speech(tmp_path, clips=2, test_clips=1)
+        dataset.prepare_speech(tmp_path, clips=2, test_clips=1, val_clips=0)
     assert sorted(path.name for path in tmp_path.rglob("*.tfrecord*")) == [part.name]
 
 
 def test_failures_are_rows_and_too_many_are_an_error(tmp_path, mute):
     mute("train-000001")
     with pytest.raises(TalkfaceError, match=r"1 of 3 .*train-000001"):
-        dataset.prepare_speech(tmp_path / "a", clips=2, test_clips=1)
+        dataset.prepare_speech(tmp_path / "a", clips=2, test_clips=1, val_clips=0)
     assert not (tmp_path / "a" / "manifest.json").exists()
-    summary = dataset.prepare_speech(tmp_path / "a", clips=2, test_clips=1, max_failures=1)
+    summary = dataset.prepare_speech(
+        tmp_path / "a", clips=2, test_clips=1, val_clips=0, max_failures=1
+    )
     assert (summary.clips, summary.failures) == (2, 1)
     rows = (tmp_path / "a" / "failures.jsonl").read_text().splitlines()
     assert json.loads(rows[0]) == {"clip": "train-000001", "reason": "it lasts too long"}
@@ -300,7 +339,7 @@ def test_the_windows_of_a_sound_only_set(tmp_path):
     """Windows over frames without a face, for a view that asks for them."""
     from talkface_jax.methods.speech.ctc29.view import SpeechView
 
-    dataset.prepare_speech(tmp_path, clips=2, test_clips=1)
+    dataset.prepare_speech(tmp_path, clips=2, test_clips=1, val_clips=0)
     view = SpeechView()
     batch = next(pipeline.eval_batches(pipeline.open_dataset(tmp_path, "test"), view, batch_size=1))
     assert alphabet.decode(batch["labels"][0]) == alphabet.normalise(held_out_sentences()[0])
@@ -335,7 +374,9 @@ def test_flags_that_do_not_go_with_speech(flags, what, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(datasets.ADAPTERS) - {"synthetic"}))
-@pytest.mark.parametrize("flag", ["--clips=2", "--test-clips=0", "--seed=0", "--voices=x"])
+@pytest.mark.parametrize(
+    "flag", ["--clips=2", "--test-clips=0", "--val-clips=0", "--seed=0", "--voices=x"]
+)
 def test_flags_of_sets_that_are_made(name, flag, capsys, tmp_path):
     with pytest.raises(SystemExit) as stop:
         cli.main(["prepare", f"--dataset={name}", f"--out={tmp_path / 'o'}", "--raw=y", flag])

@@ -57,8 +57,8 @@ def test_jaw_opens_downwards_and_smile_is_on_its_side(model):
 
 
 def test_cast_is_large_and_split_by_person(model):
-    assert len(identity.train_cast()) >= 10
-    assert len(identity.held_out_cast()) >= 4
+    cast = identity.divide_cast(0)
+    assert len(cast.train) >= 10 and len(cast.test) >= 4
     assert len({person.name for person in identity.CAST}) == len(identity.CAST)
     heads = np.stack([identity.neutral_head(person, model) for person in identity.CAST])
     face = (

@@ -1,5 +1,6 @@
 """The raw synthetic set on disk: layout, splits, determinism, resuming, refusals."""
 
+import collections
 import hashlib
 import json
 
@@ -8,7 +9,7 @@ import pytest
 
 from data_prep import tree
 from data_prep.datasets import synthetic as adapter
-from data_prep.synthetic import dataset
+from data_prep.synthetic import dataset, identity
 from talkface_jax.errors import ConfigError, MediaError
 from talkface_jax.records import EMOTIONS, FPS
 
@@ -16,7 +17,7 @@ from talkface_jax.records import EMOTIONS, FPS
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("synthetic")
-    summary = dataset.generate(out, clips=1, held_out_clips=1, seed=3)
+    summary = dataset.generate(out, clips=1, held_out_clips=1, val_clips=0, seed=3)
     return out, summary
 
 
@@ -41,6 +42,69 @@ def test_plan_separates_people_and_sentences():
     assert {p.level for p in plans if p.emotion == "neutral"} == {1}
     assert len({p.video for p in plans}) == len(plans)
     assert len({p.actor for p in train}) >= 10 and len({p.actor for p in test}) >= 4
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_train_val_and_test_share_neither_people_nor_sentences(seed):
+    plans = dataset.plan_clips(clips=80, held_out_clips=32, val_clips=10, seed=seed)
+    people = {s: {p.actor for p in plans if p.split == s} for s in ("train", "val", "test")}
+    said = {s: {p.text for p in plans if p.split == s} for s in people}
+    assert {name: len(found) for name, found in people.items()} == {
+        "train": 12,
+        "val": 2,
+        "test": 4,
+    }
+    assert len(set.union(*people.values())) == 18
+    assert len(set.union(*said.values())) == sum(map(len, said.values()))
+    assert {name[0] for name in people["val"]} == {"W", "M"}
+    assert [p.index for p in plans] == list(range(122))
+    assert len({p.clip for p in plans}) == 122
+
+
+def test_the_seed_draws_who_is_in_val_and_only_their_turns_change():
+    drawn, by_index = set(), {}
+    for seed in range(20):
+        cast = identity.divide_cast(seed)
+        assert cast == identity.divide_cast(seed)
+        drawn.update(person.name for person in cast.val)
+        for turn, person in enumerate(cast.train):
+            by_index.setdefault(turn, set()).add(person.name)
+    assert len(drawn) >= 10
+    for names in by_index.values():
+        assert len(names - {"W113", "M114"}) == 1
+
+
+def test_val_clips_come_beside_the_others():
+    """So that the scores of a seed's test clips can be compared, whatever val is."""
+    without = dataset.plan_clips(clips=20, held_out_clips=5, val_clips=0, seed=1)
+    assert dataset.plan_clips(clips=20, held_out_clips=5, val_clips=7, seed=1)[:25] == without
+    test = [(p.clip, p.text) for p in without if p.split == "test"]
+    assert test == [
+        ("W131_neutral_1_001", "Kick the ball straight and follow through."),
+        ("M132_fear_1_001", "The wrist was badly strained and hung limp."),
+        ("M133_neutral_1_001", "The stray cat gave birth to seven kittens."),
+        ("W134_disgusted_2_001", "The soft cushion broke the man's fall."),
+        ("W131_angry_2_001", "What joy there is in living here with them."),
+    ]
+
+
+def test_a_set_of_the_version_before_val_is_refused(tmp_path):
+    before = {"version": 1, "clips": 1, "held_out_clips": 1, "seed": 3}
+    (tmp_path / "request.json").write_text(json.dumps(before))
+    with pytest.raises(
+        ConfigError, match=r"holds a synthetic set made with .*'version': 1.* choose"
+    ):
+        dataset.generate(tmp_path, clips=1, held_out_clips=1, seed=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["request.json"]
+
+
+def test_a_set_has_an_eighth_of_val_clips_by_default(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "make_clip", lambda *_: 25)
+    dataset.generate(tmp_path, clips=17, seed=0)
+    found = json.loads((tmp_path / "metadata.json").read_text())
+    counts = collections.Counter(row["split"] for row in found["clips"])
+    assert counts == {"train": 17, "test": 4, "val": 2}
+    assert found["val"]["people"] == sorted(p.name for p in identity.divide_cast(0).val)
 
 
 def test_plan_depends_on_the_seed_only():
@@ -104,7 +168,12 @@ def test_a_lost_clip_is_made_again_with_the_same_bytes_and_the_others_are_kept(m
     lost.unlink()
     calls = []
     summary = dataset.generate(
-        out, clips=1, held_out_clips=1, seed=3, progress=lambda *call: calls.append(call)
+        out,
+        clips=1,
+        held_out_clips=1,
+        val_clips=0,
+        seed=3,
+        progress=lambda *call: calls.append(call),
     )
     assert summary.made == 1 and lost.exists()
     assert _digests(out) == before
@@ -113,14 +182,14 @@ def test_a_lost_clip_is_made_again_with_the_same_bytes_and_the_others_are_kept(m
 
 @pytest.mark.slow
 def test_two_workers_write_the_same_bytes(made, tmp_path):
-    dataset.generate(tmp_path / "again", clips=1, held_out_clips=1, seed=3, workers=2)
+    dataset.generate(tmp_path / "again", clips=1, held_out_clips=1, val_clips=0, seed=3, workers=2)
     assert _digests(tmp_path / "again") == _digests(made[0])
 
 
 def test_a_folder_holds_one_set(made):
     out, _ = made
     with pytest.raises(ConfigError, match="choose another folder"):
-        dataset.generate(out, clips=1, held_out_clips=1, seed=4)
+        dataset.generate(out, clips=1, held_out_clips=1, val_clips=0, seed=4)
     with pytest.raises(ConfigError, match="at least 1"):
         dataset.generate(out, clips=0, seed=3)
 
