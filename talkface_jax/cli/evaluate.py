@@ -20,12 +20,14 @@ Two ways in, one report out (scores.json and report.html):
       tracked ones; nothing is rendered
   --pred --truth [--bundle] [--face]
       two folders of mp4s, matched by name; both are tracked anew. With
-      --bundle, the shifted-audio and no-audio rows are synthesized too
+      --bundle, the shifted-audio and silence rows are synthesized too
 
 Every table has a ground-truth row, a static mouth, audio shifted by 10 frames,
-for our models no audio, the tracker's own noise, intervals over clips, and the
-failures. Of a method that makes blinks of its own, --data also compares these
-with the tracked ones (blinks.json and blinks.html).
+for our models silence, the tracker's own noise, intervals over clips, and the
+failures; that of landmarks also another speaker's sentence, a ridge regression
+fitted on the set's training split, and references from the clip's other half.
+Of a method that makes blinks of its own, --data also compares these with the
+tracked ones (blinks.json and blinks.html).
 """
 EPILOG = """\
 examples:
@@ -105,6 +107,8 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
             command=args.command_line,
             progress=progress,
         )
+    for row, reason in found.left_out.items():
+        common.console().print(f"no {row} row: {reason}", soft_wrap=True)
     if found.no_blinks:
         text = f"blinks were not compared: {found.no_blinks}"
         common.console().print(text, soft_wrap=True)

@@ -263,7 +263,7 @@ def benchmark(
     Args:
       pred, truth: directories of videos, matched by relative path, else by stem.
       out: directory of the report; made if need be.
-      rows: further predicted directories by row name, e.g. "no-audio" or "shifted-audio" (which is
+      rows: further predicted directories by row name, e.g. "silence" or "shifted-audio" (which is
         made from the prediction's own track where no directory is given).
       face: of several: "speaker" (by the truth's sound), "largest", or an index from the left.
       progress: called as progress(what, clips done, clips).

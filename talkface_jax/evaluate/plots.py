@@ -20,7 +20,9 @@ COLOURS = {
     scores.NOISE_FLOOR: "#6b7280",
     scores.STATIC_MOUTH: "#0e7490",
     scores.SHIFTED_AUDIO: "#7c3aed",
-    scores.NO_AUDIO: "#4d7c0f",
+    scores.MISMATCHED: "#be185d",
+    scores.SILENCE: "#4d7c0f",
+    scores.RIDGE: "#b45309",
 }
 _OTHER = "#9ca3af"
 _GAP = 4

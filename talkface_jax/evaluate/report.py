@@ -96,7 +96,7 @@ def _escape(text: str) -> str:
 
 def _caption(result: scores.Scores) -> str:
     ratios = [
-        f"model / {row} {ratio.value:.2f} \\[{ratio.low:.2f}, {ratio.high:.2f}]"
+        f"{scores.numerator(row)} / {row} {ratio.value:.2f} \\[{ratio.low:.2f}, {ratio.high:.2f}]"
         for row, ratio in result.ratios.items()
         if np.isfinite(ratio.value)
     ]
@@ -208,7 +208,12 @@ def render(result: scores.Scores, *, strips: Mapping[str, np.ndarray] | None = N
         tables=[part for part in (_table(result, names) for names in TABLES) if part["metrics"]],
         about=scores.ROWS,
         ratios=[
-            (row, f"{ratio.value:.2f}", f"[{ratio.low:.2f}, {ratio.high:.2f}]", ratio.n)
+            (
+                f"{scores.numerator(row)} / {row}",
+                f"{ratio.value:.2f}",
+                f"[{ratio.low:.2f}, {ratio.high:.2f}]",
+                ratio.n,
+            )
             for row, ratio in result.ratios.items()
             if np.isfinite(ratio.value)
         ],

@@ -8,7 +8,8 @@ Schema of scores.json (version 1; NaN is written as null):
                     "lag_curve": [correlation at lag -10 ... 10, averaged over clips]}},
      "ratios": {"model / ROW": {METRIC: {"value", "low", "high", "n"}}},
      "clips": [{"clip", "row", "frames", "faceless", "values": {METRIC: x}, "lag_curve",
-                "opening": [mouth opening of every frame, null without a face]}],
+                "opening": [mouth opening of every frame, null without a face],
+                "speaker", "groups": {NAME: value}}],
      "failures": [{"clip", "row", "reason"}],
      "metrics": {METRIC: {"label", "unit", "better"}},
      "conventions": {topic: text}, "run": {topic: text}}
@@ -37,17 +38,28 @@ GROUND_TRUTH = "ground-truth"
 NOISE_FLOOR = "tracker-noise"
 STATIC_MOUTH = "static-mouth"
 SHIFTED_AUDIO = "shifted-audio"
-NO_AUDIO = "no-audio"
+MISMATCHED = "mismatched"
+SILENCE = "silence"
+RIDGE = "ridge"
+MODEL_OTHER_HALF = "model-other-half"
+STATIC_OTHER_HALF = "static-other-half"
 ROWS = {
     MODEL: "the prediction",
     GROUND_TRUTH: "the truth against itself: what a perfect prediction scores",
     NOISE_FLOOR: "the truth, jittered and tracked again: differences below this mean nothing",
     STATIC_MOUTH: "a mouth that never moves: mean reference, affinely aligned to each frame",
     SHIFTED_AUDIO: "the prediction for audio that is 10 frames (0.4 s) ahead",
-    NO_AUDIO: "the same model fed silence: what it gets from the face alone",
+    MISMATCHED: "the prediction for another speaker's sentence: a correlation is the face's leak",
+    SILENCE: "the same model fed silence: the mouth that it makes without sound",
+    RIDGE: "ridge regression from log-mel, fitted on the training split: what a linear map reaches",
+    MODEL_OTHER_HALF: "the prediction with references from the clip's other half only",
+    STATIC_OTHER_HALF: "static-mouth with references from the clip's other half only",
 }
 """The rows of every table, in this order; further rows follow by name."""
-BASELINES = (STATIC_MOUTH, SHIFTED_AUDIO, NO_AUDIO)
+BASELINES = (STATIC_MOUTH, SHIFTED_AUDIO, MISMATCHED, SILENCE, RIDGE, STATIC_OTHER_HALF)
+"""Rows that the model's lip distance is divided by."""
+NUMERATORS = {STATIC_OTHER_HALF: MODEL_OTHER_HALF}
+"""What stands over a baseline in the place of the model: only the same references compare."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +98,8 @@ class ClipScore:
         is absent.
       lag_curve: `metrics.sync.lag_curve`.
       opening: mouth opening of every frame, NaN where there is no face.
+      speaker: who speaks; "" where unknown.
+      groups: what else is known of the clip, by name (emotion, level, view).
     """
 
     clip: str
@@ -95,6 +109,8 @@ class ClipScore:
     values: Mapping[str, float]
     lag_curve: np.ndarray
     opening: np.ndarray
+    speaker: str = ""
+    groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +138,8 @@ class RowSummary:
 class Scores:
     """Everything an evaluation found; `rows` is in table order.
 
-    `ratios` holds paired ratios of the model's lip distance to that of each baseline row, over the
-    clips that both have.
+    `ratios` holds paired ratios of the lip distance of `numerator(row)` to that of each baseline
+    row, over the clips that both have.
     """
 
     kind: str
@@ -145,7 +161,7 @@ class Scores:
             "kind": self.kind,
             "rows": {name: _plain(summary) for name, summary in self.rows.items()},
             "ratios": {
-                f"{MODEL} / {row}": {"lip_distance": _plain(ratio)}
+                f"{numerator(row)} / {row}": {"lip_distance": _plain(ratio)}
                 for row, ratio in self.ratios.items()
             },
             "clips": [_plain(clip) for clip in self.clips],
@@ -225,6 +241,11 @@ def table_order(names: Sequence[str]) -> list[str]:
     return known + [name for name in dict.fromkeys(names) if name not in ROWS]
 
 
+def numerator(row: str) -> str:
+    """The row whose lip distance is divided by that of a baseline."""
+    return NUMERATORS.get(row, MODEL)
+
+
 def _summary(clips: Sequence[ClipScore], failed: int, *, seed: int) -> RowSummary:
     present = {name for clip in clips for name in clip.values}
     curves = np.asarray([clip.lag_curve for clip in clips]).reshape(
@@ -250,9 +271,10 @@ def _summary(clips: Sequence[ClipScore], failed: int, *, seed: int) -> RowSummar
 
 def _ratio(clips: Sequence[ClipScore], row: str, *, seed: int) -> Interval:
     lips = {(clip.row, clip.clip): clip.values["lip_distance"] for clip in clips}
-    names = [name for r, name in lips if r == MODEL and (row, name) in lips]
+    over = numerator(row)
+    names = [name for r, name in lips if r == over and (row, name) in lips]
     return bootstrap.bootstrap_ratio(
-        np.asarray([lips[MODEL, name] for name in names]),
+        np.asarray([lips[over, name] for name in names]),
         np.asarray([lips[row, name] for name in names]),
         seed=seed,
     )

@@ -65,7 +65,7 @@ def result(directories):
         directories / "pred",
         directories / "truth",
         directories / "out",
-        rows={scores.NO_AUDIO: directories / "silent"},
+        rows={scores.SILENCE: directories / "silent"},
         command="test",
     )
 
@@ -118,7 +118,7 @@ def test_every_failure_is_counted_with_its_reason(result):
     for row, clips, failed in (
         (scores.MODEL, 2, 3),
         (scores.SHIFTED_AUDIO, 2, 3),
-        (scores.NO_AUDIO, 1, 4),
+        (scores.SILENCE, 1, 4),
         (scores.STATIC_MOUTH, 5, 0),
     ):
         assert (result.rows[row].clips, result.rows[row].failed) == (clips, failed), row
@@ -127,7 +127,8 @@ def test_every_failure_is_counted_with_its_reason(result):
 def test_report_and_scores_are_written(result, directories):
     found = json.loads((directories / "out/scores.json").read_text())
     assert found["kind"] == "benchmark"
-    assert list(found["rows"]) == list(scores.ROWS)
+    order = ("model", "ground-truth", "tracker-noise", "static-mouth", "shifted-audio", "silence")
+    assert list(found["rows"]) == list(order)
     page = (directories / "out/report.html").read_text()
     assert page.count("data:image/jpeg") == 2, "a frame strip for each scored clip"
     assert "gone" in page
