@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from talkface_jax import runtime
@@ -15,6 +16,7 @@ from talkface_jax.evaluate import (
     blinks,
     landmarks,
     report,
+    ridge,
     scores,
     shards,
 )
@@ -36,11 +38,13 @@ class LandmarkEvaluation:
       blinks: of a method that makes blinks of its own, as in blinks.json; None where it makes none
         or they could not be compared.
       no_blinks: why they could not be compared; empty elsewhere.
+      left_out: row -> why the table does not have it.
     """
 
     scores: Scores
     blinks: BlinkReport | None = None
     no_blinks: str = ""
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def evaluate_landmarks(
@@ -55,7 +59,8 @@ def evaluate_landmarks(
     """Scores the landmarks that a bundle predicts for a prepared split; nothing is rendered.
 
     Writes `out`/scores.json and `out`/report.html; of a method that makes blinks of its own also
-    blinks.json and blinks.html, the blinks against the tracked ones of the split.
+    blinks.json and blinks.html, the blinks against the tracked ones of the split. The ridge row is
+    fitted on the training split.
 
     Args:
       bundle: from `export`.
@@ -76,14 +81,19 @@ def evaluate_landmarks(
     chain = engine.build_chain(loaded)
     failures: list[scores.Failure] = []
     dataset = open_dataset(place, split)
+    linear, left_out = _fit_ridge(dataset, chain, data=place, progress=progress)
+    if shards.speakers_of(dataset) < 2:
+        left_out[scores.MISMATCHED] = f"{place} has one speaker in split {split}"
     found = landmarks.evaluate_motion(
-        shards.motion_cases(dataset, chain, failures=failures, progress=progress),
+        shards.motion_cases(dataset, chain, failures=failures, linear=linear, progress=progress),
         failures=failures,
         command=command,
         notes={
             "bundle": loaded.manifest.weight_id,
             "data": f"{place}, {split}",
             "unit of the intervals": "segments of at most 125 frames",
+            **({} if linear is None else {"ridge regression": str(linear)}),
+            **{f"no row {row}": reason for row, reason in left_out.items()},
         },
     )
     scores.require_predictions(
@@ -95,12 +105,24 @@ def evaluate_landmarks(
     report.write_report(found, folder)
     declaration = registry.declaration(loaded.manifest.method)
     if Aspect.BLINKS not in declaration.generates:
-        return LandmarkEvaluation(found)
+        return LandmarkEvaluation(found, left_out=left_out)
     try:
         made = _compare_blinks(chain, dataset, data=place, out=folder, progress=progress)
     except RecordError as error:
-        return LandmarkEvaluation(found, no_blinks=str(error))
-    return LandmarkEvaluation(found, made)
+        return LandmarkEvaluation(found, no_blinks=str(error), left_out=left_out)
+    return LandmarkEvaluation(found, made, left_out=left_out)
+
+
+def _fit_ridge(
+    dataset: PreparedDataset, chain: Any, *, data: str, progress: Progress | None
+) -> tuple[ridge.Ridge | None, dict[str, str]]:
+    """The regression of the ridge row, or None and why there is none."""
+    if "train" not in {shard.split for shard in dataset.manifest.shards}:
+        return None, {scores.RIDGE: f"{data} has no training split to fit it on"}
+    try:
+        return shards.fit_ridge(open_dataset(data, "train"), chain, progress=progress), {}
+    except RecordError as error:
+        return None, {scores.RIDGE: str(error)}
 
 
 def _compare_blinks(

@@ -29,9 +29,10 @@ and two reports side by side:
 
 Every table has a ground-truth row, a static mouth, audio shifted by 10 frames,
 for our models silence and another speaker's sentence, the tracker's own noise,
-intervals over speakers and clips, and the failures. Of a method that makes
-blinks of its own, --data also compares these with the tracked ones
-(blinks.json and blinks.html).
+intervals over speakers and clips, and the failures; that of landmarks also a
+ridge regression fitted on the set's training split, and references from the
+clip's other half. Of a method that makes blinks of its own, --data also
+compares these with the tracked ones (blinks.json and blinks.html).
 
 Predictions are found by the names of the true clips, and by what official
 IP-LAP, SadTalker, Wav2Lip and others make of them; --match and --pairs say it
@@ -192,6 +193,8 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
             command=args.command_line,
             progress=progress,
         )
+    for row, reason in found.left_out.items():
+        common.console().print(f"no {row} row: {reason}", soft_wrap=True)
     if found.no_blinks:
         text = f"blinks were not compared: {found.no_blinks}"
         common.console().print(text, soft_wrap=True)

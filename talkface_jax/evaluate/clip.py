@@ -208,9 +208,7 @@ class ClipScorer:
             **dict.fromkeys(("ssim_face", "ssim_mouth"), 1.0),
             "lpips_mouth": 0.0,
         }
-        found.clips.append(
-            _complete(perfect, truth, values={**images, **_behaviour(truth.video)})
-        )
+        found.clips.append(_complete(perfect, truth, values={**images, **_behaviour(truth.video)}))
         still = rows.compare(clip, scores.STATIC_MOUTH, truth.still, points, valid=valid)
         found.clips.append(_complete(still, truth))
         heard = truth.audio if self._setup.face == "speaker" else None

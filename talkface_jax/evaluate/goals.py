@@ -6,7 +6,9 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-from talkface_jax.capabilities import Goal, Table
+from talkface_jax.capabilities import Goal, Paired, Table
+
+_MODEL = "model"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Verdict:
 def judge(goals: Iterable[Goal], folder: pathlib.Path) -> list[Verdict]:
     """Looks the goals up in the reports below a folder.
 
-    Ratios count as met only where the intervals of the two rows do not overlap.
+    What compares two rows counts as met only where their intervals do not overlap, or, paired,
+    where the interval of the comparison lies on the bound's side of what equal rows give.
 
     Args:
       goals: of the method.
@@ -73,10 +76,25 @@ def _number(goal: Goal, report: Any) -> tuple[Any, bool]:
     own = report["rows"][goal.row]["metrics"][goal.number]
     if not goal.over:
         return own["value"], True
+    if goal.paired is not None:
+        return _compared(goal, report, goal.paired)
     other = report["rows"][goal.over]["metrics"][goal.number]
     if own["value"] is None or not other["value"]:
         return None, False
-    return own["value"] / other["value"], own["high"] < other["low"]
+    # The row must lie on the bound's side: below where there is a largest ratio, else above.
+    apart = own["high"] < other["low"] if goal.most is not None else own["low"] > other["high"]
+    return own["value"] / other["value"], apart
+
+
+def _compared(goal: Goal, report: Any, paired: Paired) -> tuple[Any, bool]:
+    """The same of a comparison over the same clips."""
+    if goal.row != (against := report.get("against", _MODEL)):
+        raise KeyError(f"comparisons of {goal.row}, but of {against}")
+    found = report["comparisons"][goal.over][goal.number][paired.key]
+    if any(found[part] is None for part in ("value", "low", "high")):
+        return found["value"], False
+    alike = paired.alike
+    return found["value"], found["high"] < alike if goal.most is not None else found["low"] > alike
 
 
 def _wanted(goal: Goal) -> str:
@@ -87,4 +105,6 @@ def _wanted(goal: Goal) -> str:
     if goal.least is not None and goal.most is not None:
         return f"{goal.least:g} to {goal.most:g}"
     bound = f"<= {goal.most:g}" if goal.least is None else f">= {goal.least:g}"
+    if goal.paired is not None:
+        return f"{bound}, paired interval beyond {goal.paired.alike:g}"
     return f"{bound}, intervals apart" if goal.over else bound

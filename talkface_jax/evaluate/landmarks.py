@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from talkface_jax.errors import TalkfaceError
-from talkface_jax.evaluate import noise, provenance, rows, scores
+from talkface_jax.evaluate import noise, provenance, rows, scores, summary
 from talkface_jax.landmarks import boxes, schemes
 from talkface_jax.metrics import landmark, sync
 
@@ -24,12 +24,14 @@ class MotionCase:
       truth: tracked points of the scheme.
       valid: False where the truth has no face.
       predictions: row name -> the scheme's "content" points (jaw and lips); "model" and, for our
-        models, "shifted-audio" (audio 10 frames ahead) and "no-audio" (silence).
+        models, the other rows of `scores.ROWS` that are predicted.
       references: the reference frames that the model was given; None for the clip's own frames.
       retracked: the truth jittered and tracked again (`evaluate.noise.retrack`), NaN where no face
         was found; None leaves the clip out of the noise-floor row.
       boxes: crop boxes in source pixels; they also undo the stretching of a box that is not square.
       scheme: name of the landmark scheme that the method predicts.
+      speaker: who speaks; "" where unknown.
+      groups: what else is known of the clip, by name (emotion, level, view).
     """
 
     name: str
@@ -40,6 +42,8 @@ class MotionCase:
     retracked: Float[np.ndarray, "t n 2"] | None = None
     boxes: Float[np.ndarray, "t 4"] | None = None
     scheme: str = landmark.SCHEME
+    speaker: str = ""
+    groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def _conventions(scheme: str) -> dict[str, str]:
@@ -87,7 +91,7 @@ def score_case(case: MotionCase) -> list[scores.ClipScore]:
     if case.retracked is not None:
         points[scores.NOISE_FLOOR] = case.retracked
     truth = _in_pixels(case, complete)
-    return [
+    found = [
         rows.compare(
             case.name,
             row,
@@ -97,6 +101,9 @@ def score_case(case: MotionCase) -> list[scores.ClipScore]:
             scheme=case.scheme,
         )
         for row in scores.table_order(list(points))
+    ]
+    return [
+        dataclasses.replace(clip, speaker=case.speaker, groups=dict(case.groups)) for clip in found
     ]
 
 
@@ -109,7 +116,7 @@ def evaluate_motion(
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> scores.Scores:
-    """Scores every row of every clip, with bootstrap intervals over clips.
+    """Scores every row of every clip, with bootstrap intervals over speakers and clips.
 
     Args:
       cases: the clips, all of one scheme (any iterable: they are used one at a time).
@@ -132,11 +139,12 @@ def evaluate_motion(
             failed += [scores.Failure(case.name, row, str(error)) for row in names]
         if progress:
             progress("score landmarks", done, max(total, done))
-    return scores.summarise(
+    return summary.summarise(
         "motion",
         clips=clips,
         failures=[*failures, *failed],
         conventions=_conventions(scheme),
         run={**provenance.describe_run(command), **(notes or {})},
+        pairs=(scores.OTHER_HALF,),
         seed=seed,
     )

@@ -1,7 +1,6 @@
 """What a reader looks at: frames of the same instants, and one pixel column over time."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

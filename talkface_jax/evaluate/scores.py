@@ -63,8 +63,10 @@ ROWS = {
     STATIC_OTHER_HALF: "static-mouth with references from the clip's other half only",
 }
 """The rows of every table, in this order; further rows follow by name."""
-BASELINES = (STATIC_MOUTH, SHIFTED_AUDIO, MISMATCHED, SILENCE, RIDGE, STATIC_OTHER_HALF)
-"""Rows that the model's lip distance is divided by."""
+BASELINES = (STATIC_MOUTH, SHIFTED_AUDIO, MISMATCHED, SILENCE, RIDGE, UNTRAINED, STATIC_OTHER_HALF)
+"""Rows that a system is read against."""
+OTHER_HALF = (MODEL_OTHER_HALF, STATIC_OTHER_HALF)
+"""Compared with each other only: nothing else has these references."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,30 +1,48 @@
 """Motion cases from a prepared data set: what a chain predicts for every held-out segment."""
 
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
-from talkface_jax.data.pipeline import PreparedDataset
-from talkface_jax.errors import TalkfaceError
-from talkface_jax.evaluate import noise, scores
+from talkface_jax.data.pipeline import Dataset, PreparedDataset
+from talkface_jax.errors import FaceError, RecordError, TalkfaceError
+from talkface_jax.evaluate import noise, ridge, scores
 from talkface_jax.evaluate.landmarks import MotionCase
 from talkface_jax.evaluate.rows import SHIFT
-from talkface_jax.landmarks import blinks, boxes, retarget, schemes
-from talkface_jax.records import RECORD_SIZE, SAMPLES_PER_FRAME, FaceTrack, Motion, Segment
+from talkface_jax.landmarks import align, blinks, boxes, retarget, schemes
+from talkface_jax.records import (
+    EMOTIONS,
+    RECORD_SIZE,
+    SAMPLES_PER_FRAME,
+    ClipInfo,
+    FaceTrack,
+    Motion,
+    Segment,
+)
 
 Samples = Float32[np.ndarray, " s"]
+Progress = Callable[[str, int, int], None]
 
 
 class MotionChain(Protocol):
-    """What is asked of a method's chain."""
+    """What is asked of a method's chain (`synthesize.contract.Chain`)."""
 
-    def prepare(self, track: FaceTrack) -> Any:
-        """Its `geometry` (`landmarks.boxes.CropGeometry`) and `order`, the landmark references."""
+    def prepare(self, track: FaceTrack, *, references: Bool[np.ndarray, " t"] | None = None) -> Any:
+        """Its `geometry` (`landmarks.boxes.CropGeometry`) and `order`, the landmark references;
+        these are of the frames `references`, where given."""
         ...
 
-    def predict_motion(self, track: FaceTrack, *, samples: Samples) -> Motion:
+    def predict_motion(
+        self,
+        track: FaceTrack,
+        *,
+        samples: Samples,
+        references: Bool[np.ndarray, " t"] | None = None,
+    ) -> Motion:
         """Landmarks of every frame, in the crop boxes of `prepare`."""
         ...
 
@@ -46,6 +64,21 @@ def track_of(segment: Segment) -> FaceTrack:
     )
 
 
+def samples_of(segment: Segment) -> Samples:
+    """The segment's sound in [-1, 1]."""
+    return segment.audio.astype(np.float32) / 32768.0
+
+
+def groups_of(info: ClipInfo) -> dict[str, str]:
+    """What is known of a clip that clips can be grouped by."""
+    known = {
+        "emotion": EMOTIONS[info.emotion] if info.emotion >= 0 else "",
+        "level": str(info.level) if info.level >= 0 else "",
+        "view": info.view,
+    }
+    return {name: value for name, value in known.items() if value}
+
+
 def rows_of_samples(samples: Samples) -> Mapping[str, Samples]:
     """The recording that each model row hears: itself, 10 frames ahead (cyclic), silence."""
     return {
@@ -53,6 +86,39 @@ def rows_of_samples(samples: Samples) -> Mapping[str, Samples]:
         scores.SHIFTED_AUDIO: np.roll(samples, -SHIFT * SAMPLES_PER_FRAME),
         scores.SILENCE: np.zeros_like(samples),
     }
+
+
+def speakers_of(dataset: Dataset) -> int:
+    """How many speakers a split has."""
+    return len({meta.speaker for meta in dataset.metas})
+
+
+def mismatched(samples: Samples, other: Samples) -> Samples:
+    """Another recording, repeated or cut to the length of `samples`, from its middle on: mouths are
+    closed where clips begin and end, and two that begin together would correlate by that alone."""
+    return np.roll(np.resize(other, samples.shape), samples.size // 2)
+
+
+def other_speaker(dataset: Dataset, record: int) -> Segment | None:
+    """The next segment, cyclically, of another speaker who says another sentence; None if there is
+    none.
+
+    Where the words are unknown, clips of one file name count as one sentence: data sets number
+    their sentences so.
+    """
+    metas = dataset.metas
+    for step in range(1, len(metas)):
+        index = (record + step) % len(metas)
+        if metas[index].speaker == metas[record].speaker:
+            continue
+        other, own = dataset.segment(index), dataset.segment(record)
+        if _sentence(other.info) != _sentence(own.info):
+            return other
+    return None
+
+
+def _sentence(info: ClipInfo) -> str:
+    return info.text.casefold() or info.clip.rpartition("/")[2]
 
 
 def blink_curves(dataset: PreparedDataset, *, limit: int = 2000) -> list[Float32[np.ndarray, " t"]]:
@@ -70,6 +136,54 @@ def blink_curves(dataset: PreparedDataset, *, limit: int = 2000) -> list[Float32
         track = blinks.displacements(normalised, valid=segment.valid)
         curves.append(blinks.closure(track).astype(np.float32))
     return curves
+
+
+def fit_ridge(
+    dataset: Dataset,
+    chain: MotionChain,
+    *,
+    frames: int = ridge.FRAMES,
+    progress: Progress | None = None,
+) -> ridge.Ridge:
+    """The ridge regression in the chain's scheme, with the references that the chain would take.
+
+    Of a set with more than `frames` frames with a face, so many segments are taken that theirs come
+    to about as many, evenly spread.
+
+    Args:
+      dataset: the training split.
+      chain: of the method.
+      frames: see above.
+      progress: called as progress(what, done, total).
+
+    Raises:
+      RecordError: no frame has a face.
+    """
+    chosen = [record for record, meta in enumerate(dataset.metas) if meta.valid]
+    if not chosen:
+        raise RecordError("no frame of the training split has a face")
+    known = sum(dataset.metas[record].valid for record in chosen)
+    count = max(1, min(len(chosen), len(chosen) * frames // known))
+    picks = np.linspace(0, len(chosen) - 1, count).round().astype(int)
+    first = dataset.segment(chosen[0])
+    scheme = chain.predict_motion(track_of(first), samples=samples_of(first)).scheme
+
+    def examples() -> Iterator[ridge.Example]:
+        for done, pick in enumerate(picks, 1):
+            segment = dataset.segment(chosen[pick])
+            face = chain.prepare(track_of(segment))
+            points = face.geometry.points
+            yield ridge.Example(
+                speaker=segment.info.speaker,
+                points=points,
+                valid=segment.valid,
+                references=points[face.order],
+                samples=samples_of(segment),
+            )
+            if progress:
+                progress("fit the ridge regression", done, len(picks))
+
+    return ridge.fit(examples(), scheme=scheme)
 
 
 class _Frames:
@@ -100,53 +214,126 @@ def _retracked(
     return boxes.to_box(points, geometry.boxes)
 
 
+def other_half_rows(
+    track: FaceTrack, chain: MotionChain, *, samples: Samples
+) -> dict[str, Float32[np.ndarray, "t c 2"]]:
+    """The model and the static mouth with references from the other half of the frames only: each
+    half is predicted from the other.
+
+    Raises:
+      FaceError: a half has no frame with a face.
+    """
+    first = np.arange(len(track)) < len(track) // 2
+    made: dict[str, np.ndarray] = {}
+    for half in (first, ~first):
+        face = chain.prepare(track, references=~half)
+        motion = chain.predict_motion(track, samples=samples, references=~half)
+        groups, points = schemes.get_scheme(motion.scheme).groups, face.geometry.points
+        pose, content = groups["pose"], groups["content"]
+        known = points[face.order]
+        # Points of frames without a face are no head to align to; they are not scored either.
+        there = np.where(track.valid[:, None, None], points, known[0])[:, pose]
+        still = align.static_mouth(known[:, pose], known[:, content], there)
+        parts = (
+            (scores.MODEL_OTHER_HALF, motion.landmarks[:, content]),
+            (scores.STATIC_OTHER_HALF, still),
+        )
+        for row, part in parts:
+            made.setdefault(row, np.zeros_like(part))[half] = part[half]
+    return made
+
+
+@dataclasses.dataclass(frozen=True)
+class _Predictor:
+    """Makes cases of segments; see `motion_cases`."""
+
+    dataset: Dataset
+    chain: MotionChain
+    linear: ridge.Ridge | None
+    failures: list[scores.Failure]
+
+    def case(self, record: int, *, tracker: Any) -> MotionCase | None:
+        """The case of a segment, None where the chain refuses it."""
+        segment = self.dataset.segment(record)
+        name = f"{segment.info.clip}+{segment.start}"
+        track, samples = track_of(segment), samples_of(segment)
+        heard = dict(rows_of_samples(samples))
+        if (other := other_speaker(self.dataset, record)) is not None:
+            heard[scores.MISMATCHED] = mismatched(samples, samples_of(other))
+        try:
+            face = self.chain.prepare(track)
+            motions = {
+                row: self.chain.predict_motion(track, samples=sound) for row, sound in heard.items()
+            }
+        except TalkfaceError as error:
+            self._fail(name, (scores.GROUND_TRUTH, scores.STATIC_MOUTH, *heard), str(error))
+            return None
+        if other is None and speakers_of(self.dataset) > 1:
+            self._fail(name, (scores.MISMATCHED,), "nobody else says another sentence")
+        scheme, points = motions[scores.MODEL].scheme, face.geometry.points
+        content, references = schemes.get_scheme(scheme).groups["content"], points[face.order]
+        predictions = {row: item.landmarks[:, content] for row, item in motions.items()}
+        try:
+            predictions |= other_half_rows(track, self.chain, samples=samples)
+        except FaceError as error:
+            self._fail(name, (scores.MODEL_OTHER_HALF, scores.STATIC_OTHER_HALF), str(error))
+        if self.linear is not None:
+            there = np.where(segment.valid[:, None, None], points, references[0])
+            predictions[scores.RIDGE] = self.linear.predict(
+                there, references=references, samples=samples
+            )
+        retracked = None
+        if tracker is not None:
+            retracked = _retracked(segment, face.geometry, scheme, tracker)
+        return MotionCase(
+            name=name,
+            truth=points,
+            valid=segment.valid,
+            predictions=predictions,
+            references=references,
+            retracked=retracked,
+            boxes=face.geometry.boxes,
+            scheme=scheme,
+            speaker=segment.info.speaker,
+            groups=groups_of(segment.info),
+        )
+
+    def _fail(self, name: str, rows: Iterable[str], reason: str) -> None:
+        self.failures.extend(scores.Failure(name, row, reason) for row in rows)
+
+
 def motion_cases(
-    dataset: PreparedDataset,
+    dataset: Dataset,
     chain: MotionChain,
     *,
     failures: list[scores.Failure],
+    linear: ridge.Ridge | None = None,
     noise_clips: int = 4,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[MotionCase]:
     """One case per segment of a split.
 
     The first `noise_clips` segments are also tracked again for the noise-floor row. A segment that
-    the chain refuses is appended to `failures`, once for every row.
-    """
-    import contextlib
+    the chain refuses is appended to `failures`, once for every row, and so is a row that a segment
+    alone cannot have (no face in one half, nobody else who says another sentence). With one speaker
+    there is no mismatched row.
 
+    Args:
+      dataset: the split.
+      chain: of the method.
+      failures: appended to.
+      linear: the regression of the ridge row; None for no such row.
+      noise_clips: see above.
+      progress: called as progress(what, done, total).
+    """
     from talkface_jax.media.tracker import FaceTracker
 
+    predictor = _Predictor(dataset, chain, linear, failures)
     with FaceTracker(max_faces=1) if noise_clips else contextlib.nullcontext() as tracker:
-        for record in range(len(dataset)):
-            segment = dataset.segment(record)
-            name = f"{segment.info.clip}+{segment.start}"
-            track = track_of(segment)
-            heard = rows_of_samples(segment.audio.astype(np.float32) / 32768.0)
-            try:
-                face = chain.prepare(track)
-                motions = {
-                    row: chain.predict_motion(track, samples=samples)
-                    for row, samples in heard.items()
-                }
-            except TalkfaceError as error:
-                names = (scores.GROUND_TRUTH, scores.STATIC_MOUTH, *heard)
-                failures += [scores.Failure(name, row, str(error)) for row in names]
+        for record in range(len(dataset.metas)):
+            case = predictor.case(record, tracker=tracker if record < noise_clips else None)
+            if case is None:
                 continue
-            scheme = motions[scores.MODEL].scheme
-            content = schemes.get_scheme(scheme).groups["content"]
-            again = None
-            if record < noise_clips:
-                again = _retracked(segment, face.geometry, scheme, tracker)
-            yield MotionCase(
-                name=name,
-                truth=face.geometry.points,
-                valid=segment.valid,
-                predictions={row: item.landmarks[:, content] for row, item in motions.items()},
-                references=face.geometry.points[face.order],
-                retracked=again,
-                boxes=face.geometry.boxes,
-                scheme=scheme,
-            )
+            yield case
             if progress:
-                progress("predict held-out segments", record + 1, len(dataset))
+                progress("predict held-out segments", record + 1, len(dataset.metas))

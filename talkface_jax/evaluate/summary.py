@@ -144,7 +144,8 @@ def summarise(
     by_row: dict[str, dict[str, ClipScore]] = {row: {} for row in order}
     for clip in clips:
         by_row[clip.row][clip.clip] = clip
-    others = [row for row in order if row != scores.GROUND_TRUTH] if against is None else [against]
+    apart = (scores.GROUND_TRUTH, scores.STATIC_OTHER_HALF)
+    others = [row for row in order if row not in apart] if against is None else [against]
     wanted = [(row, over) for row in systems for over in others if over != row]
     wanted += [pair for pair in pairs if pair not in wanted]
     known = [pair for pair in wanted if by_row.get(pair[0]) and by_row.get(pair[1])]

@@ -85,7 +85,7 @@ def _narrow(name: str, value: float, widest: int) -> str:
 
 def headline_pairs(result: scores.Scores) -> dict[str, list[tuple[str, "Interval"]]]:
     """By system, the rows whose lip distance its own is held against, and the ratio."""
-    ratios = {pair: ratio for pair, ratio in result.ratios().items() if pair[0] in result.systems}
+    ratios = result.ratios()
     one = len({over for _, over in ratios}) == 1
     first = result.systems[0] if result.systems else ""
     found: dict[str, list[tuple[str, Interval]]] = {}

@@ -3,8 +3,32 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from talkface_jax.errors import FaceError
 from talkface_jax.landmarks import measures
 from talkface_jax.landmarks.schemes import get_scheme
+
+
+def candidates(
+    valid: Bool[np.ndarray, " t"], allowed: Bool[np.ndarray, " t"] | None = None
+) -> Bool[np.ndarray, " t"]:
+    """The frames that may stand as references: those with a face, of the allowed ones.
+
+    Args:
+      valid: False where there is no face.
+      allowed: the frames to choose from; None for all.
+
+    Raises:
+      FaceError: none of them has a face.
+      ValueError: `allowed` is of another length.
+    """
+    if allowed is None:
+        allowed = np.ones_like(valid)
+    if allowed.shape != valid.shape:
+        raise ValueError(f"allowed must be of shape {valid.shape}, not {allowed.shape}")
+    found = valid & allowed
+    if not found.any():
+        raise FaceError("no frame that may be a reference has a face; give longer footage")
+    return found
 
 
 def spread(

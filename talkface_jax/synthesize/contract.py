@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 
 from talkface_jax.media.composite import Patch
 from talkface_jax.records import NO_CONTROLS, Controls, FaceTrack, Motion
@@ -31,8 +31,17 @@ class Session(Protocol):
 class Chain(Protocol):
     """A method's networks in a row."""
 
-    def prepare(self, track: FaceTrack) -> Any:
-        """The face as the method sees it: at least a `methods.base.TrackedFace`."""
+    def prepare(self, track: FaceTrack, *, references: Bool[np.ndarray, " t"] | None = None) -> Any:
+        """The face as the method sees it: at least a `methods.base.TrackedFace`.
+
+        Args:
+          track: the face.
+          references: the frames that may show what the person looks like (references, the neutral
+            face, the picture); None for all. Of the others only the head's pose is used.
+
+        Raises:
+          FaceError: no frame of the track has a face, or none of `references`.
+        """
         ...
 
     def predict_motion(
@@ -41,14 +50,16 @@ class Chain(Protocol):
         *,
         samples: Float32[np.ndarray, " s"],
         controls: Controls = NO_CONTROLS,
+        references: Bool[np.ndarray, " t"] | None = None,
     ) -> Motion:
         """Landmarks of every frame of a track if it spoke `samples` (16 kHz), in the crop boxes of
         `prepare`: (t, n, 2).
 
         Rows of frames without a face hold the prediction on the pose of the nearest frame with one.
+        `references` are those of `prepare`.
 
         Raises:
-          FaceError: no frame of the track has a face.
+          FaceError: as `prepare`.
         """
         ...
 

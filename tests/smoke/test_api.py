@@ -92,7 +92,7 @@ def test_landmarks_of_a_split(tiny_bundle, tiny_prepared, tmp_path):
     )
     assert (found.blinks, found.no_blinks) == (None, "")
     stored = json.loads((out / "scores.json").read_text())
-    assert set(stored["rows"]) == set(found.scores.rows) >= {"model", "no-audio", "static-mouth"}
+    assert set(stored["rows"]) == set(found.scores.rows) >= {"model", "silence", "static-mouth"}
     assert found.scores.rows["ground-truth"].metrics["lip_distance"].value == 0
     assert found.scores.run["data"] == f"{tiny_prepared}, test"
     assert "mine" in found.scores.run.values()

@@ -153,7 +153,7 @@ def test_evaluate_scores_the_landmarks_of_shards(road):
     bundle = f"--bundle={road.root / 'bundle'}"
     assert main(["evaluate", bundle, f"--data={road.data}", f"--out={scored}"]) == 0
     rows = json.loads((scored / "scores.json").read_text())["rows"]
-    assert {"model", "ground-truth", "static-mouth", "shifted-audio", "no-audio"} <= set(rows)
+    assert {"model", "ground-truth", "static-mouth", "shifted-audio", "silence"} <= set(rows)
     # After three steps the motion is still small: about a static mouth, never a lost face.
     value = {name: row["metrics"]["lip_distance"]["value"] for name, row in rows.items()}
     assert value["ground-truth"] == 0

@@ -12,8 +12,11 @@ from talkface_jax.capabilities import (
     SEED,
     Control,
     Declaration,
+    Goal,
+    Paired,
     Table,
-    mouth_goals,
+    motion_goals,
+    video_goals,
 )
 from talkface_jax.errors import ConfigError
 from talkface_jax.methods import registry
@@ -183,17 +186,29 @@ def test_stages_aside_are_trained_and_in_no_bundle():
     assert item.chained == ("motion",)
 
 
-def test_mouth_goals_are_those_asked_for():
-    goals = mouth_goals(static=0.7, shifted=0.75, correlation=0.65)
+def test_goals_of_landmarks_are_those_asked_for():
+    goals = motion_goals(static=0.7, shifted=0.75)
+    assert {goal.table for goal in goals} == {Table.LANDMARKS}
     ratios = {goal.over: goal.most for goal in goals if goal.over}
-    assert ratios == {"static-mouth": 0.7, "shifted-audio": 0.75}
-    least = {(goal.table, goal.number): goal.least for goal in goals if goal.least is not None}
+    assert ratios == {"static-mouth": 0.7, "shifted-audio": 0.75, "silence": 0.65, "ridge": 0.75}
+    assert all(goal.number == "lip_distance" for goal in goals if goal.over)
+    least = {goal.number: goal.least for goal in goals if goal.least is not None}
+    assert least == {"opening_correlation": 0.78, "deviation": 0.75}
+    others = motion_goals(
+        static=0.1, shifted=0.2, silence=0.3, ridge=0.4, correlation=0.5, deviation=0.6
+    )
+    assert [goal.most for goal in others if goal.over] == [0.1, 0.2, 0.3, 0.4]
+    assert [goal.least for goal in others if goal.least is not None] == [0.5, 0.6]
+
+
+def test_goals_of_videos_are_those_of_videos():
+    least = {(goal.table, goal.number): goal.least for goal in video_goals()}
     assert least == {
-        (Table.LANDMARKS, "opening_correlation"): 0.65,
-        (Table.LANDMARKS, "deviation"): 0.6,
         (Table.VIDEOS, "opening_correlation"): 0.5,
         (Table.VIDEOS, "deviation"): 0.5,
     }
-    with_silence = mouth_goals(static=0.7, shifted=0.75, no_audio=0.85, correlation=0.65)
-    (more,) = set(with_silence) - set(goals)
-    assert (more.over, more.most, len(with_silence)) == ("no-audio", 0.85, 9)
+
+
+def test_a_paired_goal_needs_another_row():
+    with pytest.raises(ValueError, match="paired"):
+        Goal("it", Table.VIDEOS, "psnr_mouth", least=0.1, paired=Paired.DIFFERENCE)

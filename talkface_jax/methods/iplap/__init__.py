@@ -1,7 +1,13 @@
 """IP-LAP (Zhong et al., CVPR 2023): landmarks from speech and pose, and a renderer that warps
 reference frames."""
 
-from talkface_jax.capabilities import REFERENCES, Aspect, Declaration, mouth_goals
+from talkface_jax.capabilities import (
+    REFERENCES,
+    Aspect,
+    Declaration,
+    motion_goals,
+    video_goals,
+)
 
 DECLARATION = Declaration(
     name="iplap",
@@ -13,7 +19,7 @@ DECLARATION = Declaration(
     chain="talkface_jax.methods.iplap.chain:METHOD",
     generates=(Aspect.MOUTH,),
     controls=(REFERENCES,),
-    goals=mouth_goals(static=0.70, shifted=0.75, no_audio=0.85, correlation=0.65),
+    goals=(*motion_goals(static=0.70, shifted=0.75), *video_goals()),
     networks="talkface_jax.methods.iplap.torch_map:NETWORKS",
     parity="talkface_jax.methods.iplap.parity:CHECKS",
 )

@@ -11,13 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 
 from talkface_jax.capabilities import REFERENCES
 from talkface_jax.errors import ConfigError
 from talkface_jax.features import mel
 from talkface_jax.landmarks.boxes import crop_geometry, from_box
-from talkface_jax.landmarks.references import nearest_valid
+from talkface_jax.landmarks.references import candidates, nearest_valid
 from talkface_jax.methods.base import (
     Call,
     ChainMethod,
@@ -163,11 +163,13 @@ class IplapChain:
         self.motion_config, self.render_config = motion, render
         self.call = call
 
-    def prepare(self, track: FaceTrack) -> Face:
-        """Crop geometry and landmark references of a tracked face.
+    def prepare(
+        self, track: FaceTrack, *, references: Bool[np.ndarray, " t"] | None = None
+    ) -> Face:
+        """Crop geometry and landmark references of a tracked face; see `synthesize.contract.Chain`.
 
         Raises:
-          FaceError: no frame of the track has a face.
+          FaceError: no frame of the track has a face, or none of `references`.
         """
         config = self.motion_config
         geometry = crop_geometry(
@@ -175,7 +177,9 @@ class IplapChain:
         )
         nearest = nearest_valid(track.valid)
         order = reference_frames.spread(
-            reference_frames.openness(geometry), valid=track.valid, count=config.references
+            reference_frames.openness(geometry),
+            valid=candidates(track.valid, references),
+            count=config.references,
         )
         pose, content = reference_frames.split(geometry.points[order])
         tokens = self.call(programs.MOTION_REFERENCES, {"ref_pose": pose, "ref_content": content})[
@@ -210,10 +214,11 @@ class IplapChain:
         *,
         samples: Float32[np.ndarray, " s"],
         controls: Controls = NO_CONTROLS,
+        references: Bool[np.ndarray, " t"] | None = None,
     ) -> Motion:
         """See `synthesize.contract.Chain`: (t, 131, 2)."""
         del controls  # only rendering has one
-        face, count = self.prepare(track), len(track)
+        face, count = self.prepare(track, references=references), len(track)
         speech, sources = SpeechFeatures(samples), np.arange(count)
         points = in_parts(
             lambda outputs: self.points(face, speech, outputs=outputs, sources=sources),

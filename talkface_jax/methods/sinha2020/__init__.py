@@ -8,7 +8,8 @@ from talkface_jax.capabilities import (
     SEED,
     Aspect,
     Declaration,
-    mouth_goals,
+    motion_goals,
+    video_goals,
 )
 
 DECLARATION = Declaration(
@@ -23,5 +24,5 @@ DECLARATION = Declaration(
     chain="talkface_jax.methods.sinha2020.chain:METHOD",
     generates=(Aspect.MOUTH, Aspect.BLINKS),
     controls=(BLINK_RATE, BLINK_DURATION, SEED),
-    goals=(*mouth_goals(static=0.75, shifted=0.80, correlation=0.6), *BLINK_GOALS),
+    goals=(*motion_goals(static=0.70, shifted=0.75), *video_goals(), *BLINK_GOALS),
 )

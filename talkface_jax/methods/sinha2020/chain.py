@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 
 from talkface_jax.features import content
 from talkface_jax.landmarks import blinks, measures, retarget
@@ -111,18 +111,24 @@ class SinhaChain:
         self.blinker = Blinker(blink, call=call)
         self._feature = open_feature(motion)
 
-    def prepare(self, track: FaceTrack) -> Face:
-        """Crop geometry, neutral face and open eyes of a tracked face.
+    def prepare(
+        self, track: FaceTrack, *, references: Bool[np.ndarray, " t"] | None = None
+    ) -> Face:
+        """Crop geometry, neutral face and open eyes of a tracked face; see
+        `synthesize.contract.Chain`.
+
+        `references` bound the neutral face, the open eyes and the picture.
 
         Raises:
-          FaceError: no frame of the track has a face.
+          FaceError: no frame of the track has a face, or none of `references`.
         """
         config, valid = self.render_config, track.valid
         geometry = crop_geometry(
             track.landmarks, valid=valid, scheme=SCHEME, margin=config.margin, smooth=config.smooth
         )
+        seen = reference_frames.candidates(valid, references)
         order = reference_frames.spread_of_mesh(
-            track.landmarks, valid=valid, count=self.motion_config.references
+            track.landmarks, valid=seen, count=self.motion_config.references
         )
         normalised = retarget.normalise(track.landmarks, valid=valid, references=order)
         return Face(
@@ -130,11 +136,11 @@ class SinhaChain:
             valid=valid,
             order=order,
             normalised=normalised,
-            eyes=blinks.open_eyes(normalised, valid=valid),
+            eyes=blinks.open_eyes(normalised, valid=seen),
             identity=identity_frame(
                 lips=measures.mouth_opening(track.landmarks, get_scheme("mesh478")),
                 eyes=measures.eye_opening(track.landmarks),
-                valid=valid,
+                valid=seen,
             ),
             mesh=track.landmarks[..., :2],
         )
@@ -165,10 +171,11 @@ class SinhaChain:
         *,
         samples: Float32[np.ndarray, " s"],
         controls: Controls = NO_CONTROLS,
+        references: Bool[np.ndarray, " t"] | None = None,
     ) -> Motion:
         """See `synthesize.contract.Chain`: (t, 68, 2). Lids and brows are generated too, `blink` is
         the closure of the eyes."""
-        face, frames = self.prepare(track), np.arange(len(track))
+        face, frames = self.prepare(track, references=references), np.arange(len(track))
         lids = self.blinker.track(len(track), controls)
         pixels = self.points(
             face, self.offsets(self.hear(samples), frames), lids=lids, sources=frames

@@ -9,6 +9,7 @@ import numpy as np
 from talkface_jax import config as c
 from talkface_jax.capabilities import Aspect, Control, Declaration
 from talkface_jax.landmarks import boxes, measures, schemes
+from talkface_jax.landmarks.references import candidates
 from talkface_jax.losses.terms import LossTerm, between
 from talkface_jax.methods import base
 from talkface_jax.ranges import ABOVE_0
@@ -77,9 +78,10 @@ class Chain(base.ChainMethod):
         self.call = programs.call
         return self
 
-    def prepare(self, track):
+    def prepare(self, track, *, references=None):
         made = boxes.crop_geometry(track.landmarks, valid=track.valid, scheme=SCHEME.name)
-        return base.TrackedFace(made, track.valid, np.flatnonzero(track.valid)[:3])
+        known = np.flatnonzero(candidates(track.valid, references))
+        return base.TrackedFace(made, track.valid, known[:3])
 
     def points(self, face, samples, sources, *, gain=1.0):
         """The source's points, the lower lip as far below the upper one as the sound is loud."""
@@ -89,8 +91,9 @@ class Chain(base.ChainMethod):
         points[:, LOWER - 1 : LOWER + 2, 1] = (points[:, UPPER, 1] + below)[:, None]
         return points
 
-    def predict_motion(self, track, *, samples):
-        return Motion("ibug68", self.points(self.prepare(track), samples, np.arange(len(track))))
+    def predict_motion(self, track, *, samples, references=None):
+        face = self.prepare(track, references=references)
+        return Motion("ibug68", self.points(face, samples, np.arange(len(track))))
 
     def start(self, track, *, samples, sources, frame_at, controls=NO_CONTROLS):
         session = Session(sources, track.valid)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from talkface_jax.capabilities import BLINK_GOALS, Table, mouth_goals
+from talkface_jax.capabilities import BLINK_GOALS, Table, motion_goals
 from talkface_jax.cli import demo
 from talkface_jax.cli.main import main
 from talkface_jax.errors import TalkfaceError
@@ -15,7 +15,8 @@ GOOD = {
     ("scores_motion", "model", "lip_distance"): (1.0, 0.9, 1.1),
     ("scores_motion", "static-mouth", "lip_distance"): (2.0, 1.8, 2.2),
     ("scores_motion", "shifted-audio", "lip_distance"): (2.0, 1.8, 2.2),
-    ("scores_motion", "no-audio", "lip_distance"): (2.0, 1.8, 2.2),
+    ("scores_motion", "silence", "lip_distance"): (2.0, 1.8, 2.2),
+    ("scores_motion", "ridge", "lip_distance"): (1.5, 1.4, 1.6),
     ("scores_motion", "model", "opening_correlation"): (0.8, 0.7, 0.9),
     ("scores_motion", "shifted-audio", "opening_correlation"): (0.1, 0.0, 0.2),
     ("scores_motion", "model", "lag"): (0.0, 0.0, 0.0),
@@ -43,7 +44,7 @@ def _judge(folder, changes, method="iplap"):
 
 def test_all_goals_met(tmp_path):
     verdicts = _judge(tmp_path, {})
-    assert len(verdicts) == 9 and all(item.met for item in verdicts)
+    assert len(verdicts) == 10 and all(item.met for item in verdicts)
     assert all(str(item).startswith("met ") for item in verdicts)
 
 
@@ -53,13 +54,15 @@ def test_all_goals_met(tmp_path):
         (("scores_motion", "static-mouth", "lip_distance"), (1.2, 1.15, 1.3), 0),
         (("scores_motion", "static-mouth", "lip_distance"), (2.0, 1.0, 3.0), 0),
         (("scores_motion", "shifted-audio", "lip_distance"), (1.3, 1.2, 1.4), 1),
-        (("scores_motion", "no-audio", "lip_distance"), (1.15, 1.11, 1.2), 2),
-        (("scores_motion", "model", "opening_correlation"), (0.6, 0.5, 0.7), 3),
-        (("scores_motion", "shifted-audio", "opening_correlation"), (0.5, 0.4, 0.6), 4),
-        (("scores_motion", "model", "lag"), (-2.0, -2.0, -1.0), 5),
-        (("scores_motion", "model", "deviation"), (0.3, 0.2, 0.4), 6),
-        (("scores_video", "model", "opening_correlation"), (0.4, 0.3, 0.5), 7),
-        (("scores_video", "model", "deviation"), (0.4, 0.3, 0.5), 8),
+        (("scores_motion", "silence", "lip_distance"), (1.53, 1.5, 1.6), 2),
+        (("scores_motion", "ridge", "lip_distance"), (1.3, 1.2, 1.4), 3),
+        (("scores_motion", "ridge", "lip_distance"), (1.5, 1.05, 2.0), 3),
+        (("scores_motion", "model", "opening_correlation"), (0.77, 0.7, 0.8), 4),
+        (("scores_motion", "shifted-audio", "opening_correlation"), (0.5, 0.4, 0.6), 5),
+        (("scores_motion", "model", "lag"), (-2.0, -2.0, -1.0), 6),
+        (("scores_motion", "model", "deviation"), (0.74, 0.7, 0.8), 7),
+        (("scores_video", "model", "opening_correlation"), (0.4, 0.3, 0.5), 8),
+        (("scores_video", "model", "deviation"), (0.4, 0.3, 0.5), 9),
     ],
 )
 def test_each_goal_can_be_missed(tmp_path, key, bad, number):
@@ -70,9 +73,9 @@ def test_each_goal_can_be_missed(tmp_path, key, bad, number):
 
 def test_a_method_may_have_fewer_and_other_goals(tmp_path):
     _write(tmp_path, {})
-    wanted = mouth_goals(static=0.45, shifted=0.8, correlation=0.6)
+    wanted = motion_goals(static=0.45, shifted=0.8)
     told = [str(item) for item in goals.judge(wanted, tmp_path)]
-    assert len(told) == 8 and not any("no-audio" in line for line in told)
+    assert len(told) == 8 and not any("mp4" in line for line in told)
     assert [index for index, line in enumerate(told) if "MISSED" in line] == [0]
 
 
@@ -119,7 +122,7 @@ def test_a_missed_goal_is_named(tmp_path):
         demo.require_met(_judge(tmp_path, changes), tmp_path)
     said = str(missed.value)
     assert said.startswith(
-        '2 of 9 goals were missed, "lag in frames", "rendered mp4s, deviation"; '
+        '2 of 10 goals were missed, "lag in frames", "rendered mp4s, deviation"; '
     )
     assert str(tmp_path / "scores_motion" / "report.html") in said
 
@@ -149,7 +152,7 @@ def test_a_missed_goal_is_the_exit_status_and_comes_last(walked, tmp_path, capsy
     bad = {("scores_motion", "model", "lag"): (-2.0, -2.0, -1.0)}
     assert _demo(tmp_path / "bad", bad) == 1
     printed = capsys.readouterr()
-    assert printed.err.startswith('talkface demo: 1 of 9 goals were missed, "lag in frames"; look')
+    assert printed.err.startswith('talkface demo: 1 of 10 goals were missed, "lag in frames"; look')
     assert "MISSED lag in frames: -2.00 (wanted within 1)" in printed.out
     assert "Where the time went" in printed.out and "talking_strip.png" in printed.out
 

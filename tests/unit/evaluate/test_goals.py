@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from talkface_jax.capabilities import BLINK_GOALS, Goal, Table
+from talkface_jax.capabilities import BLINK_GOALS, Goal, Paired, Table
 from talkface_jax.evaluate import goals
 
 ROWS = {
@@ -12,6 +12,34 @@ ROWS = {
     "still": {"lip_distance": (2.0, 1.8, 2.2), "lag": (0.5, 0.0, 1.0)},
     # As large as that of "still", but so uncertain that it reaches down to the model's.
     "vague": {"lip_distance": (2.0, 1.1, 2.9)},
+    "worse": {"bias": (0.05, 0.01, 0.09)},
+    "near": {"bias": (0.15, 0.05, 0.25)},
+}
+
+
+def _interval(value, low, high):
+    return {"value": value, "low": low, "high": high, "n": 8}
+
+
+COMPARISONS = {
+    # The model's intervals and these rows' overlap; clip by clip it is better, but for "alike".
+    "vague": {
+        "lip_distance": {
+            "ratio": _interval(0.5, 0.4, 0.7),
+            "difference": _interval(-1.0, -1.5, -0.4),
+        }
+    },
+    "near": {
+        "bias": {"ratio": _interval(1.3, 1.2, 1.4), "difference": _interval(0.05, 0.02, 0.08)}
+    },
+    "alike": {
+        "bias": {"ratio": _interval(1.3, 0.9, 1.7), "difference": _interval(0.05, -0.02, 0.12)},
+        "lip_distance": {
+            "ratio": _interval(0.5, 0.4, 1.0),
+            "difference": _interval(-1.0, -1.5, 0.0),
+        },
+        "lag": {"ratio": _interval(None, None, None), "difference": _interval(1.0, None, None)},
+    },
 }
 
 
@@ -27,7 +55,9 @@ def folder(tmp_path):
         for row, metrics in ROWS.items()
     }
     (tmp_path / "scores_motion").mkdir()
-    (tmp_path / "scores_motion" / "scores.json").write_text(json.dumps({"rows": rows}))
+    (tmp_path / "scores_motion" / "scores.json").write_text(
+        json.dumps({"rows": rows, "comparisons": COMPARISONS})
+    )
     return tmp_path
 
 
@@ -70,6 +100,95 @@ def _judge(folder, number, table=Table.LANDMARKS, **bounds):
     ],
 )
 def test_numbers_of_a_table_of_scores(folder, number, bounds, told):
+    verdict = _judge(folder, number, **bounds)
+    assert str(verdict) == told and verdict.met == told.startswith("met ")
+
+
+@pytest.mark.parametrize(
+    ("over", "apart"), [("worse", True), ("near", False)], ids=["apart", "overlap"]
+)
+def test_a_least_ratio_wants_the_row_above_the_other(folder, over, apart):
+    verdict = _judge(folder, "bias", least=1.2, over=over)
+    assert verdict.met == apart
+
+
+@pytest.mark.parametrize(
+    ("number", "bounds", "told"),
+    [
+        # Marginal intervals that overlap do not matter to what is paired.
+        (
+            "lip_distance",
+            {"most": 0.6, "over": "vague", "paired": Paired.RATIO},
+            "met    it: 0.50 (wanted <= 0.6, paired interval beyond 1)",
+        ),
+        (
+            "lip_distance",
+            {"most": -0.9, "over": "vague", "paired": Paired.DIFFERENCE},
+            "met    it: -1.00 (wanted <= -0.9, paired interval beyond 0)",
+        ),
+        (
+            "lip_distance",
+            {"most": 0.45, "over": "vague", "paired": Paired.RATIO},
+            "MISSED it: 0.50 (wanted <= 0.45, paired interval beyond 1)",
+        ),
+        (
+            "bias",
+            {"least": 0.04, "over": "near", "paired": Paired.DIFFERENCE},
+            "met    it: 0.05 (wanted >= 0.04, paired interval beyond 0)",
+        ),
+        (
+            "bias",
+            {"least": 1.2, "over": "near", "paired": Paired.RATIO},
+            "met    it: 1.30 (wanted >= 1.2, paired interval beyond 1)",
+        ),
+        # Within the bound, but the interval holds what equal rows give, or touches it.
+        (
+            "bias",
+            {"least": 0.04, "over": "alike", "paired": Paired.DIFFERENCE},
+            "MISSED it: 0.05 (wanted >= 0.04, paired interval beyond 0)",
+        ),
+        (
+            "bias",
+            {"least": 1.2, "over": "alike", "paired": Paired.RATIO},
+            "MISSED it: 1.30 (wanted >= 1.2, paired interval beyond 1)",
+        ),
+        (
+            "lip_distance",
+            {"most": 0.6, "over": "alike", "paired": Paired.RATIO},
+            "MISSED it: 0.50 (wanted <= 0.6, paired interval beyond 1)",
+        ),
+        # The interval lies beyond, on the wrong side.
+        (
+            "bias",
+            {"most": 1.5, "over": "near", "paired": Paired.RATIO},
+            "MISSED it: 1.30 (wanted <= 1.5, paired interval beyond 1)",
+        ),
+        # There is no number, or no interval.
+        (
+            "lag",
+            {"most": 2.0, "over": "alike", "paired": Paired.RATIO},
+            "MISSED it: none (wanted <= 2, paired interval beyond 1)",
+        ),
+        (
+            "lag",
+            {"most": 2.0, "over": "alike", "paired": Paired.DIFFERENCE},
+            "MISSED it: 1.00 (wanted <= 2, paired interval beyond 0)",
+        ),
+        (
+            "bias",
+            {"least": 0.1, "over": "gone", "paired": Paired.RATIO},
+            "MISSED it: not measured, the report has no gone "
+            "(wanted >= 0.1, paired interval beyond 1)",
+        ),
+        (
+            "lip_distance",
+            {"most": 0.6, "over": "vague", "row": "still", "paired": Paired.RATIO},
+            "MISSED it: not measured, the report has no comparisons of still, but of model "
+            "(wanted <= 0.6, paired interval beyond 1)",
+        ),
+    ],
+)
+def test_paired_goals_read_the_comparisons(folder, number, bounds, told):
     verdict = _judge(folder, number, **bounds)
     assert str(verdict) == told and verdict.met == told.startswith("met ")
 

@@ -9,6 +9,10 @@ from talkface_jax.landmarks import boxes, schemes
 
 SCHEME = schemes.get_scheme("iplap131")
 CONTENT = SCHEME.groups["content"]
+MADE = (
+    *(scores.MODEL, scores.GROUND_TRUTH, scores.NOISE_FLOOR),
+    *(scores.STATIC_MOUTH, scores.SHIFTED_AUDIO, scores.SILENCE),
+)
 
 
 def case_of(points, name, *, late=2, scale=1.0):
@@ -26,7 +30,7 @@ def case_of(points, name, *, late=2, scale=1.0):
         predictions={
             scores.MODEL: model,
             scores.SHIFTED_AUDIO: np.roll(model, -10, axis=0),
-            scores.NO_AUDIO: np.repeat(still[None], len(points), 0),
+            scores.SILENCE: np.repeat(still[None], len(points), 0),
         },
         retracked=boxes.to_box(points + noise, place),
         boxes=place,
@@ -44,7 +48,7 @@ def value(result, row, metric):
 
 
 def test_rows_stand_in_order_with_their_clips(result):
-    assert list(result.rows) == list(scores.ROWS)
+    assert list(result.rows) == [row for row in scores.ROWS if row in MADE]
     assert all(row.clips == 6 and row.failed == 0 for row in result.rows.values())
 
 
@@ -90,7 +94,7 @@ def test_distances_are_in_pixels_not_in_stretched_boxes(faces):
 def test_ratios_are_paired(result):
     model = [clip.values["lip_distance"] for clip in result.of_row(scores.MODEL)]
     still = [clip.values["lip_distance"] for clip in result.of_row(scores.STATIC_MOUTH)]
-    ratio = result.ratios[scores.STATIC_MOUTH]
+    ratio = result.ratios()[scores.MODEL, scores.STATIC_MOUTH]
     assert ratio.value == pytest.approx(np.mean(model) / np.mean(still))
     assert ratio.low <= ratio.value <= ratio.high
 
@@ -172,7 +176,7 @@ def test_another_scheme_is_scored_by_its_own_points(faces):
         name="clip",
         truth=truth,
         valid=np.ones(len(truth), bool),
-        predictions={scores.MODEL: wrong, scores.NO_AUDIO: truth[:, content]},
+        predictions={scores.MODEL: wrong, scores.SILENCE: truth[:, content]},
         scheme="ibug68",
     )
     result = landmarks.evaluate_motion([case], command="test")
@@ -180,7 +184,7 @@ def test_another_scheme_is_scored_by_its_own_points(faces):
     expected = 100 * 4.0 * 5 / 20 / eyes
     assert value(result, scores.MODEL, "lip_distance") == pytest.approx(expected, rel=1e-3)
     assert value(result, scores.MODEL, "jaw_distance") == 0
-    assert value(result, scores.NO_AUDIO, "face_distance") == 0
+    assert value(result, scores.SILENCE, "face_distance") == 0
     assert "scheme ibug68" in result.conventions["landmarks"]
     with pytest.raises(TalkfaceError, match=r"predict \(80, 57, 2\)"):
         landmarks.score_case(dataclasses.replace(case, scheme="iplap131", truth=faces[0]))

@@ -199,3 +199,28 @@ def test_the_method_runs_the_programs_of_a_bundle():
     made = chain.METHOD.chain(configs, bundle)
     made.prepare(_track(3))
     assert len(bundle.call.of(programs.MOTION_REFERENCES)) == 1
+
+
+def test_references_are_taken_from_the_allowed_frames_alone():
+    """Nothing of a mouth that is not allowed is seen; boxes and poses are those of the track."""
+    allowed = np.arange(12) >= 6
+    fed = []
+    for opened in (0, 9):
+        track = _track(12, invalid=(7,))
+        # Before frame 6 another mouth, within the crop box.
+        track.landmarks[:6, 14, 1] += opened
+        call = Programs()
+        made = _chain(call, references=3)
+        face = made.prepare(track, references=allowed)
+        np.testing.assert_array_equal(face.order, [6, 9, 11])
+        motion = made.predict_motion(track, samples=_speech(12), references=allowed)
+        fed.append([*call.of(programs.MOTION_REFERENCES), *call.of(programs.MOTION)])
+        np.testing.assert_array_equal(
+            motion.landmarks[:, SCHEME.groups["pose"]],
+            made.prepare(track).geometry.points[face.nearest][:, SCHEME.groups["pose"]],
+        )
+    for one, two in zip(*fed, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+    with pytest.raises(FaceError, match="reference"):
+        _chain(Programs()).prepare(_track(12, invalid=(7,)), references=np.arange(12) == 7)

@@ -250,3 +250,24 @@ def test_the_method_runs_the_programs_of_a_bundle():
     made.predict_motion(_track(3), samples=_speech(3))
     assert len(bundle.call.of(programs.MOTION)) == len(bundle.call.of(BLINK)) == 1
     assert made.render_config is configs["render"]
+
+
+def test_the_person_is_seen_in_the_allowed_frames_alone():
+    """Neutral face, open eyes and picture come from there; the head's pose from every frame."""
+    track = _track(12, invalid=(7,))
+    allowed = np.arange(12) >= 6
+    runner = _chain(Programs())
+    face = runner.prepare(track, references=allowed)
+    assert set(face.order) == set(np.flatnonzero(allowed & track.valid))
+    assert allowed[face.identity] and not allowed[runner.prepare(track).order].all()
+    made = runner.predict_motion(track, samples=_speech(12), references=allowed)
+    changed = _track(12, invalid=(7,))
+    # Another mouth and closed eyes in frames that are not allowed.
+    changed.landmarks[:6, 14, 1] += 5
+    changed.landmarks[:6, 159, 1] += 2
+    same = runner.predict_motion(changed, samples=_speech(12), references=allowed)
+    np.testing.assert_array_equal(same.landmarks, made.landmarks)
+    other = runner.predict_motion(changed, samples=_speech(12))
+    assert np.abs(other.landmarks - made.landmarks).max() > 1e-3
+    with pytest.raises(FaceError, match="reference"):
+        runner.prepare(track, references=np.arange(12) == 7)
