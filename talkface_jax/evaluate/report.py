@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from talkface_jax.errors import counted
 from talkface_jax.evaluate import lost, page, plots, scores
 from talkface_jax.evaluate import pictures as drawn
 from talkface_jax.evaluate.pictures import ClipPictures
@@ -53,6 +54,7 @@ def render(result: scores.Scores, *, pictures: Mapping[str, ClipPictures] | None
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    total = page.shown_clips(result)[1]
     looks = plots.styles(result.rows, systems=result.systems)
     return environment.get_template(_TEMPLATE).render(
         result=result,
@@ -68,7 +70,9 @@ def render(result: scores.Scores, *, pictures: Mapping[str, ClipPictures] | None
         groups=page.group_tables(result),
         figures=_figures(result, looks),
         clips=page.clip_views(result, pictures=pictures or {}, looks=looks),
-        total=page.shown_clips(result)[1],
+        total=total,
+        predicted=counted(total, "clip"),
+        failed=counted(len(result.failures), "failure"),
         failures=page.failures(result),
         lost_rule=lost.CONVENTION,
         slice_rule=drawn.CONVENTION,
