@@ -57,6 +57,7 @@ def evaluate_landmarks(
     data: Place,
     out: Place,
     split: str = "test",
+    train_data: Place | None = None,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> LandmarkEvaluation:
@@ -70,6 +71,7 @@ def evaluate_landmarks(
       data: from `talkface prepare`.
       out: folder of the reports; made if need be.
       split: of `data`.
+      train_data: prepared set from whose train split baselines learn; `data` by default.
       command: the command line that the report states; this process's by default.
       progress: called as progress(what, done, total).
 
@@ -84,6 +86,7 @@ def evaluate_landmarks(
     chain = engine.build_chain(loaded)
     failures: list[scores.Failure] = []
     dataset = open_dataset(place, split)
+    known = _known(dataset, place, train_data)
     found = landmarks.evaluate_motion(
         shards.motion_cases(dataset, chain, failures=failures, progress=progress),
         failures=failures,
@@ -101,21 +104,29 @@ def evaluate_landmarks(
         remedy="give a --data and --split with faces",
     )
     report.write_report(found, folder)
-    declaration = registry.declaration(loaded.manifest.method)
-    if Aspect.BLINKS not in declaration.generates:
+    if Aspect.BLINKS not in registry.declaration(loaded.manifest.method).generates:
         return LandmarkEvaluation(found)
     try:
-        made = _compare_blinks(chain, dataset, data=place, out=folder, progress=progress)
+        made = _compare_blinks(chain, dataset, known=known, out=folder, progress=progress)
+        return LandmarkEvaluation(found, made)
     except RecordError as error:
         return LandmarkEvaluation(found, no_blinks=str(error))
-    return LandmarkEvaluation(found, made)
+
+
+def _known(dataset: PreparedDataset, place: str, train_data: Place | None) -> PreparedDataset:
+    """What a baseline may know, as the network does: the training data; where the set that is
+    scored has none and no other is given, that set."""
+    if train_data is not None:
+        return open_dataset(os.fspath(train_data), "train")
+    splits = {shard.split for shard in dataset.manifest.shards}
+    return open_dataset(place, "train") if "train" in splits else dataset
 
 
 def _compare_blinks(
     chain: Any,
     dataset: PreparedDataset,
     *,
-    data: str,
+    known: PreparedDataset,
     out: pathlib.Path,
     progress: Progress | None,
 ) -> BlinkReport:
@@ -126,9 +137,6 @@ def _compare_blinks(
     """
     for name in ("blinks.json", "blinks.html"):
         (out / name).unlink(missing_ok=True)
-    # The baseline knows the training data, as the network does.
-    splits = {shard.split for shard in dataset.manifest.shards}
-    known = open_dataset(data, "train") if "train" in splits else dataset
     if progress is not None:
         progress(_BLINKS, 0, 1)
     found = blinks.evaluate_blinks(
