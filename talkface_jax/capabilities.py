@@ -137,8 +137,8 @@ class Table(enum.Enum):
     """Predicted landmarks of the held-out clips."""
     VIDEOS = "scores_video/scores.json"
     """Rendered mp4s of some of them, tracked again."""
-    BLINKS = "scores_motion/blinks.json"
-    """Blinks made from noise."""
+    BLINKS = "scores_blinks/blinks.json"
+    """Blinks made from noise, against those of clips by which nothing was chosen."""
 
 
 class Paired(enum.Enum):
@@ -252,9 +252,17 @@ BLINK_RATES = (0.28, 0.45)
 """Blinks a second of people who talk; what a generator must keep to."""
 BLINK_DURATIONS = (0.1, 0.4)
 """Mean duration in seconds."""
+BLINK_VARIATION = 0.2
+"""Least standard deviation of the intervals in seconds; a metronome of any interval has 0.02."""
 BLINK_GOALS = (
     Goal("blinks a second", Table.BLINKS, "sequences.rate", *BLINK_RATES),
     Goal("seconds of a blink", Table.BLINKS, "sequences.duration", *BLINK_DURATIONS),
+    Goal(
+        "seconds by which the intervals between blinks vary",
+        Table.BLINKS,
+        "sequences.interval_deviation",
+        least=BLINK_VARIATION,
+    ),
     Goal("blinks nearer to tracked ones than a constant blinker", Table.BLINKS, "nearer", least=1),
 )
 """Those of a method that makes blinks of its own."""

@@ -53,6 +53,7 @@ def evaluate_landmarks(
     data: Place,
     out: Place,
     split: str = "test",
+    train_data: Place | None = None,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> LandmarkEvaluation:
@@ -67,6 +68,7 @@ def evaluate_landmarks(
       data: from `talkface prepare`.
       out: folder of the reports; made if need be.
       split: of `data`.
+      train_data: prepared set from whose train split baselines learn; `data` by default.
       command: the command line that the report states; this process's by default.
       progress: called as progress(what, done, total).
 
@@ -81,7 +83,8 @@ def evaluate_landmarks(
     chain = engine.build_chain(loaded)
     failures: list[scores.Failure] = []
     dataset = open_dataset(place, split)
-    linear, left_out = _fit_ridge(dataset, chain, data=place, progress=progress)
+    train = _training(dataset, place, train_data)
+    linear, left_out = _fit_ridge(train, chain, data=place, progress=progress)
     if shards.speakers_of(dataset) < 2:
         left_out[scores.MISMATCHED] = f"{place} has one speaker in split {split}"
     found = landmarks.evaluate_motion(
@@ -103,24 +106,35 @@ def evaluate_landmarks(
         remedy="give a --data and --split with faces",
     )
     report.write_report(found, folder)
-    declaration = registry.declaration(loaded.manifest.method)
-    if Aspect.BLINKS not in declaration.generates:
+    if Aspect.BLINKS not in registry.declaration(loaded.manifest.method).generates:
         return LandmarkEvaluation(found, left_out=left_out)
     try:
-        made = _compare_blinks(chain, dataset, data=place, out=folder, progress=progress)
+        made = _compare_blinks(
+            chain, dataset, known=train or dataset, out=folder, progress=progress
+        )
+        return LandmarkEvaluation(found, made, left_out=left_out)
     except RecordError as error:
         return LandmarkEvaluation(found, no_blinks=str(error), left_out=left_out)
-    return LandmarkEvaluation(found, made, left_out=left_out)
+
+
+def _training(
+    dataset: PreparedDataset, place: str, train_data: Place | None
+) -> PreparedDataset | None:
+    """What baselines may know, as the networks do: the training data; None where there are none."""
+    if train_data is not None:
+        return open_dataset(os.fspath(train_data), "train")
+    splits = {shard.split for shard in dataset.manifest.shards}
+    return open_dataset(place, "train") if "train" in splits else None
 
 
 def _fit_ridge(
-    dataset: PreparedDataset, chain: Any, *, data: str, progress: Progress | None
+    train: PreparedDataset | None, chain: Any, *, data: str, progress: Progress | None
 ) -> tuple[ridge.Ridge | None, dict[str, str]]:
     """The regression of the ridge row, or None and why there is none."""
-    if "train" not in {shard.split for shard in dataset.manifest.shards}:
+    if train is None:
         return None, {scores.RIDGE: f"{data} has no training split to fit it on"}
     try:
-        return shards.fit_ridge(open_dataset(data, "train"), chain, progress=progress), {}
+        return shards.fit_ridge(train, chain, progress=progress), {}
     except RecordError as error:
         return None, {scores.RIDGE: str(error)}
 
@@ -129,7 +143,7 @@ def _compare_blinks(
     chain: Any,
     dataset: PreparedDataset,
     *,
-    data: str,
+    known: PreparedDataset,
     out: pathlib.Path,
     progress: Progress | None,
 ) -> BlinkReport:
@@ -140,9 +154,6 @@ def _compare_blinks(
     """
     for name in ("blinks.json", "blinks.html"):
         (out / name).unlink(missing_ok=True)
-    # The baseline knows the training data, as the network does.
-    splits = {shard.split for shard in dataset.manifest.shards}
-    known = open_dataset(data, "train") if "train" in splits else dataset
     if progress is not None:
         progress(_BLINKS, 0, 1)
     found = blinks.evaluate_blinks(

@@ -15,7 +15,7 @@ HELP = "score landmarks or mp4s against the truth and trivial baselines"
 DESCRIPTION = """\
 Two ways in, one report out (scores.json and report.html):
 
-  --bundle --data [--split]
+  --bundle --data [--split] [--train-data]
       the landmarks that a bundle predicts for a prepared split, against the
       tracked ones; nothing is rendered
   --pred --truth [--bundle] [--face]
@@ -72,11 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=pathlib.Path,
         metavar=("A", "B"),
-        help="two scores.json: what changed from B to A, over the clips of both",
+        help="two scores.json: what changed from A to B, over the clips of both",
     )
     landmarks = parser.add_argument_group("with a prepared data set")
     landmarks.add_argument("--data", metavar="DIR", help="from talkface prepare; needs --bundle")
     landmarks.add_argument("--split", metavar="NAME", help=f"of --data (default: {_SPLIT})")
+    landmarks.add_argument(
+        "--train-data",
+        metavar="DIR",
+        help="prepared set that the baselines may know, by its train split (default: --data)",
+    )
     _add_video_arguments(parser.add_argument_group("with mp4s"))
 
 
@@ -161,14 +166,14 @@ def _wrong_flags(args: argparse.Namespace, *, videos: bool) -> str:
     """What is missing, or is of the other way in; "" where the flags fit."""
     given = [name for name in _OF_VIDEOS if getattr(args, name) is not None]
     if args.compare is not None:
-        others = ("out", "bundle", "data", "split", "pred", "truth")
+        others = ("out", "bundle", "data", "split", "train_data", "pred", "truth")
         others = [name for name in others if getattr(args, name) is not None] + given
-        return f"--{others[0]} does not go with --compare" if others else ""
+        return f"--{others[0].replace('_', '-')} does not go with --compare" if others else ""
     if args.out is None:
         return "give --out=DIR"
     if videos:
-        for flag in ("data", "split"):
-            if getattr(args, flag) is not None:
+        for flag in ("data", "split", "train-data"):
+            if getattr(args, flag.replace("-", "_")) is not None:
                 return f"--{flag} does not go with --pred and --truth"
         for flag, other in (("pred", "truth"), ("truth", "pred")):
             if getattr(args, flag) is None:
@@ -190,6 +195,7 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
             data=args.data,
             out=args.out,
             split=args.split or _SPLIT,
+            train_data=args.train_data,
             command=args.command_line,
             progress=progress,
         )
@@ -207,11 +213,15 @@ def _print_blinks(found: "BlinkReport", folder: pathlib.Path) -> None:
     from talkface_jax.evaluate import blinks
 
     out, made = common.console(), found.sequences
+    model, constant = (found.comparisons[name] for name in (blinks.MODEL, blinks.CONSTANT))
+    verdict = "" if found.nearer else "not shown to be "
     out.print(
         f"blinks, {made.clips} sequences of {found.sequence_seconds:g} s: {made.rate:.2f} a "
-        f"second, {made.duration:.2f} s each; two-sample test against the tracked clips: model p = "
-        f"{found.comparisons[blinks.MODEL].p_value:.3f}, constant interval p = "
-        f"{found.comparisons[blinks.CONSTANT].p_value:.3f}",
+        f"second, {made.duration:.2f} s each, intervals vary by {made.interval_deviation:.2f} s; "
+        f"distance from the tracked clips {model.distance.value:.3f} (p = {model.p_value:.3f}), of "
+        f"a constant blinker {constant.distance.value:.3f} (p = {constant.p_value:.3f}), greater "
+        f"by {found.difference.value:.3f} [{found.difference.low:.3f}, "
+        f"{found.difference.high:.3f}]: {verdict}nearer",
         soft_wrap=True,
     )
     out.print(f"{folder / 'blinks.html'}", soft_wrap=True)

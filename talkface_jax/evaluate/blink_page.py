@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from talkface_jax.capabilities import BLINK_DURATIONS, BLINK_RATES
+from talkface_jax.capabilities import BLINK_DURATIONS, BLINK_RATES, BLINK_VARIATION
 from talkface_jax.evaluate import blinks, plots, scores
 from talkface_jax.records import FPS
 
@@ -43,7 +43,13 @@ def render(report: blinks.BlinkReport) -> str:
     return environment.get_template(_TEMPLATE).render(
         report=report,
         about=blinks.ROWS,
-        ranges={"rate": BLINK_RATES, "duration": BLINK_DURATIONS},
+        ranges={
+            "rate": BLINK_RATES,
+            "duration": BLINK_DURATIONS,
+            "variation": BLINK_VARIATION,
+        },
+        near=blinks.NEAR,
+        draws=list(zip(report.draws[blinks.MODEL], report.draws[blinks.CONSTANT], strict=True)),
         number=_number,
         figures=[base64.b64encode(figure.encode()).decode() for figure in figures],
     )

@@ -8,8 +8,6 @@ from typing import Any
 
 from talkface_jax.capabilities import Goal, Paired, Table
 
-_MODEL = "model"
-
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -88,9 +86,7 @@ def _number(goal: Goal, report: Any) -> tuple[Any, bool]:
 
 def _compared(goal: Goal, report: Any, paired: Paired) -> tuple[Any, bool]:
     """The same of a comparison over the same clips."""
-    if goal.row != (against := report.get("against", _MODEL)):
-        raise KeyError(f"comparisons of {goal.row}, but of {against}")
-    found = report["comparisons"][goal.over][goal.number][paired.key]
+    found = report["comparisons"][goal.row][goal.over][goal.number][paired.key]
     if any(found[part] is None for part in ("value", "low", "high")):
         return found["value"], False
     alike = paired.alike

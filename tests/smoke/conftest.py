@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import importlib.util
 import logging
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -191,3 +192,15 @@ def film() -> Callable[..., pathlib.Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def sinha_demo(tmp_path_factory, repository) -> pathlib.Path:
+    """Folder of a walked demo of sinha2020: that of TALKFACE_DEMO, else it is walked here."""
+    if given := os.environ.get("TALKFACE_DEMO"):
+        return pathlib.Path(given)
+    out = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(repository)
+        assert main(["demo", "--method=sinha2020", f"--out={out}"]) == 0
+    return out

@@ -6,6 +6,7 @@ else the second voice is the packaged one at another pitch and pace.
 """
 
 import itertools
+import json
 import os
 import pathlib
 
@@ -13,16 +14,12 @@ import numpy as np
 import pytest
 
 from talkface_jax.cli.main import main
-from talkface_jax.data.pipeline import open_dataset
-from talkface_jax.evaluate.shards import track_of
+from talkface_jax.evaluate import person_independence as persons
 from talkface_jax.export.load import load_bundle
-from talkface_jax.landmarks import boxes, retarget
-from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.synthesize.run import build_chain
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-LIPS = get_scheme("ibug68").groups["lips"]
 TEXTS = (
     "We should buy a bigger boat before the summer.",
     "Please bring my blue umbrella tomorrow morning.",
@@ -31,61 +28,111 @@ TEXTS = (
     "I never thought that paper maps would be so useful.",
 )
 KOKORO = ("af_bella", "am_michael", "bm_george")
+PEOPLE = ("W131", "M132", "M133")
+SPEAKER = "W134"
+ALIKE = 0.6
+"""Largest ratio of `Comparison`."""
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory, repository):
-    """Folder of a walked demo."""
-    given = os.environ.get("TALKFACE_DEMO")
-    if given:
-        return pathlib.Path(given)
-    out = tmp_path_factory.mktemp("demo")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(repository)
-        assert main(["demo", "--method=sinha2020", f"--out={out}"]) == 0
-    return out
+def chain(sinha_demo):
+    return build_chain(load_bundle(sinha_demo / "sinha2020" / "bundle"))
 
 
 @pytest.fixture(scope="module")
-def chain(demo):
-    return build_chain(load_bundle(demo / "sinha2020" / "bundle"))
+def clips(sinha_demo):
+    """By speaker the neutral held-out clips: paths of video and sound."""
+    raw = sinha_demo / "data" / "raw"
+    found = {}
+    for clip in json.loads((raw / "metadata.json").read_text())["clips"]:
+        if (clip["split"], clip["emotion"]) == ("test", "neutral"):
+            paths = {kind: raw / clip[kind] for kind in ("video", "audio")}
+            found.setdefault(clip["actor"], []).append(paths)
+    return found
+
+
+def _motions(bundle, clips, out):
+    """Three held-out people say two sentences of a fourth: rendered as users do, tracked anew."""
+    motions = {}
+    for person, (number, voice) in itertools.product(PEOPLE, enumerate(clips[SPEAKER][:2])):
+        path = out / f"{person}_{number}.mp4"
+        out.mkdir(exist_ok=True)
+        given = {"bundle": bundle, "face": clips[person][0]["video"], "audio": voice["audio"]}
+        flags = [f"--{name}={value}" for name, value in {**given, "out": path}.items()]
+        assert main(["synthesize", *flags]) == 0
+        motions[person, str(number)] = persons.read_lip_motion(path)
+    return motions
 
 
 @pytest.fixture(scope="module")
-def people(demo):
-    """The longest held-out segment of each speaker."""
-    dataset = open_dataset(demo / "data", "test")
-    longest = {}
-    for record, meta in enumerate(dataset.metas):
-        if meta.frames > longest.get(meta.speaker, (0, 0))[0]:
-            longest[meta.speaker] = meta.frames, record
-    return [dataset.segment(record) for _, record in longest.values()]
+def motions(sinha_demo, clips, tmp_path_factory):
+    return _motions(sinha_demo / "sinha2020" / "bundle", clips, tmp_path_factory.mktemp("said"))
 
 
-def _lips(chain, track, samples):
-    """Person-independent lip motion, read back off the predicted landmarks."""
-    face = chain.prepare(track)
-    points = chain.predict_motion(track, samples=samples).landmarks
-    pixels = boxes.from_box(points, face.geometry.boxes)
-    neutral = retarget.retarget(np.zeros((len(track), 68, 2)), face.normalised)
-    linear = face.normalised.maps[:, :2]
-    moved = (pixels - neutral) @ np.linalg.inv(linear) * face.normalised.scale
-    return moved[:, LIPS]
+@pytest.fixture(scope="module")
+def true(clips):
+    """The fourth person's own lips at the two sentences."""
+    return {
+        (SPEAKER, str(number)): persons.read_lip_motion(clip["video"])
+        for number, clip in enumerate(clips[SPEAKER][:2])
+    }
 
 
-def test_another_identity_moves_its_lips_alike(chain, people):
-    assert len(people) >= 3
-    samples = people[0].audio.astype(np.float32) / 32768
-    tracks = [track_of(segment) for segment in people]
-    frames = min(len(track) for track in tracks)
-    motions = [_lips(chain, track, samples)[:frames] for track in tracks]
-    norm = np.linalg.norm(motions[0])
-    apart = [np.linalg.norm(motion - motions[0]) / norm for motion in motions[1:]]
-    print("difference of the lip motion of two people:", np.round(apart, 4))
-    assert norm > 0.1 and max(apart) <= 0.05
-    # The faces themselves are not alike: their proportions differ by more than that.
-    scales = np.stack([chain.prepare(track).normalised.scale for track in tracks])
-    assert np.ptp(scales, 0).max() > 0.05
+def _with_the_truth(motions, true):
+    """Generated lips against those of the person whose voice they hear: one sentence, and two."""
+    pairs = {
+        shared: [
+            persons.compare_pair(made, said)
+            for (_, sentence), made in motions.items()
+            for (_, spoken), said in true.items()
+            if (sentence == spoken) == shared
+        ]
+        for shared in (True, False)
+    }
+    same, other = (np.mean([pair.distance for pair in pairs[shared]]) for shared in (True, False))
+    opening = np.mean([pair.opening for pair in pairs[True]])
+    print(
+        f"with the true speaker: {same:.2f} %, at the other sentence {other:.2f} %, r {opening:.2f}"
+    )
+    return same / other, opening
+
+
+def test_people_who_say_one_sentence_move_their_lips_alike(motions, true):
+    found = persons.compare(motions)
+    print(f"\n{found}")
+    assert found.apart and found.ratio <= ALIKE
+    assert np.mean([pair.opening for pair in found.sentence]) >= 0.9
+    # Alike, and not by standing still or by chattering: as the person who says it.
+    ratio, opening = _with_the_truth(motions, true)
+    assert ratio <= 0.75 and opening >= 0.7
+
+
+def test_a_motion_of_the_persons_own_is_seen(motions):
+    """Everyone moves as always, whatever the sound."""
+    own = {
+        (person, sentence): motions[person, str(PEOPLE.index(person) % 2)]
+        for person, sentence in motions
+    }
+    found = persons.compare(own)
+    print(f"\na motion of the person's own:\n{found}")
+    assert not found.apart and found.ratio > ALIKE
+
+
+def test_an_untrained_motion_is_seen(sinha_demo, clips, true, repository, tmp_path):
+    demo, motion = sinha_demo / "sinha2020", tmp_path / "motion"
+    config = repository / "configs" / "sinha2020" / "motion.py"
+    small = [f"--config.{flag}" for flag in ("train.steps=1", "optim.lr=1e-12")]
+    data = f"--config.data.directory={sinha_demo / 'data'}"
+    assert main(["train", f"--config={config}:tiny", f"--workdir={motion}", data, *small]) == 0
+    stages = {"motion": motion, "blink": demo / "blink", "render": demo / "render"}
+    flags = [f"--{stage}={folder}" for stage, folder in stages.items()]
+    assert main(["export", *flags, f"--out={tmp_path / 'bundle'}"]) == 0
+    motions = _motions(tmp_path / "bundle", clips, tmp_path / "said")
+    found = persons.compare(motions)
+    print(f"\nan untrained motion:\n{found}")
+    ratio, opening = _with_the_truth(motions, true)
+    assert found.ratio > ALIKE and not found.apart
+    assert ratio > 0.75 and opening < 0.7
 
 
 def _voices():

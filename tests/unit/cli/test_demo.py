@@ -80,7 +80,7 @@ def test_a_method_may_have_fewer_and_other_goals(tmp_path):
 
 
 BLINKS = {
-    "sequences": {"rate": 0.33, "duration": 0.2},
+    "sequences": {"rate": 0.33, "duration": 0.2, "interval_deviation": 0.4},
     "comparisons": {
         "model": {"distance": {"value": 0.01}, "p_value": 0.4},
         "constant-interval": {"distance": {"value": 0.09}, "p_value": 0.001},
@@ -93,21 +93,24 @@ BLINKS = {
     ("changes", "missed"),
     [
         ({}, []),
-        ({"sequences": {"rate": 0.46, "duration": 0.2}}, [0]),
-        ({"sequences": {"rate": 0.33, "duration": 0.09}}, [1]),
-        ({"sequences": {"rate": 0.0, "duration": None}}, [0, 1]),
-        ({"nearer": False}, [2]),
-        (None, [0, 1, 2]),
+        ({"rate": 0.46}, [0]),
+        ({"duration": 0.09}, [1]),
+        ({"interval_deviation": 0.1}, [2]),
+        ({"rate": 0.0, "duration": None, "interval_deviation": None}, [0, 1, 2]),
+        ({"nearer": False}, [3]),
+        (None, [0, 1, 2, 3]),
     ],
 )
 def test_a_method_that_makes_blinks_is_judged_by_them_too(tmp_path, changes, missed):
     _write(tmp_path, {})
     if changes is not None:
-        report = json.dumps({**BLINKS, **changes})
-        (tmp_path / "scores_motion" / "blinks.json").write_text(report)
+        nearer = changes.pop("nearer", True)
+        report = {**BLINKS, "sequences": {**BLINKS["sequences"], **changes}, "nearer": nearer}
+        (tmp_path / "scores_blinks").mkdir()
+        (tmp_path / "scores_blinks" / "blinks.json").write_text(json.dumps(report))
     method = registry.declaration("sinha2020")
     verdicts = goals.judge(method.goals, tmp_path)
-    assert [item.goal.table for item in verdicts].count(Table.BLINKS) == 3
+    assert [item.goal.table for item in verdicts].count(Table.BLINKS) == 4
     names = [item.goal.what for item in verdicts if not item.met]
     assert names == [BLINK_GOALS[index].what for index in missed]
 
@@ -175,3 +178,25 @@ def test_missing_configs_are_told_before_any_work(walked, tmp_path, monkeypatch,
     said = capsys.readouterr()
     assert "configs/iplap does not hold the configs of motion, render; run the demo in" in said.err
     assert walked == [] and said.out == "" and not (tmp_path / "out").exists()
+
+
+def test_blinks_are_judged_on_clips_that_no_setting_was_chosen_on(walked, tmp_path, repository):
+    """And by a baseline that knows what the network was trained on."""
+    folder = tmp_path / "sinha2020"
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    (tmp_path / "data" / "raw" / "v.mp4").touch()
+    folder.mkdir()
+    assert main(["demo", "--method=sinha2020", f"--out={tmp_path}"]) == 1
+    prepared = [words for words in walked if words[0] == "prepare"]
+    seeds = [word for words in prepared for word in words if word.startswith("--seed=")]
+    assert seeds == ["--seed=0", "--seed=11"]
+    trained = {word for words in walked if words[0] == "train" for word in words}
+    (judged,) = (words for words in walked if f"--out={folder / 'scores_blinks'}" in words)
+    assert f"--config.data.directory={tmp_path / 'data'}" in trained
+    assert f"--train-data={tmp_path / 'data'}" in judged
+    assert prepared[1][-1] == f"--out={tmp_path / 'data_blinks'}"
+    assert f"--data={tmp_path / 'data_blinks'}" in judged
+    walked.clear()
+    (tmp_path / "iplap").mkdir()
+    main(["demo", f"--out={tmp_path}"])
+    assert len([words for words in walked if words[0] == "prepare"]) == 1

@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from talkface_jax.capabilities import BLINK_GOALS
 from talkface_jax.errors import RecordError
-from talkface_jax.evaluate import blink_page
+from talkface_jax.evaluate import blink_page, goals
 from talkface_jax.evaluate import blinks as evaluate
 from talkface_jax.evaluate.bootstrap import Interval
 from talkface_jax.landmarks import blinks
@@ -32,6 +33,14 @@ def natural(seed, frames):
 
 REAL = [natural(1000 + k, int(length)) for k, length in enumerate(LENGTHS)]
 CONSTANT = evaluate.ConstantBlinker.of([natural(2000 + k, 100) for k in range(80)])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """Enough for verdicts, a tenth of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate.bootstrap, "RESAMPLES", 200)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +68,66 @@ def test_the_natural_process_passes_and_the_constant_one_is_told_apart(report):
     assert model.p_value > 0.05 > constant.p_value
     assert model.distance.value < constant.distance.value
     assert report.difference.value > 0 and report.natural and report.nearer and report.passed
-    assert report.sequences.seconds == 60 * 10.0
+    assert report.sequences.clips >= 60
+    assert report.sequences.seconds == pytest.approx(10.0 * report.sequences.clips)
+
+
+def metronome(seconds):
+    """The constant blinker at another pace, with phases of its own."""
+    paced = dataclasses.replace(CONSTANT, interval=25 * seconds)
+    return lambda seed, frames: paced(seed + 7000, frames)
+
+
+def over(seed, frames):
+    """Twice as many blinks as people make."""
+    return np.maximum(natural(seed, frames), natural(seed + 50_000, frames))
+
+
+def under(seed, frames):
+    """Every other draw without a blink."""
+    return natural(seed, frames) if seed % 2 else np.zeros(frames)
+
+
+RATE, DURATION, VARIATION, NEARER = (goal.what for goal in BLINK_GOALS)
 
 
 @pytest.mark.parametrize(
-    "generate",
-    [lambda seed, frames: np.zeros(frames), lambda seed, frames: CONSTANT(seed + 7000, frames)],
-    ids=["none", "constant"],
+    ("generate", "missed"),
+    [
+        (natural, []),
+        (lambda seed, frames: np.zeros(frames), [RATE, DURATION, VARIATION, NEARER]),
+        (metronome(CONSTANT.interval / 25), [VARIATION, NEARER]),
+        # At the pace of the intervals that the clips can hold.
+        (metronome(2.6), [VARIATION, NEARER]),
+        (over, [RATE, NEARER]),
+        (under, [RATE, NEARER]),
+        (lambda seed, frames: 0.4 * natural(seed, frames), [RATE, NEARER]),
+    ],
+    ids=["natural", "never", "constant", "metronome", "over", "under", "half-closed"],
 )
-def test_bad_generators_fail(generate):
+def test_bad_generators_miss_the_goals(generate, missed, tmp_path):
     found = evaluate.evaluate_blinks(
-        generate, REAL, constant=CONSTANT, sequences=20, permutations=99
+        generate, REAL, constant=CONSTANT, sequences=20, permutations=9
     )
-    assert not found.nearer and not found.passed
-    assert found.comparisons[evaluate.MODEL].p_value < 0.05
+    blink_page.write_report(found, tmp_path / "scores_blinks")
+    told = [item.goal.what for item in goals.judge(BLINK_GOALS, tmp_path) if not item.met]
+    assert told == missed and found.passed == (not missed)
+
+
+@pytest.mark.parametrize("world", range(3))
+def test_another_phase_of_the_constant_blinker_is_never_nearer(world):
+    """Though the interval of the difference, of the clips alone, lies above 0 in some worlds."""
+    real = [natural(5000 + 100 * world + k, int(length)) for k, length in enumerate(LENGTHS)]
+    found = evaluate.evaluate_blinks(
+        metronome(CONSTANT.interval / 25),
+        real,
+        constant=CONSTANT,
+        sequences=20,
+        permutations=9,
+        seed=1000 * world,
+    )
+    assert not found.nearer
+    assert abs(found.difference.value) < 0.1 * found.comparisons[evaluate.CONSTANT].distance.value
 
 
 def test_generated_tracks_are_cut_to_the_lengths_of_the_clips(report):
@@ -83,31 +138,39 @@ def test_generated_tracks_are_cut_to_the_lengths_of_the_clips(report):
     assert made.interval < report.sequences.interval - 0.1
 
 
-def test_verdicts_need_rate_duration_and_both_p_values(report):
-    slow = dataclasses.replace(report.sequences, rate=0.2)
-    assert not dataclasses.replace(report, sequences=slow).natural
-    long = dataclasses.replace(report.sequences, duration=0.5)
-    assert not dataclasses.replace(report, sequences=long).natural
-    wide = {
-        name: dataclasses.replace(item, distance=Interval(item.distance.value, 0.0, 2.0, 32))
-        for name, item in report.comparisons.items()
-    }
-    unsure = dataclasses.replace(report, comparisons=wide)
-    assert unsure.nearer
-    for name, p_value in ((evaluate.MODEL, 0.01), (evaluate.CONSTANT, 0.3)):
-        changed = {**wide, name: dataclasses.replace(wide[name], p_value=p_value)}
-        assert not dataclasses.replace(report, comparisons=changed).nearer
-        # With intervals apart no p-value is needed: of many clips none is exactly alike.
-        for row, ends in ((evaluate.MODEL, (0.0, 0.1)), (evaluate.CONSTANT, (0.2, 0.9))):
-            changed[row] = dataclasses.replace(changed[row], distance=Interval(0.1, *ends, 160))
-        assert dataclasses.replace(report, comparisons=changed).nearer
-    assert not dataclasses.replace(unsure, difference=Interval(-0.1, -0.5, 0.3, 32)).nearer
+def test_verdicts_need_rate_duration_variation_a_sure_difference_and_every_draw(report):
+    for change in ({"rate": 0.2}, {"duration": 0.5}, {"interval_deviation": 0.1}):
+        made = dataclasses.replace(report.sequences, **change)
+        changed = dataclasses.replace(report, sequences=made)
+        assert not changed.natural and changed.nearer and not changed.passed
+    unsure = dataclasses.replace(report, difference=Interval(0.9, -0.01, 1.5, 32))
+    assert not unsure.nearer
+    far = {name: [*values] for name, values in report.draws.items()}
+    far[evaluate.MODEL][3] = 0.51 * far[evaluate.CONSTANT][3]
+    assert not dataclasses.replace(report, draws=far).nearer
+    far[evaluate.MODEL][3] = 0.49 * far[evaluate.CONSTANT][3]
+    assert dataclasses.replace(report, draws=far).nearer
+
+
+def test_draws_have_noise_of_their_own(report):
+    for name, distances in report.draws.items():
+        assert len(set(distances)) == evaluate.DRAWS == 5
+        whole = report.comparisons[name].distance.value
+        assert min(distances) < whole < max(distances) or whole < min(distances)
+    asked = []
+
+    def generate(seed, frames):
+        asked.append(seed)
+        return natural(seed, frames)
+
+    evaluate.evaluate_blinks(generate, REAL, constant=CONSTANT, sequences=20, permutations=9)
+    assert len(asked) == len(set(asked))
 
 
 def test_report_is_written_as_json_and_as_one_page(report, tmp_path):
     blink_page.write_report(report, tmp_path)
     stored = json.loads((tmp_path / "blinks.json").read_text())
-    assert stored["schema"] == 1 and stored["passed"] is True
+    assert stored["schema"] == 2 and stored["passed"] is True
     assert stored["rows"]["model"]["rate"] == report.rows["model"].rate
     page = (tmp_path / "blinks.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 4 and "http" not in page.split("</style>")[1]

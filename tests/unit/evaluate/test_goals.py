@@ -56,7 +56,7 @@ def folder(tmp_path):
     }
     (tmp_path / "scores_motion").mkdir()
     (tmp_path / "scores_motion" / "scores.json").write_text(
-        json.dumps({"rows": rows, "comparisons": COMPARISONS})
+        json.dumps({"rows": rows, "comparisons": {"model": COMPARISONS}})
     )
     return tmp_path
 
@@ -183,7 +183,7 @@ def test_a_least_ratio_wants_the_row_above_the_other(folder, over, apart):
         (
             "lip_distance",
             {"most": 0.6, "over": "vague", "row": "still", "paired": Paired.RATIO},
-            "MISSED it: not measured, the report has no comparisons of still, but of model "
+            "MISSED it: not measured, the report has no still "
             "(wanted <= 0.6, paired interval beyond 1)",
         ),
     ],
@@ -193,35 +193,41 @@ def test_paired_goals_read_the_comparisons(folder, number, bounds, told):
     assert str(verdict) == told and verdict.met == told.startswith("met ")
 
 
-BLINKS = {"sequences": {"rate": 0.33, "duration": 0.2}, "nearer": True}
+BLINKS = {"sequences": {"rate": 0.33, "duration": 0.2, "interval_deviation": 0.4}, "nearer": True}
 
 
 @pytest.mark.parametrize(
     ("changes", "missed"),
     [
         ({}, []),
-        ({"sequences": {"rate": 0.27, "duration": 0.2}}, [0]),
-        ({"sequences": {"rate": 0.46, "duration": 0.2}}, [0]),
-        ({"sequences": {"rate": 0.33, "duration": 0.09}}, [1]),
-        ({"sequences": {"rate": 0.33, "duration": 0.41}}, [1]),
-        ({"sequences": {"rate": 0.0, "duration": None}}, [0, 1]),
-        ({"nearer": False}, [2]),
+        ({"rate": 0.27}, [0]),
+        ({"rate": 0.46}, [0]),
+        ({"duration": 0.09}, [1]),
+        ({"duration": 0.41}, [1]),
+        ({"interval_deviation": 0.19}, [2]),
+        ({"rate": 0.0, "duration": None, "interval_deviation": None}, [0, 1, 2]),
+        ({"nearer": False}, [3]),
     ],
 )
 def test_blinks_are_found_by_their_path_and_judged(tmp_path, changes, missed):
-    (tmp_path / "scores_motion").mkdir()
-    (tmp_path / "scores_motion" / "blinks.json").write_text(json.dumps({**BLINKS, **changes}))
+    _write_blinks(tmp_path, changes)
     verdicts = goals.judge(BLINK_GOALS, tmp_path)
     assert [index for index, item in enumerate(verdicts) if not item.met] == missed
-    assert [str(item).startswith("MISSED") for item in verdicts] == [k in missed for k in range(3)]
-    nearer = str(verdicts[2]).split(": ")[1]
-    assert nearer == f"{'no' if 2 in missed else 'yes'} (wanted yes)"
+    assert [str(item).startswith("MISSED") for item in verdicts] == [k in missed for k in range(4)]
+    nearer = str(verdicts[3]).split(": ")[1]
+    assert nearer == f"{'no' if 3 in missed else 'yes'} (wanted yes)"
+
+
+def _write_blinks(folder, changes):
+    changed = {**changes}
+    nearer = changed.pop("nearer", True)
+    report = {"sequences": {**BLINKS["sequences"], **changed}, "nearer": nearer}
+    (folder / "scores_blinks").mkdir()
+    (folder / "scores_blinks" / "blinks.json").write_text(json.dumps(report))
 
 
 def test_a_number_that_there_is_none_of_is_missed(tmp_path):
-    (tmp_path / "scores_motion").mkdir()
-    report = {**BLINKS, "sequences": {"rate": 0.3, "duration": None}}
-    (tmp_path / "scores_motion" / "blinks.json").write_text(json.dumps(report))
+    _write_blinks(tmp_path, {"rate": 0.3, "duration": None})
     told = [str(item) for item in goals.judge(BLINK_GOALS, tmp_path)]
     assert told[0] == "met    blinks a second: 0.30 (wanted 0.28 to 0.45)"
     assert told[1] == "MISSED seconds of a blink: none (wanted 0.1 to 0.4)"
@@ -237,7 +243,7 @@ def test_a_goal_whose_report_was_not_written_is_missed_and_the_others_are_judged
     assert said.met and not any(item.met for item in (drawn, *blinks))
     path = folder / "scores_video" / "scores.json"
     assert str(drawn) == f"MISSED drawn: not measured, {path} was not written (wanted >= 0)"
-    assert all(f"{folder / 'scores_motion' / 'blinks.json'} was not" in str(x) for x in blinks)
+    assert all(f"{folder / 'scores_blinks' / 'blinks.json'} was not" in str(x) for x in blinks)
 
 
 def test_verdicts_stand_in_the_order_of_the_goals(folder):
