@@ -27,7 +27,7 @@ from talkface_jax.evaluate import (
 )
 from talkface_jax.evaluate.blinks import BlinkReport
 from talkface_jax.evaluate.scores import Scores
-from talkface_jax.export.load import load_bundle
+from talkface_jax.export.load import Bundle, load_bundle
 from talkface_jax.media import faces
 from talkface_jax.media.audio import read_clip_audio, write_wav
 from talkface_jax.media.video import open_video
@@ -111,14 +111,20 @@ def evaluate_landmarks(
         remedy="give a --data and --split with faces",
     )
     report.write_report(found, folder)
-    declaration = registry.declaration(loaded.manifest.method)
-    if Aspect.BLINKS not in declaration.generates:
-        return LandmarkEvaluation(found, left_out=left_out)
+    made, why = _blinks_of(loaded, chain, dataset, data=place, out=folder, progress=progress)
+    return LandmarkEvaluation(found, made, no_blinks=why, left_out=left_out)
+
+
+def _blinks_of(
+    loaded: Bundle, chain: Any, dataset: PreparedDataset, **options: Any
+) -> tuple[BlinkReport | None, str]:
+    """The blinks of a method that makes some; or None, and why they could not be compared."""
+    if Aspect.BLINKS not in registry.declaration(loaded.manifest.method).generates:
+        return None, ""
     try:
-        made = _compare_blinks(chain, dataset, data=place, out=folder, progress=progress)
+        return _compare_blinks(chain, dataset, **options), ""
     except RecordError as error:
-        return LandmarkEvaluation(found, no_blinks=str(error), left_out=left_out)
-    return LandmarkEvaluation(found, made, left_out=left_out)
+        return None, str(error)
 
 
 def _fit_ridge(
