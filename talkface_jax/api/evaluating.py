@@ -22,7 +22,7 @@ from talkface_jax.evaluate import (
 )
 from talkface_jax.evaluate.blinks import BlinkReport
 from talkface_jax.evaluate.scores import Scores
-from talkface_jax.export.load import load_bundle
+from talkface_jax.export.load import Bundle, load_bundle
 from talkface_jax.methods import registry
 from talkface_jax.synthesize import run as engine
 
@@ -106,15 +106,22 @@ def evaluate_landmarks(
         remedy="give a --data and --split with faces",
     )
     report.write_report(found, folder)
+    made, why = _blinks_of(
+        loaded, chain, dataset, known=train or dataset, out=folder, progress=progress
+    )
+    return LandmarkEvaluation(found, made, no_blinks=why, left_out=left_out)
+
+
+def _blinks_of(
+    loaded: Bundle, chain: Any, dataset: PreparedDataset, **options: Any
+) -> tuple[BlinkReport | None, str]:
+    """The blinks of a method that makes some; or None, and why they could not be compared."""
     if Aspect.BLINKS not in registry.declaration(loaded.manifest.method).generates:
-        return LandmarkEvaluation(found, left_out=left_out)
+        return None, ""
     try:
-        made = _compare_blinks(
-            chain, dataset, known=train or dataset, out=folder, progress=progress
-        )
-        return LandmarkEvaluation(found, made, left_out=left_out)
+        return _compare_blinks(chain, dataset, **options), ""
     except RecordError as error:
-        return LandmarkEvaluation(found, no_blinks=str(error), left_out=left_out)
+        return None, str(error)
 
 
 def _training(

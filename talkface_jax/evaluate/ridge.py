@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from talkface_jax.errors import RecordError
+from talkface_jax.errors import RecordError, counted
 from talkface_jax.features import mel
 from talkface_jax.landmarks import align, schemes
 
@@ -86,7 +86,7 @@ class Ridge:
     def __str__(self) -> str:
         """How it was fitted, in one line."""
         return (
-            f"fitted on {self.frames} frames of {self.speakers} training speakers, "
+            f"fitted on {self.frames} frames of {counted(self.speakers, 'training speaker')}, "
             f"penalty {self.penalty:g}"
         )
 

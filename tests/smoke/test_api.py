@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -96,11 +97,34 @@ def test_landmarks_of_a_split(tiny_bundle, tiny_prepared, tmp_path):
     assert found.scores.rows["ground-truth"].metrics["lip_distance"].value == 0
     assert found.scores.run["data"] == f"{tiny_prepared}, test"
     assert "mine" in found.scores.run.values()
-    assert ("predict held-out segments", 1, 1) in told
+    assert ("predict held-out segments", 1, 1) in told and (
+        "fit the ridge regression",
+        1,
+        1,
+    ) in told
+    assert {"ridge", "model-other-half", "static-other-half"} <= set(stored["rows"])
+    assert stored["run"]["ridge regression"].startswith("fitted on 30 frames of 1 training speaker")
+    # There is one speaker, so nobody else's sentence; that is said.
+    reason = f"{tiny_prepared} has one speaker in split test"
+    assert found.left_out == {"mismatched": reason}
+    assert stored["run"]["no row mismatched"] == reason and not found.scores.failures
     with pytest.raises(TalkfaceError, match="no split 'none'"):
         api.evaluate_landmarks(tiny_bundle, data=tiny_prepared, out=out, split="none")
     with pytest.raises(WeightsError, match="not a bundle"):
         api.evaluate_landmarks(tmp_path, data=tiny_prepared, out=out)
+
+
+def test_without_a_training_split_there_is_no_ridge_row(tiny_bundle, tiny_prepared, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_prepared, data)
+    manifest = json.loads((data / "manifest.json").read_text())
+    manifest["shards"] = [shard for shard in manifest["shards"] if shard["split"] == "test"]
+    (data / "manifest.json").write_text(json.dumps(manifest))
+    out = tmp_path / "out"
+    found = api.evaluate_landmarks(tiny_bundle, data=data, out=out)
+    reason = f"{data} has no training split to fit it on"
+    assert found.left_out["ridge"] == found.scores.run["no row ridge"] == reason
+    assert "ridge" not in found.scores.rows and found.scores.rows["model"].clips == 1
 
 
 def test_blinks_that_cannot_be_compared_leave_the_scores(
