@@ -157,7 +157,7 @@ class BlinkReport:
 
         The first alone would not do: the interval is that of the tracked clips, so where two
         generators of one kind differ by their noise it can lie above 0 as well. Few clips hold too
-        few intervals for it to lie above 0 at all: some forty clips of three seconds are needed.
+        few intervals for it to lie above 0 at all: of three seconds sixty are enough, thirty not.
         """
         pairs = zip(self.draws[MODEL], self.draws[CONSTANT], strict=True)
         return self.difference.low > 0 and all(mine <= NEAR * other for mine, other in pairs)
