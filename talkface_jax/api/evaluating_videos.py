@@ -12,10 +12,9 @@ from jaxtyping import Float32
 from talkface_jax import runtime
 from talkface_jax.api.kinds import Place, Progress
 from talkface_jax.errors import TalkfaceError
-from talkface_jax.evaluate import benchmark, metadata, pairs, scores
+from talkface_jax.evaluate import benchmark, metadata, pairs, scores, shards
 from talkface_jax.evaluate.benchmark import TOLERANCE, Options, System
 from talkface_jax.evaluate.metadata import Metadata
-from talkface_jax.evaluate.rows import SHIFT
 from talkface_jax.evaluate.scores import Scores
 from talkface_jax.export.load import load_bundle
 from talkface_jax.media import faces
@@ -160,14 +159,11 @@ class _Rows:
         path = truths[clip]
         with open_video(path) as video:
             length = len(video) * SAMPLES_PER_FRAME
-        if row == scores.SILENCE:
-            return np.zeros(length, np.float32)
-        if row == scores.SHIFTED_AUDIO:
-            own = fit(read_audio(path), length)
-            return np.roll(own, -SHIFT * SAMPLES_PER_FRAME)
-        other = self._other(clip, list(truths))
-        # A shorter sentence is said again, as a longer one is cut.
-        return np.resize(read_audio(truths[other]), length).astype(np.float32)
+        if row == scores.MISMATCHED:
+            other = read_audio(truths[self._other(clip, list(truths))])
+            return shards.mismatched(np.zeros(length, np.float32), other)
+        own = fit(read_audio(path), length)
+        return shards.rows_of_samples(own)[row]
 
     def _other(self, clip: str, clips: list[str]) -> str:
         """The next clip of another speaker; without metadata every clip counts as another's."""

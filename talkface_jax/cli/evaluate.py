@@ -44,7 +44,7 @@ examples:
   talkface evaluate --bundle=out/bundle --data=out/data --out=out/scores_motion
   talkface evaluate --pred=out/pred --truth=out/truth --out=out/scores
   talkface evaluate --pred=ours=out/pred --pred=wav2lip=w/results \\
-    --pred=iplap=i/results --crop=iplap=2/2 --tolerance=8 --truth=out/truth \\
+    --pred=iplap=i/results --crop=iplap=right --tolerance=8 --truth=out/truth \\
     --metadata=clips.csv --against=wav2lip --workers=2 --out=out/scores
   talkface evaluate --compare out/scores/scores.json older/scores.json
 """

@@ -35,6 +35,8 @@ class RenderConfig:
       perceptual_layers: depth of the features, 1 (relu1_1) to 5 (relu5_1). Unverified default.
       perceptual_scales: image scales of the perceptual loss (halved each time). Unverified default.
       perceptual_halvings: how often the image is halved before the first scale.
+      mouth_weight: weight of the VGG term once more, of a close-up of the mouth, halved once less
+        than the image; 0 as published.
       attention_weight: weight of the mean of the attention map. Unverified default.
       variation_weight: weight of the total variation of the attention map. Unverified default.
       disc_channels: width of the discriminator. Unverified default.
@@ -58,6 +60,7 @@ class RenderConfig:
     perceptual_layers: int = ranged(5, LAYERS)
     perceptual_scales: int = ranged(1, AT_LEAST_1)
     perceptual_halvings: int = ranged(0, AT_LEAST_0)
+    mouth_weight: float = ranged(0.0, AT_LEAST_0)
     attention_weight: float = ranged(0.1, AT_LEAST_0)
     variation_weight: float = ranged(0.1, AT_LEAST_0)
     disc_channels: int = ranged(64, AT_LEAST_1)

@@ -1,7 +1,8 @@
 """The render stage: attention and colour maps over a picture of the identity (Sinha et al., IJCNN
 2020, section on texture generation)."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.errors import ConfigError
-from talkface_jax.losses import attention, image_terms, pixel
+from talkface_jax.losses import attention, image_terms, perceptual, pixel
 from talkface_jax.losses.terms import LossTerm, weighted
 from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
 from talkface_jax.methods.sinha2020.render import preview
@@ -18,6 +19,7 @@ from talkface_jax.methods.sinha2020.render.config import RenderConfig
 from talkface_jax.methods.sinha2020.render.view import RenderView
 from talkface_jax.metrics.base import Average
 from talkface_jax.metrics.pixel import pixel_errors
+from talkface_jax.models import close_up
 from talkface_jax.models.blocks import halve, unit
 from talkface_jax.models.discriminators import (
     MultiscaleDiscriminator,
@@ -102,15 +104,17 @@ class RenderTask(StageTask):
     def _perceptual_terms(self) -> tuple[LossTerm, ...]:
         config = self.config
         features = image_terms.perceptual_features(
-            config.perceptual,
+            _perceptual_network(config),
             depth=config.perceptual_layers,
             scales=config.perceptual_scales,
             halvings=config.perceptual_halvings,
         )
         if features is None:
             return ()
-        term = image_terms.perceptual_term(features)
-        return (LossTerm("perceptual", term, config.perceptual_weight),)
+        return (
+            LossTerm("perceptual", image_terms.perceptual_term(features), config.perceptual_weight),
+            LossTerm("mouth", _mouth_term(features), config.mouth_weight),
+        )
 
     def _judge(self, context: LossContext, image: jax.Array) -> Any:
         """The discriminator on an image, given the identity and the target's landmark maps."""
@@ -161,7 +165,7 @@ class RenderTask(StageTask):
         Raises:
           WeightsError: its file is missing or altered.
         """
-        network = self.config.perceptual if self.config.perceptual_weight else "none"
+        network = _perceptual_network(self.config)
         return image_terms.frozen_vgg(network, vgg19_path=self.config.vgg19_path)
 
     def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
@@ -184,24 +188,51 @@ class RenderTask(StageTask):
         return preview.render(outputs, batch)
 
 
-def _check(config: RenderConfig) -> None:
-    if config.perceptual == "none" and config.perceptual_weight:
-        raise ConfigError(
-            "config.task: perceptual is none but perceptual_weight is not 0; set it to 0.0 or name "
-            "a network"
+def _perceptual_network(config: RenderConfig) -> image_terms.PerceptualNetwork:
+    """The network that the terms need; none where they have no weight."""
+    return config.perceptual if config.perceptual_weight or config.mouth_weight else "none"
+
+
+def _closer(features: perceptual.PerceptualFeatures) -> perceptual.PerceptualFeatures:
+    """Those of the close-up of the mouth: one scale, halved once less than the whole image."""
+    return dataclasses.replace(features, scales=1, halvings=max(0, features.halvings - 1))
+
+
+def _mouth_term(features: perceptual.PerceptualFeatures) -> Callable[[LossContext], jax.Array]:
+    close = _closer(features)
+
+    def term(context: LossContext) -> jax.Array:
+        """The perceptual distance of the mouths, as large in the sum as that of whole images."""
+        ours, theirs = (
+            close(context.frozen["vgg"], close_up.mouth(images, context.batch["points"]))
+            for images in (context.outputs["image"], image_terms.target(context))
         )
+        return perceptual.perceptual(ours, theirs)
+
+    return term
+
+
+def _check(config: RenderConfig) -> None:
+    for field in ("perceptual_weight", "mouth_weight"):
+        if config.perceptual == "none" and getattr(config, field):
+            raise ConfigError(
+                f"config.task: perceptual is none but {field} is not 0; set it to 0.0 or name a "
+                "network"
+            )
     if config.net.size % (4 * config.net.fold):
         raise ConfigError(
             f"config.task.net: size {config.net.size} is no multiple of {4 * config.net.fold}, as "
             f"two stages and fold {config.net.fold} need; give another size"
         )
-    if config.perceptual != "none" and config.perceptual_weight:
+    if _perceptual_network(config) != "none":
         image_terms.check_perceptual_size(
             config.net.size,
             depth=config.perceptual_layers,
             scales=config.perceptual_scales,
             halvings=config.perceptual_halvings,
         )
+    if config.mouth_weight:
+        _check_close_up(config)
     if config.net.size % 2**config.disc_halvings:
         raise ConfigError(
             f"config.task: net.size {config.net.size} cannot be halved disc_halvings = "
@@ -214,6 +245,26 @@ def _check(config: RenderConfig) -> None:
             f"config.task: halved by disc_halvings {config.disc_halvings} and disc_scales "
             f"{config.disc_scales} the images are {judged} pixels wide, less than "
             f"{_SMALLEST_JUDGED}; give smaller ones"
+        )
+
+
+def _check_close_up(config: RenderConfig) -> None:
+    if config.net.size % close_up.STEP:
+        raise ConfigError(
+            f"config.task.net: size {config.net.size} is no multiple of {close_up.STEP}, as the "
+            "close-up of the mouth (mouth_weight) needs; give another size or set mouth_weight to "
+            "0.0"
+        )
+    halvings = max(0, config.perceptual_halvings - 1)
+    sides = close_up.window(config.net.size)
+    least = 2 ** (config.perceptual_layers - 1)  # As for whole images.
+    if any(side % 2**halvings or side >> halvings < least for side in sides):
+        raise ConfigError(
+            f"config.task: mouth_weight asks for a close-up of the mouth, {sides[1]}x{sides[0]} "
+            f"pixels where net.size is {config.net.size}, which cannot be halved {halvings} times "
+            f"(perceptual_halvings less one) to a whole number of pixels of at least {least}, as "
+            f"perceptual_layers {config.perceptual_layers} needs; set mouth_weight to 0.0 or give "
+            "smaller ones"
         )
 
 

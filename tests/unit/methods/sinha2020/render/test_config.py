@@ -15,6 +15,18 @@ NET = dataclasses.replace(SMALL, size=32, channels=4, blocks=1)
     ("changes", "message"),
     [
         ({"perceptual": "none"}, "perceptual is none but perceptual_weight is not 0"),
+        (
+            {"perceptual": "none", "perceptual_weight": 0.0, "mouth_weight": 1.0},
+            "perceptual is none but mouth_weight is not 0",
+        ),
+        (
+            {"net": dataclasses.replace(NET, size=20, fold=1), "mouth_weight": 1.0},
+            "net: size 20 is no multiple of 8, as the close-up of the mouth",
+        ),
+        (
+            {"net": NET, "mouth_weight": 1.0, "perceptual_layers": 4, "perceptual_halvings": 2},
+            "close-up of the mouth, 16x12 pixels where net.size is 32, which cannot be halved 1",
+        ),
         ({"net": dataclasses.replace(NET, size=36)}, "size 36 is no multiple of 8"),
         (
             {"net": dataclasses.replace(NET, attention_start=1.0)},

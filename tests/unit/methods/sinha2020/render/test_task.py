@@ -11,6 +11,7 @@ import pytest
 from talkface_jax.errors import WeightsError
 from talkface_jax.methods.sinha2020.render.config import RenderConfig
 from talkface_jax.methods.sinha2020.render.task import RenderTask
+from talkface_jax.models import close_up
 from talkface_jax.models.render.attention_texture import SMALL
 from talkface_jax.task import LossContext
 
@@ -105,6 +106,32 @@ def test_metrics_tell_a_saturated_attention(batch, outputs):
         error = np.abs(image - batch["face"] / 255)[:1]
         expected = (error * region).sum() / region.sum() / 3
         assert found[name] == pytest.approx(expected, rel=1e-3)
+
+
+def test_mouth_term_looks_at_the_close_up_alone(batch):
+    config = dataclasses.replace(
+        CONFIG, perceptual="vgg16", perceptual_layers=2, perceptual_halvings=1, mouth_weight=2.0
+    )
+    task = RenderTask(config)
+    terms = {term.name: term for term in task.objectives[0].terms}
+    assert terms["mouth"].weight == 2.0
+    assert "perceptual" not in terms
+    frozen = task.frozen()
+
+    @jax.jit
+    def mouth(image):
+        return terms["mouth"](LossContext({"image": image}, batch, {}, frozen, jnp.asarray(0)))
+
+    truth = batch["face"] / np.float32(255)
+    where = np.broadcast_to(np.indices((SIZE, SIZE)).transpose(1, 2, 0) / SIZE, (2, SIZE, SIZE, 2))
+    inside = np.asarray(close_up.mouth(where, batch["points"]))
+    covered = np.zeros((2, SIZE, SIZE, 1), bool)
+    for item in range(2):
+        (top, left), (bottom, right) = (inside[item, i, i] * SIZE for i in (0, -1))
+        covered[item, int(top) : int(bottom) + 1, int(left) : int(right) + 1] = True
+    assert mouth(truth) < 1e-5
+    assert mouth(np.where(covered, truth, 1 - truth)) < 1e-5
+    assert mouth(np.where(covered, 1 - truth, truth)) > 0.1
 
 
 def test_a_perceptual_network_without_weight_is_not_asked_for():
