@@ -26,6 +26,8 @@ from talkface_jax.records import (
 
 Samples = Float32[np.ndarray, " s"]
 Progress = Callable[[str, int, int], None]
+_TRUE_ROWS = (scores.GROUND_TRUTH, scores.STATIC_MOUTH)
+_OTHER_HALF = (scores.MODEL_OTHER_HALF, scores.STATIC_OTHER_HALF)
 
 
 class MotionChain(Protocol):
@@ -266,7 +268,12 @@ class _Predictor:
                 row: self.chain.predict_motion(track, samples=sound) for row, sound in heard.items()
             }
         except TalkfaceError as error:
-            self._fail(name, (scores.GROUND_TRUTH, scores.STATIC_MOUTH, *heard), str(error))
+            others = (
+                *_TRUE_ROWS,
+                *_OTHER_HALF,
+                *([scores.RIDGE] if self.linear is not None else []),
+            )
+            self._fail(name, (*heard, *others), str(error))
             return None
         if other is None and speakers_of(self.dataset) > 1:
             self._fail(name, (scores.MISMATCHED,), "nobody else says another sentence")
@@ -276,7 +283,7 @@ class _Predictor:
         try:
             predictions |= other_half_rows(track, self.chain, samples=samples)
         except FaceError as error:
-            self._fail(name, (scores.MODEL_OTHER_HALF, scores.STATIC_OTHER_HALF), str(error))
+            self._fail(name, _OTHER_HALF, str(error))
         if self.linear is not None:
             there = np.where(segment.valid[:, None, None], points, references[0])
             predictions[scores.RIDGE] = self.linear.predict(

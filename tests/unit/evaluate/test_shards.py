@@ -140,6 +140,17 @@ def test_a_half_without_a_face_costs_the_rows_of_the_halves_alone(make_segment):
     assert not rows & set(found[0].predictions) and scores.MODEL in found[0].predictions
 
 
+def test_a_segment_that_the_chain_refuses_fails_in_every_row(make_segment):
+    train = [_segment(make_segment, number) for number in (5, 6)]
+    linear = shards.fit_ridge(memory.hold(train), Chain())
+    given = [_segment(make_segment, 1, invalid=range(20)), _segment(make_segment, 2)]
+    found, failures = _cases(given, linear=linear)
+    rows = set(scores.ROWS) - {scores.NOISE_FLOOR}
+    assert {item.row for item in failures} == rows and len(failures) == len(rows)
+    (case,) = found
+    assert case.name == "clip2+0" and {clip.row for clip in landmarks.score_case(case)} == rows
+
+
 def test_references_are_frames_with_a_face_of_those_allowed():
     valid = np.array([True, False, True, True])
     allowed = np.array([True, True, False, True])
