@@ -29,7 +29,7 @@ def _base() -> c.ExperimentConfig:
             eval_every=5_000,
             preview_every=5_000,
             checkpoint_every=5_000,
-            best_metric="l1",
+            best_metric="mouth_perceptual",
         ),
     )
 
@@ -66,7 +66,7 @@ def _tiny() -> c.ExperimentConfig:
             eval_every=175,
             preview_every=175,
             checkpoint_every=175,
-            best_metric="l1",
+            best_metric="mouth_perceptual",
         ),
     )
 
