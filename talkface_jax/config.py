@@ -27,6 +27,8 @@ from talkface_jax.ranges import (
     ranged,
 )
 
+_EVAL_SPLIT_BEFORE = "test"  # what a dump without data.eval_split was made with
+
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
@@ -37,7 +39,8 @@ class DataConfig:
       mixture: several such directories instead, read as one.
       weights: each one's share of the training samples, in any unit; evaluation goes through all of
         their windows.
-      train_split, eval_split: names of splits in its manifest (in every one of a mixture).
+      train_split, eval_split: names of splits in its manifest (in every one of a mixture); by the
+        second checkpoints are chosen, so it is not the one whose scores are reported.
       batch_size: global batch, over all devices and processes.
       eval_batches: batches of one in-loop evaluation; 0 for the whole split.
       threads: reader threads of each process.
@@ -55,7 +58,7 @@ class DataConfig:
     mixture: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     train_split: str = "train"
-    eval_split: str = "test"
+    eval_split: str = "val"
     batch_size: int = ranged(8, BATCH)
     eval_batches: int = ranged(8, AT_LEAST_0)
     threads: int = ranged(2, AT_LEAST_1)
@@ -334,7 +337,7 @@ def _check_field(override: str, values: Any) -> None:
 
 
 def load_json(path: pathlib.Path) -> dict[str, Any]:
-    """A dumped config as nested dicts.
+    """A dumped config as nested dicts; what its version meant by a field's absence is filled in.
 
     Raises:
       ConfigError: the file is missing, cannot be read, or holds no JSON object.
@@ -353,6 +356,8 @@ def load_json(path: pathlib.Path) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no config; point at a directory that training wrote")
+    if "method" in values and isinstance(values.setdefault("data", {}), dict):
+        values["data"].setdefault("eval_split", _EVAL_SPLIT_BEFORE)
     return values
 
 

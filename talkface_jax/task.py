@@ -297,7 +297,9 @@ class Task(Protocol):
         """
         ...
 
-    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+    def metrics(
+        self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
+    ) -> dict[str, Any]:
         """Online metrics of an evaluation batch (`batch["mask"]`: 0 for padding); traceable."""
         ...
 

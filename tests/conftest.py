@@ -66,7 +66,7 @@ def own_metadata(monkeypatch, repository) -> None:
 
 @pytest.fixture(scope="session")
 def synthetic_heads(tmp_path_factory) -> pathlib.Path:
-    """A prepared set of two training clips and a test clip of synthetic heads; not to be changed.
+    """A prepared set of synthetic heads, not to be changed: two training, a test and a val clip.
 
     The processes of one test run share it: whoever comes first makes it.
     """

@@ -30,7 +30,7 @@ def _base() -> c.ExperimentConfig:
             eval_every=5_000,
             preview_every=5_000,
             checkpoint_every=5_000,
-            best_metric="l1",
+            best_metric="mouth_perceptual",
         ),
     )
 
@@ -62,7 +62,7 @@ def _tiny() -> c.ExperimentConfig:
             eval_every=150,
             preview_every=150,
             checkpoint_every=150,
-            best_metric="l1",
+            best_metric="mouth_perceptual",
         ),
     )
 

@@ -31,7 +31,7 @@ def _base() -> c.ExperimentConfig:
             eval_every=5_000,
             preview_every=5_000,
             checkpoint_every=5_000,
-            best_metric="l1",
+            best_metric="mouth_perceptual",
         ),
     )
 
@@ -71,7 +71,7 @@ def _tiny() -> c.ExperimentConfig:
             eval_every=450,
             preview_every=450,
             checkpoint_every=450,
-            best_metric="l1",
+            best_metric="mouth_perceptual",
         ),
     )
 

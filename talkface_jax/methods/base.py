@@ -168,9 +168,11 @@ class StageTask:
         """None."""
         return {}
 
-    def metrics(self, outputs: Mapping[str, Any], batch: Batch) -> dict[str, Any]:
+    def metrics(
+        self, outputs: Mapping[str, Any], batch: Batch, frozen: Mapping[str, PyTree]
+    ) -> dict[str, Any]:
         """None."""
-        del outputs, batch
+        del outputs, batch, frozen
         return {}
 
     def previews(self, outputs: Mapping[str, Any], batch: Batch) -> Previews:

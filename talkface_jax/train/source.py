@@ -14,6 +14,11 @@ from talkface_jax.records import Segment
 from talkface_jax.task import DataView, Sample
 
 HostBatch = Mapping[str, np.ndarray]
+VAL, TEST = "val", "test"
+_MADE = ("synthetic", "speech")  # data sets that preparation makes, with a number of val clips
+_NO_EVALUATION = (
+    "--config.train.eval_every=0 --config.train.preview_every=0 --config.train.best_metric="
+)
 
 
 class TrainBatches(Protocol):
@@ -63,7 +68,8 @@ class PreparedSource:
     All of them share one cache, one folder of features and one budget for corrupt records.
 
     Raises:
-      ConfigError: the config names no directory, or the folder of features cannot be made.
+      ConfigError: the config names no directory, one of them has no val split and is to be
+        evaluated by it, or the folder of features cannot be made.
       RecordError: a directory is missing or damaged, or has no such split.
     """
 
@@ -85,6 +91,8 @@ class PreparedSource:
         self._kept = KeptArrays.open(config.features_dir)
         self._corrupt = pipeline.CorruptRecords(config.max_corrupt)
         self._train = self._open(config.train_split)
+        if evaluates:
+            self._require_val()
         self._eval: Any = self._open(config.eval_split) if evaluates else None
 
     def _open(self, split: str) -> Any:
@@ -94,6 +102,20 @@ class PreparedSource:
             for directory in config.mixture or (config.directory,)
         )
         return self._pipeline.Mixture(parts, config.weights or (1.0,))
+
+    def _require_val(self) -> None:
+        """Says what to do where the split that is wanted by default is missing."""
+        for part in self._train.parts:
+            splits = part.manifest.splits
+            if self._config.eval_split != VAL or VAL in splits:
+                continue
+            made = "--val-clips" if part.manifest.dataset in _MADE else "--val-share=0.1"
+            other = TEST if TEST in splits else self._config.train_split
+            raise ConfigError(
+                f"{part.directory} has no split {VAL!r} to choose checkpoints by (it has: "
+                f"{', '.join(splits)}); prepare it again with {made}, or give "
+                f"--config.data.eval_split={other}, or evaluate nothing ({_NO_EVALUATION})"
+            )
 
     @property
     def lineage(self) -> dict[str, Any]:

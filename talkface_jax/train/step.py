@@ -244,7 +244,7 @@ def make_eval_step(task: Task) -> Callable[..., dict[str, Any]]:
     def eval_step(
         variables: Mapping[str, Variables], frozen: Mapping[str, PyTree], batch: Batch
     ) -> dict[str, Any]:
-        return task.metrics(forward(variables, frozen, batch), batch)
+        return task.metrics(forward(variables, frozen, batch), batch, frozen)
 
     return eval_step
 

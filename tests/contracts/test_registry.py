@@ -87,7 +87,7 @@ def _spoken(folder):
     support = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(support)
     segments = {}
-    for seed, split in enumerate(("train", "test")):
+    for seed, split in enumerate(("train", "val")):
         made = support.build_segment(seed=seed, frames=125, split=split)
         info = dataclasses.replace(made.info, text="a mouth is seen to speak")
         segments[f"{split}-0"] = [dataclasses.replace(made, info=info)]

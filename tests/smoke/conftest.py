@@ -124,11 +124,12 @@ def faceless(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def tiny_prepared(tmp_path_factory) -> pathlib.Path:
-    """A prepared set of one training and one test segment, in a shard each; not to be changed."""
+    """A prepared set of one training, val and test segment, in a shard each; not to be changed."""
     support = _unit_support()
     shards = {
         "train-0": [support.build_segment(seed=1)],
         "test-0": [support.build_segment(seed=4, frames=24, split="test")],
+        "val-0": [support.build_segment(seed=5, frames=24, split="val")],
     }
     return support.write_prepared(tmp_path_factory.mktemp("tiny-prepared"), shards)
 

@@ -13,12 +13,13 @@ from talkface_jax.media.video import open_video
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, tiny_prepared):
-    """The tiny set with everything that `prepare` leaves; not to be changed."""
+    """Training and test split of the tiny set with everything that `prepare` leaves; not to be
+    changed."""
     directory = tmp_path_factory.mktemp("inspect") / "set"
     directory.mkdir()
     made = manifest.read_manifest(tiny_prepared)
     entries, rows = [], []
-    for entry in made.shards:
+    for entry in (*made.of_split("train"), *made.of_split("test")):
         old = tiny_prepared / entry.name
         name = tfds_info.shard_name(made.dataset, entry.split, 0, 1)
         shutil.copy(old, directory / name)
@@ -29,7 +30,7 @@ def prepared(tmp_path_factory, tiny_prepared):
         rows.append(dataclasses.asdict(segment.info) | counts | {"dropped_segments": 0})
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (directory / "clips.jsonl").write_text(text)
-    whole = dataclasses.replace(made, shards=tuple(entries), licences=("unknown",))
+    whole = dataclasses.replace(made, shards=tuple(entries), clips=2, licences=("unknown",))
     tfds_info.write_tfds_info(directory, whole)
     manifest.write_manifest(directory, whole)
     return directory

@@ -85,14 +85,15 @@ def test_data_is_split_by_speaker(data):
     metadata = json.loads((data / "raw" / "metadata.json").read_text())["clips"]
     speakers = {
         split: {clip["actor"] for clip in metadata if clip["split"] == split}
-        for split in ("train", "test")
+        for split in ("train", "val", "test")
     }
     texts = {
         split: {clip["text"] for clip in metadata if clip["split"] == split}
-        for split in ("train", "test")
+        for split in ("train", "val", "test")
     }
-    assert not speakers["train"] & speakers["test"]
-    assert not texts["train"] & texts["test"]
+    for found in (speakers, texts):
+        assert all(found.values())
+        assert len(set.union(*found.values())) == sum(map(len, found.values()))
 
 
 def test_losses_of_every_player_are_logged_in_every_phase(road):

@@ -136,6 +136,7 @@ def test_init_from_goes_behind_the_configs_own(trained, repository, tmp_path, mo
 def test_init_from_a_directory_that_is_not_there(prepared, repository, tmp_path, capsys):
     command = ["train", f"--config={repository}/configs/iplap/motion.py:tiny", "--no-progress"]
     place = [f"--workdir={tmp_path / 'w'}", f"--config.data.directory={prepared}"]
+    place.append("--config.data.eval_split=test")
     assert cli.main([*command, *place, f"--init-from={tmp_path / 'gone'}"]) == 1
     error = capsys.readouterr().err
     assert f"{tmp_path / 'gone'}/config.json is missing" in error and error.count("\n") == 1

@@ -295,8 +295,8 @@ class Halves(flax.struct.PyTreeNode):
 class PartsTask(toy.L1Task):
     name = "toy/parts"
 
-    def metrics(self, outputs, batch):
-        return {"both": Halves(super().metrics(outputs, batch)["l1"])}
+    def metrics(self, outputs, batch, frozen):
+        return {"both": Halves(super().metrics(outputs, batch, frozen)["l1"])}
 
 
 def test_a_part_of_a_metric_may_be_the_best_metric(tmp_path):
@@ -311,7 +311,7 @@ def test_a_part_of_a_metric_may_be_the_best_metric(tmp_path):
 
 def test_a_stage_that_measures_nothing_has_no_best_metric(tmp_path):
     task = toy.L1Task()
-    task.metrics = lambda outputs, batch: {}
+    task.metrics = lambda outputs, batch, frozen: {}
     with pytest.raises(ConfigError, match=r"measures nothing; leave it empty \(--config\.train\.b"):
         run(tmp_path, task=task, best_metric="l1")
 

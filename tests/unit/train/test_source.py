@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 import types
 from typing import Any
 
@@ -16,7 +17,7 @@ VIEW = MotionView(references=2)
 
 def mixture(prepared, **options):
     both = (str(prepared), str(prepared))
-    options = {"mixture": both, "weights": (1.0, 3.0), **options}
+    options = {"mixture": both, "weights": (1.0, 3.0), "eval_split": "test", **options}
     return c.DataConfig(batch_size=4, threads=0, **options)
 
 
@@ -34,14 +35,14 @@ def test_a_mixture_of_the_config_is_read(prepared):
 def test_a_split_without_windows_is_refused_before_training(prepared):
     """Training has 30 frames with a face on end, the test split 24."""
     view: Any = types.SimpleNamespace(window=26, faces=True)
-    one = c.DataConfig(directory=str(prepared), threads=0)
+    one = c.DataConfig(directory=str(prepared), eval_split="test", threads=0)
     PreparedSource(one, evaluates=False).train(view, batch_size=4, seed=0).close()
     with pytest.raises(RecordError, match=r"split test of .* has no 26 consecutive frames with a"):
         PreparedSource(one).train(view, batch_size=4, seed=0)
 
 
 def test_lineage_names_every_manifest(prepared):
-    one = PreparedSource(c.DataConfig(directory=str(prepared))).lineage
+    one = PreparedSource(c.DataConfig(directory=str(prepared), eval_split="test")).lineage
     assert one["dataset"] == "fake" and one["shards"][0]["sha256"]
     lineage = PreparedSource(mixture(prepared)).lineage
     assert lineage == {"mixture": [{**one, "weight": 1.0}, {**one, "weight": 3.0}]}
@@ -85,10 +86,42 @@ def test_the_folder_of_features_is_that_of_the_config(prepared, tmp_path):
 
 
 def test_every_directory_needs_the_split(prepared):
-    with pytest.raises(RecordError, match="has no split 'val'; use one of: test, train"):
-        PreparedSource(mixture(prepared, eval_split="val"))
+    with pytest.raises(RecordError, match="has no split 'dev'; use one of: test, train"):
+        PreparedSource(mixture(prepared, eval_split="dev"))
     with pytest.raises(ConfigError, match=r"data.directory is empty; set --config.data.directory"):
         PreparedSource(c.DataConfig())
+
+
+def _with_manifest(prepared, folder, **fields):
+    shutil.copytree(prepared, folder)
+    values = json.loads((folder / "manifest.json").read_text())
+    assert set(fields) <= set(values)
+    (folder / "manifest.json").write_text(json.dumps({**values, **fields}))
+    return str(folder)
+
+
+def test_a_set_without_val_is_refused_with_what_to_do(prepared, tmp_path):
+    """Nothing takes its place in silence: the test split is what scores are reported of."""
+    with pytest.raises(ConfigError) as refused:
+        PreparedSource(c.DataConfig(directory=str(prepared)))
+    assert str(refused.value) == (
+        f"{prepared} has no split 'val' to choose checkpoints by (it has: test, train); prepare it "
+        "again with --val-share=0.1, or give --config.data.eval_split=test, or evaluate nothing "
+        "(--config.train.eval_every=0 --config.train.preview_every=0 --config.train.best_metric=)"
+    )
+    shards = json.loads((prepared / "manifest.json").read_text())["shards"]
+    training = [shard for shard in shards if shard["split"] == "train"]
+    only_training = _with_manifest(prepared, tmp_path / "set", shards=training)
+    with pytest.raises(ConfigError, match=r"\(it has: train\).*--config.data.eval_split=train, or"):
+        PreparedSource(c.DataConfig(directory=only_training))
+    assert PreparedSource(c.DataConfig(directory=str(prepared)), evaluates=False).lineage
+    assert PreparedSource(c.DataConfig(directory=str(prepared), eval_split="test")).lineage
+
+
+def test_a_set_that_is_made_is_made_again_with_val_clips(prepared, tmp_path):
+    made = _with_manifest(prepared, tmp_path / "set", dataset="synthetic")
+    with pytest.raises(ConfigError, match="prepare it again with --val-clips, or give"):
+        PreparedSource(c.DataConfig(directory=made))
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,25 @@ def test_other_fields_are_named_first(tmp_path):
         resume(tmp_path, experiment(100, COSINE), new, at=40)
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_a_run_that_was_evaluated_by_its_test_split_goes_on_so(tmp_path, written):
+    """Also where its config.json is older than the field."""
+    config = experiment(100, COSINE)
+    before = dataclasses.replace(config, data=dataclasses.replace(config.data, eval_split="test"))
+    prepare_workdir(tmp_path, before, task=toy.GanTask())
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    if not written:
+        del values["data"]["eval_split"]
+        path.write_text(json.dumps(values))
+    with pytest.raises(
+        CheckpointError, match=r"differs in data\.eval_split\); use .* or the values"
+    ):
+        prepare_workdir(tmp_path, config, task=toy.GanTask())
+    prepare_workdir(tmp_path, before, task=toy.GanTask())
+    assert json.loads(path.read_text())["data"]["eval_split"] == "test"
+
+
 def test_a_run_from_before_the_newer_fields_goes_on(tmp_path):
     config = experiment(100, COSINE, disc=CONSTANT)
     prepare_workdir(tmp_path, config, task=toy.GanTask())

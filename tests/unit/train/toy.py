@@ -115,7 +115,7 @@ class L1Task(StageTask):
         count = jnp.zeros((len(batch["x"]),), jnp.int32)
         return {"image": image, "count": count}, stats
 
-    def metrics(self, outputs, batch):
+    def metrics(self, outputs, batch, frozen):
         error = jnp.abs(outputs["image"] - batch["y"]).mean(-1)
         return {"l1": Average.of(error, batch["mask"])}
 

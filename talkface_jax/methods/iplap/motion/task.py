@@ -17,7 +17,7 @@ from talkface_jax.methods.iplap.motion.view import MotionView
 from talkface_jax.methods.iplap.references import JAW, WINDOW
 from talkface_jax.metrics.base import Average
 from talkface_jax.models.motion.landmark_transformer import LandmarkTransformer
-from talkface_jax.task import Batch, Objective, Outputs, Previews
+from talkface_jax.task import Batch, Objective, Outputs, Previews, PyTree
 
 
 class MotionTask(StageTask):
@@ -78,8 +78,11 @@ class MotionTask(StageTask):
         )
         return (Objective(("motion",), terms),)
 
-    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+    def metrics(
+        self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
+    ) -> dict[str, Any]:
         """Mean distance of the middle frame's lip and jaw points, in widths of the crop."""
+        del frozen
         middle = self.view.window // 2
         error = outputs["content"][:, middle] - batch["content"][:, middle]
         distance = jnp.linalg.norm(error, axis=-1)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.errors import ConfigError
+from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.losses import image_terms
 from talkface_jax.losses.terms import LossTerm, weighted
 from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
@@ -20,6 +21,7 @@ from talkface_jax.methods.iplap.render import preview
 from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.methods.iplap.render.view import RenderView
 from talkface_jax.metrics.base import Average
+from talkface_jax.metrics.perceptual import mouth_perceptual
 from talkface_jax.metrics.pixel import pixel_errors
 from talkface_jax.models.blocks import unit
 from talkface_jax.models.discriminators import (
@@ -28,6 +30,8 @@ from talkface_jax.models.discriminators import (
 )
 from talkface_jax.models.render.reference_warping import ReferenceWarping
 from talkface_jax.task import Batch, Objective, Outputs, Previews, PyTree, Variables
+
+_LIPS = get_scheme("iplap131").groups["lips"]
 
 
 class RenderTask(StageTask):
@@ -146,16 +150,30 @@ class RenderTask(StageTask):
         """
         return image_terms.frozen_vgg(self.config.perceptual, vgg19_path=self.config.vgg19_path)
 
-    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
-        """L1 of the image, of its lower half, and of the warped references; PSNR of the image."""
-        target, mask = unit(batch["face"]), batch["mask"]
+    def metrics(
+        self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
+    ) -> dict[str, Any]:
+        """L1 of the image, of its lower half, and of the warped references; PSNR of the image; what
+        a perceptual network, if there is one, sees at the mouth."""
+        image, target, mask = outputs["image"], unit(batch["face"]), batch["mask"]
         half = target.shape[1] // 2
-        lower = jnp.abs(outputs["image"][:, half:] - target[:, half:])
-        return {
-            **pixel_errors(outputs["image"], target, mask),
+        lower = jnp.abs(image[:, half:] - target[:, half:])
+        lips = batch["points"][:, self.view.window // 2, _LIPS]
+        found = {
+            **pixel_errors(image, target, mask),
             "l1_lower": Average.of(lower, mask),
             "l1_warped": Average.of(jnp.abs(outputs["warped"] - target), mask),
         }
+        if "vgg" in frozen:
+            found["mouth_perceptual"] = mouth_perceptual(
+                image,
+                target,
+                lips,
+                mask,
+                params=frozen["vgg"],
+                network=image_terms.VGGS[self.config.perceptual],
+            )
+        return found
 
     def previews(self, outputs: Outputs, batch: Batch) -> Previews:
         """Masked input, sketch, a reference, warped references, image and target side by side."""

@@ -20,7 +20,7 @@ from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.motion.view import MotionView
 from talkface_jax.metrics.base import Average
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks
-from talkface_jax.task import Batch, Objective, Outputs, Previews, Sample, Variables
+from talkface_jax.task import Batch, Objective, Outputs, Previews, PyTree, Sample, Variables
 
 VARIANCE = 0.99
 """Share of the motion's variance that the decoder's basis should hold."""
@@ -95,9 +95,12 @@ class MotionTask(StageTask):
             }
         }
 
-    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+    def metrics(
+        self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
+    ) -> dict[str, Any]:
         """Mean distance of the lip and of all points, and error of the mouth's opening, in the unit
         of the canonical frame."""
+        del frozen
         predicted, true, mask = outputs["offsets"], batch["offsets"], batch["mask"]
         distance = jnp.linalg.norm(predicted - true, axis=-1)
         return {

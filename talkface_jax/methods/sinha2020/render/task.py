@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.errors import ConfigError
+from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.losses import attention, image_terms, perceptual, pixel
 from talkface_jax.losses.terms import LossTerm, weighted
 from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
@@ -18,6 +19,7 @@ from talkface_jax.methods.sinha2020.render import preview
 from talkface_jax.methods.sinha2020.render.config import RenderConfig
 from talkface_jax.methods.sinha2020.render.view import RenderView
 from talkface_jax.metrics.base import Average
+from talkface_jax.metrics.perceptual import mouth_perceptual
 from talkface_jax.metrics.pixel import pixel_errors
 from talkface_jax.models import close_up
 from talkface_jax.models.blocks import halve, unit
@@ -41,6 +43,7 @@ HIGH, LOW = 0.95, 0.05
 """An attention above or below these is called saturated."""
 # Three layers of stride 2 leave one pixel of it.
 _SMALLEST_JUDGED = 8
+_LIPS = get_scheme("ibug68").groups["lips"]
 
 
 class RenderTask(StageTask):
@@ -168,13 +171,16 @@ class RenderTask(StageTask):
         network = _perceptual_network(self.config)
         return image_terms.frozen_vgg(network, vgg19_path=self.config.vgg19_path)
 
-    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+    def metrics(
+        self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
+    ) -> dict[str, Any]:
         """L1, over the image and at mouth and eyes; what the identity as it is would score; PSNR;
-        the attention's mean, and the shares of it that are saturated."""
+        the attention's mean, and the shares of it that are saturated; what a perceptual network,
+        if there is one, sees at the mouth."""
         target, mask = unit(batch["face"]), batch["mask"]
         region = mouth_and_eyes(batch["points"], size=target.shape[1])
         identity, share = unit(batch["identity"]), outputs["attention"]
-        return {
+        found = {
             **pixel_errors(outputs["image"], target, mask),
             "l1_moving": Average.of(pixel.weighted_l1(outputs["image"], target, region), mask),
             "l1_moving_identity": Average.of(pixel.weighted_l1(identity, target, region), mask),
@@ -182,6 +188,16 @@ class RenderTask(StageTask):
             "attention_high": Average.of(share > HIGH, mask),
             "attention_low": Average.of(share < LOW, mask),
         }
+        if "vgg" in frozen:
+            found["mouth_perceptual"] = mouth_perceptual(
+                outputs["image"],
+                target,
+                batch["points"][:, _LIPS],
+                mask,
+                params=frozen["vgg"],
+                network=image_terms.VGGS[self.config.perceptual],
+            )
+        return found
 
     def previews(self, outputs: Outputs, batch: Batch) -> Previews:
         """Identity, landmark maps, colour map, attention map, image and target side by side."""

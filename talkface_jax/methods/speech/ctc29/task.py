@@ -24,6 +24,7 @@ from talkface_jax.task import (
     Objective,
     Outputs,
     Previews,
+    PyTree,
 )
 
 
@@ -73,8 +74,11 @@ class Ctc29Task(StageTask):
 
         return (Objective(("ctc",), (LossTerm("ctc", likelihood),)),)
 
-    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+    def metrics(
+        self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
+    ) -> dict[str, Any]:
         """Character error rate of the best path, and CTC's loss."""
+        del frozen
         logits, labels, mask = outputs["logits"], batch["labels"], batch["mask"]
         blank = alphabet.BLANK
         return {

@@ -130,8 +130,11 @@ class BlinkTask(StageTask):
         windows = tracks.reshape(rows * rounds, frames, *tracks.shape[2:])
         return {"blink": windows[:count]}, {}
 
-    def metrics(self, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+    def metrics(
+        self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
+    ) -> dict[str, Any]:
         """Blinks a second and the share of closed frames, generated and real."""
+        del frozen
         found: dict[str, Any] = {}
         for prefix, track in (("", outputs["blink"]), ("true_", batch["blink"])):
             curve = _closure(track)

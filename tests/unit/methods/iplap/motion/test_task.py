@@ -52,7 +52,7 @@ def test_loss_is_the_distance_of_positions_and_of_velocities():
 def test_metrics_are_distances_in_the_middle_frame_of_the_true_samples():
     task = MotionTask(MotionConfig(net=MOTION, references=3))
     batch, outputs = batch_and_outputs(task)
-    found = task.metrics(outputs, {**batch, "mask": np.array([1, 1, 0], np.float32)})
+    found = task.metrics(outputs, {**batch, "mask": np.array([1, 1, 0], np.float32)}, {})
     error = (np.asarray(outputs["content"]) - batch["content"])[:2, 2]
     distance = np.linalg.norm(error, axis=-1)
     expected = {

@@ -10,6 +10,7 @@ import pytest
 import stage_steps
 from stage_steps import make_stage, mark, products, terms_of, variables_of
 
+from talkface_jax.interop import weights
 from talkface_jax.losses import perceptual
 from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.methods.iplap.render.task import RenderTask
@@ -194,3 +195,16 @@ def test_remat_keeps_less_of_the_renderer(render):
     none, products, everything = (bytes_kept(r) for r in ("none", "products", "everything"))
     assert none > 1.5 * products and products > 1.5 * everything
     assert bytes_kept("none", "bfloat16") < 0.8 * none
+
+
+def test_what_chooses_the_checkpoint_is_seen_at_the_mouth_by_the_network(render):
+    """It is 0 of the truth, and without a network there is no such metric."""
+    frozen = {"vgg": weights.load_vgg16()}
+    batch = {**render.batch, "mask": jnp.ones(len(render.batch["face"]))}
+    truth = {name: jnp.asarray(batch["face"], jnp.float32) / 255 for name in ("image", "warped")}
+    found = render.task.metrics(truth, batch, frozen)["mouth_perceptual"]
+    assert found.compute() == pytest.approx(0, abs=1e-8)
+    other = {**truth, "image": jnp.flip(truth["image"], 2)}
+    found = render.task.metrics(other, batch, frozen)["mouth_perceptual"]
+    assert 1e-4 < found.compute() < 4
+    assert "mouth_perceptual" not in render.task.metrics(other, batch, {})

@@ -69,7 +69,7 @@ def test_metrics_are_distances_of_the_true_samples():
     task = MotionTask(CONFIG)
     batch, other = make_batch(task), make_batch(task, seed=1)
     batch["mask"][2] = 0
-    found = task.metrics({"offsets": jnp.asarray(other["offsets"])}, batch)
+    found = task.metrics({"offsets": jnp.asarray(other["offsets"])}, batch, {})
     error = np.linalg.norm(other["offsets"] - batch["offsets"], axis=-1)[:2]
     a, b = IBUG.position(13), IBUG.position(14)
 

@@ -95,7 +95,7 @@ def test_metrics_tell_a_saturated_attention(batch, outputs):
     attention = np.full((2, SIZE, SIZE, 1), 0.5, np.float32)
     attention[0, :8], attention[0, 8:12], attention[1] = 0.99, 0.01, 0.97
     outputs["attention"] = jnp.asarray(attention)
-    merged = jax.jit(RenderTask(CONFIG).metrics)(outputs, batch)
+    merged = jax.jit(RenderTask(CONFIG).metrics)(outputs, batch, {})
     found = {name: metric.compute() for name, metric in merged.items()}
     assert found["attention_high"] == pytest.approx(8 / SIZE)
     assert found["attention_low"] == pytest.approx(4 / SIZE)

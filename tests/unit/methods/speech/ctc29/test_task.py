@@ -55,6 +55,6 @@ def test_metrics_are_the_error_rate_and_the_loss_of_true_samples(spoken):
     for place, number in enumerate(alphabet.encode(spoken.info.text)[:-4]):
         said[5 * place, number] = 5
     outputs = {"logits": jnp.asarray(np.stack([said, said * 0]))}
-    rates = {name: metric.compute() for name, metric in task.metrics(outputs, batch).items()}
+    rates = {name: metric.compute() for name, metric in task.metrics(outputs, batch, {}).items()}
     assert rates["cer"] == pytest.approx(4 / 16)
     assert rates["ctc"] > 0

@@ -99,7 +99,7 @@ def test_metrics_are_rates_of_the_true_samples(closures, tracks_of):
     task = BlinkTask(BlinkConfig(net=NET))
     real, made = (tracks_of(closures(8, 75, seed)) for seed in (4, 5))
     mask = np.array([1.0] * 6 + [0.0] * 2, np.float32)
-    found = task.metrics({"blink": jnp.asarray(made)}, {"blink": real, "mask": mask})
+    found = task.metrics({"blink": jnp.asarray(made)}, {"blink": real, "mask": mask}, {})
     for name, tracks in (("rate", made), ("true_rate", real)):
         count = sum(len(blinks.find_blinks(curve)) for curve in blinks.closure(tracks[:6]))
         assert found[name].compute() == pytest.approx(count / 18, abs=0.08)
