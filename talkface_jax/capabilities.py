@@ -276,7 +276,7 @@ BLINK_RATES = (0.28, 0.45)
 """Blinks a second of people who talk; what a generator must keep to."""
 BLINK_DURATIONS = (0.1, 0.4)
 """Mean duration in seconds."""
-BLINK_VARIATION = 0.1
+BLINK_VARIATION = 0.2
 """Least standard deviation of the intervals in seconds; a metronome of any interval has 0.02, the
 made-up people of the demo have 0.6."""
 BLINK_GOALS = (

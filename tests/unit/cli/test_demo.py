@@ -95,7 +95,7 @@ BLINKS = {
         ({}, []),
         ({"rate": 0.46}, [0]),
         ({"duration": 0.09}, [1]),
-        ({"interval_deviation": 0.05}, [2]),
+        ({"interval_deviation": 0.19}, [2]),
         ({"rate": 0.0, "duration": None, "interval_deviation": None}, [0, 1, 2]),
         ({"nearer": False}, [3]),
         (None, [0, 1, 2, 3]),

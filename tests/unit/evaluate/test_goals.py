@@ -204,7 +204,7 @@ BLINKS = {"sequences": {"rate": 0.33, "duration": 0.2, "interval_deviation": 0.4
         ({"rate": 0.46}, [0]),
         ({"duration": 0.09}, [1]),
         ({"duration": 0.41}, [1]),
-        ({"interval_deviation": 0.09}, [2]),
+        ({"interval_deviation": 0.19}, [2]),
         ({"rate": 0.0, "duration": None, "interval_deviation": None}, [0, 1, 2]),
         ({"nearer": False}, [3]),
     ],
