@@ -204,7 +204,7 @@ class ClipScorer:
         clip, points, valid = truth.job.clip, truth.video.points, truth.video.track.valid
         perfect = rows.compare(clip, scores.GROUND_TRUTH, points, points, valid=valid)
         images = {
-            **dict.fromkeys(("psnr_face", "psnr_mouth", "psnr_mouth_aligned"), image.MAX_PSNR),
+            **dict.fromkeys(("psnr_face", "psnr_mouth"), image.MAX_PSNR),
             **dict.fromkeys(("ssim_face", "ssim_mouth"), 1.0),
             "lpips_mouth": 0.0,
         }
@@ -262,7 +262,6 @@ class ClipScorer:
                 truth.video.video,
                 views,
                 valid=valid,
-                partner=partner,
                 distance=self._distance,
             ),
             **_behaviour(pred),

@@ -44,9 +44,6 @@ METRICS: Mapping[str, MetricInfo] = {
     "psnr_face": MetricInfo("PSNR, face", "dB", "higher", 2, judged=True),
     "ssim_face": MetricInfo("SSIM, face", "", "higher", 3, judged=True),
     "psnr_mouth": MetricInfo("PSNR, mouth", "dB", "higher", 2, judged=True),
-    "psnr_mouth_aligned": MetricInfo(
-        "PSNR, mouth, aligned in time", "dB", "higher", 2, judged=True
-    ),
     "ssim_mouth": MetricInfo("SSIM, mouth", "", "higher", 3, judged=True),
     "lpips_mouth": MetricInfo("LPIPS, mouth", "AlexNet", "lower", 3, judged=True),
 }

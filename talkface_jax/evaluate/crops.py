@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from talkface_jax.evaluate import framing
 from talkface_jax.evaluate.rows import Points
@@ -112,7 +112,6 @@ def image_scores(
     views: Views,
     *,
     valid: Bool[np.ndarray, " t"],
-    partner: Int[np.ndarray, " t"],
     distance: Distance,
 ) -> Mapping[str, float]:
     """Means over the valid frames: PSNR and SSIM of face and mouth, LPIPS of the mouth.
@@ -121,7 +120,6 @@ def image_scores(
       pred, truth: videos, read one frame at a time.
       views: where to cut.
       valid: frames that count.
-      partner: for each true frame the predicted one that stands for it after alignment in time.
       distance: LPIPS of a batch.
     """
     values: dict[str, list[float]] = {}
@@ -137,8 +135,6 @@ def image_scores(
             pair = ours[region], theirs[region]
             values.setdefault(f"psnr_{region}", []).extend(image.psnr(*pair))
             values.setdefault(f"ssim_{region}", []).extend(image.ssim(*pair))
-        moved = cut(pred, views.pred.mouth, partner[some], MOUTH_SIZE)
-        values.setdefault("psnr_mouth_aligned", []).extend(image.psnr(moved, theirs["mouth"]))
         values.setdefault("lpips_mouth", []).extend(distance(ours["mouth"], theirs["mouth"]))
     return {name: float(np.mean(items)) for name, items in values.items()}
 

@@ -263,7 +263,8 @@ def require_predictions(
     """
     if any(clip.row in systems for clip in clips):
         return
-    model = [failure for failure in failures if failure.row in systems]
+    by_clip = {failure.clip: failure for failure in reversed(failures) if failure.row in systems}
+    model = [failure for failure in failures if by_clip.get(failure.clip) is failure]
     if not model:
         raise TalkfaceError(f"there is no {noun} to score; {remedy}")
     why = f"{model[0].clip} ({model[0].reason.rstrip('.')})"

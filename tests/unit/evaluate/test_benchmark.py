@@ -126,7 +126,6 @@ def test_a_late_prediction_is_found_late(result):
 def test_what_is_late_by_as_much_as_the_alignment_may_move_is_aligned(result):
     found, exact = values(result, "ours")["late"], values(result, "exact")["late"]
     assert found["lip_distance_aligned"] < 0.6 * found["lip_distance"]
-    assert found["psnr_mouth_aligned"] > found["psnr_mouth"] + 2
     assert exact["lip_distance_aligned"] <= exact["lip_distance"]
 
 

@@ -1,29 +1,17 @@
 """The report in a browser: every image shows, nothing sticks out, on a desk and on a telephone."""
 
+import functools
 import html
 import json
 import re
-import shutil
-import subprocess
 
+import browser
 import numpy as np
 import PIL.Image
 import pytest
 
 from talkface_jax.evaluate import plots, report, scores
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
 MEASURE = """<script>addEventListener("load", () => {
   const edge = innerWidth, outside = [];
   for (const item of document.querySelectorAll("body *")) {
@@ -41,28 +29,13 @@ FRAME = """<!doctype html><title></title>
 """A window of the browser has at least 500 pixels, a frame in it may have fewer."""
 SYSTEMS = ("ours", "<i>system</i> & 'quoted'", "$\\frac$ \x01\udc80 of-a-name-that-has-no-end" * 2)
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not any(map(shutil.which, BROWSERS)),
-        reason=f"none of {', '.join(BROWSERS)} is installed (apt-get install chromium)",
-    ),
-]
+pytestmark = [pytest.mark.slow, browser.needed]
 
 
 @pytest.fixture
 def browse(tmp_path):
     """Runs the browser on a page at a width; returns what it printed."""
-
-    def run(page, width, height, *flags):
-        program = next(filter(None, map(shutil.which, BROWSERS)))
-        profile = f"--user-data-dir={tmp_path / 'profile'}"
-        window = f"--window-size={width},{height}"
-        command = [program, *FLAGS, profile, window, *flags, page.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        return done.stdout
-
-    return run
+    return functools.partial(browser.run, tmp_path / "profile")
 
 
 @pytest.fixture(scope="module")
