@@ -45,7 +45,7 @@ RENDER = RenderConfig(
 @pytest.fixture(scope="module")
 def vgg():
     image = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
-    net = Vgg(VGG16, ("relu2_1",))
+    net = Vgg(VGG16, ("relu4_1",))
     return stage_steps.fill(jax.eval_shape(net.init, jax.random.key(0), image))["params"]
 
 
