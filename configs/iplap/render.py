@@ -4,8 +4,9 @@ base: the published networks and schedule (19.0 M + 5.5 M parameters, batch 96, 
 the first 25 on the warping loss alone). Needs VGG-19 by file (task.vgg19_path). Not trained here:
   talkface train --config=configs/iplap/render.py:base --workdir=DIR \
     --config.data.directory=SHARDS --config.task.vgg19_path=FILE
-tiny: thin networks whose flow starts from the landmarks; what `make demo` trains on two CPU cores
-in a few minutes, with VGG-16 features from a packaged file:
+tiny: what `make demo` trains on two CPU cores in a few minutes. The references are warped by the
+landmarks alone, and a U-Net redraws a window about the mouth; there lie most of the losses, with
+VGG-16 features from a packaged file and no discriminator (in so few steps it learned nothing):
   talkface train --config=configs/iplap/render.py:tiny --workdir=out/demo/iplap/render \
     --config.data.directory=out/demo/data
 """
@@ -41,27 +42,30 @@ def _tiny() -> c.ExperimentConfig:
         stage="render",
         task=RenderConfig(
             net=SMALL,
-            inference_references=6,
-            warmup_steps=60,
+            references=5,
+            inference_references=12,
             warp_loss="l1",
+            warp_weight=2.0,
+            l1_weight=2.0,
+            mouth_weight=20.0,
             perceptual="vgg16",
+            perceptual_region="mouth",
+            perceptual_range="imagenet",
             perceptual_scales=1,
-            perceptual_layers=2,
+            perceptual_layers=3,
+            perceptual_weight=0.5,
             style_weight=0.0,
-            l1_weight=5.0,
-            disc_channels=16,
+            adversarial_weight=0.0,
+            matching_weight=0.0,
         ),
-        data=c.DataConfig(batch_size=4),
-        optim=c.OptimConfig(lr=1e-3, schedule="cosine", warmup_steps=20, clip_norm=1.0),
-        players={
-            "disc": c.OptimConfig(lr=4e-4, schedule="cosine", betas=(0.5, 0.999), clip_norm=1.0)
-        },
+        data=c.DataConfig(batch_size=8),
+        optim=c.OptimConfig(lr=2e-3, schedule="cosine", warmup_steps=20, clip_norm=1.0),
         train=c.TrainConfig(
-            steps=300,
+            steps=600,
             log_every=20,
-            eval_every=150,
-            preview_every=150,
-            checkpoint_every=150,
+            eval_every=300,
+            preview_every=300,
+            checkpoint_every=300,
             best_metric="mouth_perceptual",
         ),
     )

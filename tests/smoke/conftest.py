@@ -32,9 +32,7 @@ MOTION = MotionConfig(
     references=5,
 )
 RENDER = RenderConfig(
-    net=dataclasses.replace(
-        reference_warping.SMALL, channels=4, deep=8, spade_hidden=4, mel_channels=(4, 4, 8, 8)
-    ),
+    net=dataclasses.replace(reference_warping.SMALL, channels=4, deep=8),
     inference_references=2,
 )
 

@@ -12,11 +12,11 @@ from talkface_jax import api, config
 from talkface_jax.api import evaluating
 from talkface_jax.capabilities import Aspect
 from talkface_jax.config import ExperimentConfig
-from talkface_jax.errors import FaceError, TalkfaceError, WeightsError
+from talkface_jax.errors import ConfigError, FaceError, TalkfaceError, WeightsError
 from talkface_jax.export import load, programs
 from talkface_jax.media import audio, video
 from talkface_jax.methods import registry
-from talkface_jax.train import initial
+from talkface_jax.train import initial, state
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +57,33 @@ def test_export_makes_one_bundle_of_the_directories(exported, tiny_bundle):
     assert stored.programs == origin.programs
     terms = {stage: item["lineage"]["terms"] for stage, item in stored.lineage.items()}
     assert terms == {"motion": "only for motion", "render": "only for render"}
+
+
+def test_a_stage_untrained_is_what_its_run_drew(stages, exported, tmp_path):
+    out = tmp_path / "bundle"
+    manifest = api.export(stages, out=out, untrained=["render"])
+    assert manifest.weight_id != exported[1].weight_id
+    weights, trained = (
+        {
+            player: safetensors.numpy.load_file(folder / f"{player}.safetensors")
+            for player in ("motion", "renderer")
+        }
+        for folder in (out, exported[0])
+    )
+    for name, value in trained["motion"].items():
+        np.testing.assert_array_equal(weights["motion"][name], value)
+    # Another draw than the seed's, or the trained weights, would differ.
+    experiment = api.load_workdir_experiment(stages["render"])
+    task = registry.build_task("iplap", "render", experiment.task)
+    drawn = programs.flatten(state.draw(task, seed=experiment.seed)["renderer"])
+    assert set(drawn) == set(weights["renderer"]) == set(trained["renderer"])
+    for name, value in drawn.items():
+        np.testing.assert_array_equal(weights["renderer"][name], value)
+    assert any((trained["renderer"][name] != value).any() for name, value in drawn.items())
+    lineage = load.load_bundle(out).manifest.lineage
+    assert lineage["render"]["untrained"] is True and "untrained" not in lineage["motion"]
+    with pytest.raises(ConfigError, match="--untrained=blink is none of the stages that are exp"):
+        api.export(stages, out=tmp_path / "other", untrained=["blink"])
 
 
 def test_a_portrait_speaks_from_working_directories(

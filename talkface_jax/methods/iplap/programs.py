@@ -4,6 +4,7 @@ Images enter as bytes. What depends on a clip's references alone runs once a cli
 on a single frame once a frame, however many windows share it: each is a program of its own.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,13 @@ from talkface_jax.methods.iplap.references import WINDOW
 from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.models.blocks import unit
 from talkface_jax.models.motion.landmark_transformer import FrameTokens, LandmarkTransformer
-from talkface_jax.models.render.reference_warping import Aligned, ReferenceWarping, RefFeatures
+from talkface_jax.models.render.mouth_detail import MouthAligned, MouthReferences
+from talkface_jax.models.render.reference_warping import (
+    Aligned,
+    ReferenceWarping,
+    ReferenceWarpingConfig,
+    RefFeatures,
+)
 from talkface_jax.task import Program, Variables
 
 MOTION_REFERENCES = "motion_references"
@@ -136,13 +143,8 @@ def references_program(config: RenderConfig) -> Program:
             unit(inputs["sketches"])[None],
             method="encode_references",
         )
-        assert isinstance(features, RefFeatures)
-        return {
-            "images": features.images[0],
-            "shallow": features.shallow[0],
-            "deep": features.deep[0],
-            "normalised": features.normalised[0],
-        }
+        assert isinstance(features, RefFeatures | MouthReferences)
+        return {name: value[0] for name, value in vars(features).items()}
 
     image = (("r", size, size, 3), jnp.uint8)
     return _render(config, REFERENCES, function, {"images": image, "sketches": image})
@@ -151,19 +153,15 @@ def references_program(config: RenderConfig) -> Program:
 def render_program(config: RenderConfig) -> Program:
     """Target frame, sketches and sound, with the references' features -> the generated crop."""
     net, size = ReferenceWarping(config.net), config.net.size
-    half, channels, deep = size // 2, config.net.channels, config.net.deep
+    half, shapes = size // 2, _feature_shapes(config.net)
 
     def function(variables: Variables, inputs: Arrays) -> Arrays:
-        features = RefFeatures(
-            images=inputs["images"][None],
-            shallow=inputs["shallow"][None],
-            deep=inputs["deep"][None],
-            normalised=inputs["normalised"][None],
-        )
+        kind = MouthReferences if config.net.design == "mouth" else RefFeatures
+        features = kind(**{name: inputs[name][None] for name in shapes})
 
         # Frame by frame: with 25 references one frame fills a device, and a batch would need 25
         # times its features at once. The second half has no references: it takes all frames.
-        def align(frame: Arrays) -> Aligned:
+        def align(frame: Arrays) -> Aligned | MouthAligned:
             moved = net.apply(
                 variables,
                 features,
@@ -172,11 +170,12 @@ def render_program(config: RenderConfig) -> Program:
                 reference_points=inputs["ref_points"][None],
                 method="align",
             )
-            assert isinstance(moved, Aligned)
+            assert isinstance(moved, Aligned | MouthAligned)
             # Flow and weight are large, and nothing that follows looks at them.
-            empty = jnp.zeros((0,))
-            kept = {key: getattr(moved, key)[0] for key in ("image", "shallow", "deep")}
-            return Aligned(**kept, flow=empty, weight=empty)
+            empty = jnp.zeros((1, 0))
+            return jax.tree.map(
+                lambda x: x[0], dataclasses.replace(moved, flow=empty, weight=empty)
+            )
 
         aligned = jax.lax.map(align, {key: inputs[key] for key in ("sketches", "points")})
         masked = unit(inputs["face"]).at[:, half:].set(0.0)
@@ -190,12 +189,19 @@ def render_program(config: RenderConfig) -> Program:
         "mel": (("b", 80, 16), jnp.float32),
         "points": (("b", 131, 2), jnp.float32),
         "ref_points": (("r", 131, 2), jnp.float32),
-        "images": (("r", size, size, 3), jnp.float32),
-        "shallow": (("r", size, size, channels), jnp.float32),
-        "deep": (("r", half, half, deep), jnp.float32),
-        "normalised": (("r", half, half, deep), jnp.float32),
+        **{name: (("r", *shape), jnp.float32) for name, shape in shapes.items()},
     }
     return _render(config, RENDER, function, inputs)
+
+
+def _feature_shapes(net: ReferenceWarpingConfig) -> Mapping[str, tuple[int, int, int]]:
+    """What `RefFeatures` holds of one reference."""
+    size, half = net.size, net.size // 2
+    images = {"images": (size, size, 3)}
+    if net.design == "mouth":
+        return images
+    deep = (half, half, net.deep)
+    return {**images, "shallow": (size, size, net.channels), "deep": deep, "normalised": deep}
 
 
 def _render_variables(config: RenderConfig) -> Any:

@@ -222,9 +222,7 @@ def _motion(config: MotionConfig) -> MotionConfig:
 
 def _render(config: RenderConfig) -> RenderConfig:
     published = {
-        "output": "absolute",
-        "flow_prior": "none",
-        "flow_size": "full",
+        "design": "published",
         "sketch_channels": 3,
         "grid": "released",
     }

@@ -69,7 +69,8 @@ def landmark_flow(
     residual = reference_points - apply_affine(points, maps)
     centres = (jnp.arange(size, dtype=points.dtype) + 0.5) / size
     is_lip = np.isin(np.arange(len(_SCHEME.indices)), _LIPS)
-    sigma = np.where(is_lip, config.lip_sigma, config.face_sigma).astype(np.float32)
+    # Of JAX, for kernels may be learned.
+    sigma = jnp.where(is_lip, config.lip_sigma, config.face_sigma).astype(jnp.float32)
     # Kernels of equal volume: wide ones must not drown the lips.
     amplitude = (config.lip_sigma / sigma) ** 2
 

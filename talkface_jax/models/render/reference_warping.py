@@ -1,8 +1,8 @@
 """IP-LAP's renderer: warped reference frames, a half-masked face and a sketch become a talking
 face.
 
-Source: Zhong et al., CVPR 2023 (arXiv 2305.08293), section 3.3, and the released code. The landmark
-flow prior, the coarse flow and the residual output are ours, for small networks.
+Source: Zhong et al., CVPR 2023 (arXiv 2305.08293), section 3.3, and the released code. The design
+"mouth" is ours, for small networks.
 """
 
 import dataclasses
@@ -17,23 +17,23 @@ from talkface_jax.models.blocks import (
     ConvStack,
     ModulatedBlock,
     batch_norm,
-    double,
     instance_norm,
     like_params,
     mel_specs,
     pixel_shuffle,
     widen,
 )
-from talkface_jax.models.render.landmark_flow import (
-    DEFAULT_KERNELS,
-    LandmarkFlowConfig,
-    landmark_flow,
+from talkface_jax.models.render.landmark_flow import DEFAULT_KERNELS, LandmarkFlowConfig
+from talkface_jax.models.render.mouth_detail import (
+    LandmarkAlignment,
+    MouthAligned,
+    MouthReferences,
+    MouthTranslation,
 )
 from talkface_jax.models.warp import Grid, sampling_grid, warp_by_grid
 from talkface_jax.ranges import AT_LEAST_1, Range, ranged
 
 _EPSILON = 1e-5
-_NEAR_ZERO = nn.initializers.normal(1e-3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +50,11 @@ class ReferenceWarpingConfig:
       audio_width: audio embedding; audio_hidden: shared layer of an AdaIN modulation.
       mel_channels: the mel encoder's four widths before `audio_width`.
       grid: sampling convention, see `models.warp.Grid`.
-      flow_size: size at which flow and weights are predicted; "half" leaves out the alignment
-        network's last stage and upsamples.
-      flow_prior: "landmarks" starts from `landmark_flow`, so that the network predicts a
-        correction.
-      prior: kernels of the landmark flow.
-      output: "absolute" as published, or a "residual" on the given upper half and the warped lower
-        half.
+      design: "published", or "mouth": the networks of `mouth_detail`, which read size, channels,
+        deep, sketch_channels, audio_width, grid, prior and window alone.
+      prior: kernels of the landmark flow that the design "mouth" starts from.
+      window: side of the square about the lips that the design "mouth" draws, in pixels, a multiple
+        of 4 and at most size.
     """
 
     size: int = ranged(128, Range(least=4, parity="even"))
@@ -70,28 +68,15 @@ class ReferenceWarpingConfig:
     audio_hidden: int = ranged(128, AT_LEAST_1)
     mel_channels: tuple[int, int, int, int] = ranged((32, 64, 128, 256), AT_LEAST_1)
     grid: Grid = "released"
-    flow_size: Literal["full", "half"] = "full"
-    flow_prior: Literal["none", "landmarks"] = "none"
+    design: Literal["published", "mouth"] = "published"
     prior: LandmarkFlowConfig = DEFAULT_KERNELS
-    output: Literal["absolute", "residual"] = "absolute"
+    window: int = ranged(64, AT_LEAST_1)
 
 
 SMALL = ReferenceWarpingConfig(
-    channels=8,
-    deep=24,
-    kernel=5,
-    sketch_channels=1,
-    spade_hidden=16,
-    weight_hidden=8,
-    audio_width=64,
-    audio_hidden=32,
-    mel_channels=(8, 16, 32, 48),
-    grid="aligned",
-    flow_size="half",
-    flow_prior="landmarks",
-    output="residual",
+    design="mouth", channels=24, deep=64, sketch_channels=1, audio_width=16, grid="aligned"
 )
-"""Trains on a CPU; the flow prior does what the width cannot."""
+"""Trains on a CPU in minutes: the landmarks move the references, the network redraws the mouth."""
 
 
 @flax.struct.dataclass
@@ -128,7 +113,7 @@ class Rendered:
     """image (b, h, w, 3): the face in [0, 1]; aligned: what it was made from."""
 
     image: jax.Array
-    aligned: Aligned
+    aligned: Aligned | MouthAligned
 
 
 def _stack_frames(sketches: jax.Array) -> jax.Array:
@@ -171,13 +156,11 @@ class Alignment(nn.Module):
         self.stem = Stem(config.channels, config.deep, config.kernel, True)
         self.spade_1 = ModulatedBlock(config.deep, config.spade_hidden, "spade")
         self.spade_2 = ModulatedBlock(config.deep, config.spade_hidden, "spade")
-        if config.flow_size == "full":
-            self.spade_3 = ModulatedBlock(config.deep // 4, config.spade_hidden, "spade")
-        initial = nn.initializers.lecun_normal() if config.flow_prior == "none" else _NEAR_ZERO
+        self.spade_3 = ModulatedBlock(config.deep // 4, config.spade_hidden, "spade")
         kernel, pad = (config.kernel, config.kernel), config.kernel // 2
-        self.flow = nn.Conv(2, kernel, 1, pad, kernel_init=initial)
+        self.flow = nn.Conv(2, kernel, 1, pad)
         self.weight_hidden = nn.Conv(config.weight_hidden, kernel, 1, pad)
-        self.weight = nn.Conv(1, kernel, 1, pad, kernel_init=initial)
+        self.weight = nn.Conv(1, kernel, 1, pad)
 
     def encode(self, images: jax.Array, sketches: jax.Array, *, train: bool) -> RefFeatures:
         """images (b, r, h, w, 3) and their sketches (b, r, h, w, c)."""
@@ -193,36 +176,22 @@ class Alignment(nn.Module):
         )
 
     def predict(self, references: RefFeatures, sketch: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Flow (b*r, h, w, 2) in pixels and weight logit (b*r, h, w, 1), without any prior."""
+        """Flow (b*r, h, w, 2) in pixels and weight logit (b*r, h, w, 1)."""
         sketch = like_params(self, sketch)
         half = sketch[:, ::2, ::2]
         x = _fold(references.normalised)
         x = self.spade_1.body_of_normalised(x, self.spade_1.modulation(half))
         x = self.spade_2.body(x, self.spade_2.modulation(half))
-        if self.config.flow_size == "full":
-            x = pixel_shuffle(x)
-            x = self.spade_3.body(x, self.spade_3.modulation(sketch))
+        x = pixel_shuffle(x)
+        x = self.spade_3.body(x, self.spade_3.modulation(sketch))
         flow, logit = self.flow(x), self.weight(nn.relu(self.weight_hidden(x)))
         # Eight bits of mantissa are not enough for positions.
-        flow, logit = widen(flow), widen(logit)
-        return (flow, logit) if self.config.flow_size == "full" else (double(flow), double(logit))
+        return widen(flow), widen(logit)
 
-    def __call__(
-        self,
-        references: RefFeatures,
-        sketch: jax.Array,
-        points: jax.Array | None,
-        reference_points: jax.Array | None,
-    ) -> Aligned:
+    def __call__(self, references: RefFeatures, sketch: jax.Array) -> Aligned:
         """Warps image and features of every reference and averages them by the weights."""
         config, lead = self.config, references.images.shape[:2]
         flow, logit = self.predict(references, sketch)
-        if config.flow_prior == "landmarks":
-            if points is None or reference_points is None:
-                raise ValueError("flow_prior 'landmarks' needs points and reference_points")
-            prior = landmark_flow(points, reference_points, size=config.size, config=config.prior)
-            flow = flow + _fold(prior.flow)
-            logit = logit + prior.logit.reshape(-1, 1, 1, 1)
         weight = nn.sigmoid(logit)
         positions = sampling_grid(flow, grid=config.grid)
         total = weight.reshape(*lead, *weight.shape[1:]).sum(1) + _EPSILON
@@ -258,16 +227,8 @@ class Translation(nn.Module):
         self.spade_2 = ModulatedBlock(fine, hidden, "spade")
         self.adain_2 = ModulatedBlock(fine, config.audio_hidden, "adain")
         self.spade_3 = ModulatedBlock(fine, hidden, "spade")
-        self.to_rgb = nn.Conv(
-            3,
-            (config.kernel, config.kernel),
-            1,
-            config.kernel // 2,
-            use_bias=False,
-            kernel_init=(
-                nn.initializers.lecun_normal() if config.output == "absolute" else _NEAR_ZERO
-            ),
-        )
+        kernel = (config.kernel, config.kernel)
+        self.to_rgb = nn.Conv(3, kernel, 1, config.kernel // 2, use_bias=False)
 
     def __call__(
         self,
@@ -286,12 +247,6 @@ class Translation(nn.Module):
         x = pixel_shuffle(x)
         x = self.adain_2(self.spade_2(x, aligned.shallow), audio)
         x = widen(self.to_rgb(nn.leaky_relu(self.spade_3(x, aligned.image), 0.01)))
-        if self.config.output == "residual":
-            half = masked_face.shape[1] // 2
-            base = jnp.concatenate([masked_face[:, :half], aligned.image[:, half:]], 1)
-            # Below 2 % and above 98 % the logit is so steep that the correction would have no grip.
-            base = jnp.clip(base, 0.02, 0.98)
-            x = x + jnp.log(base) - jnp.log1p(-base)
         return nn.sigmoid(x)
 
 
@@ -302,39 +257,53 @@ class ReferenceWarping(nn.Module):
 
     def setup(self) -> None:
         """The two halves that the paper trains together."""
-        self.alignment = Alignment(self.config)
-        self.translation = Translation(self.config)
+        config = self.config
+        if config.design == "published":
+            self.alignment, self.translation = Alignment(config), Translation(config)
+            return
+        self.alignment = LandmarkAlignment(config.size, config.grid, config.prior)
+        self.translation = MouthTranslation(
+            config.window, config.channels, config.deep, config.audio_width
+        )
 
     def _target(self, sketches: jax.Array) -> jax.Array:
         return _stack_frames(sketches[..., : self.config.sketch_channels])
 
     def encode_references(
         self, images: jax.Array, sketches: jax.Array, *, train: bool = False
-    ) -> RefFeatures:
+    ) -> RefFeatures | MouthReferences:
         """images (b, r, h, w, 3) in [0, 1] and sketches (b, r, h, w, c): everything that does not
         depend on the target."""
+        if isinstance(self.alignment, LandmarkAlignment):
+            return MouthReferences(images)
         return self.alignment.encode(images, sketches, train=train)
 
     def align(
         self,
-        references: RefFeatures,
+        references: RefFeatures | MouthReferences,
         sketches: jax.Array,
         *,
         points: jax.Array | None = None,
         reference_points: jax.Array | None = None,
-    ) -> Aligned:
+    ) -> Aligned | MouthAligned:
         """Moves the references onto the target sketches (b, 5, h, w, c), centred on the frame.
 
         Points (b, 131, 2) of the centre frame and reference_points (b, r, 131, 2), in [0, 1], are
-        needed where `config.flow_prior` is "landmarks".
+        needed where `config.design` is "mouth".
         """
-        return self.alignment(references, self._target(sketches), points, reference_points)
+        if isinstance(self.alignment, LandmarkAlignment):
+            if points is None or reference_points is None:
+                raise ValueError("the design 'mouth' needs points and reference_points")
+            assert isinstance(references, MouthReferences)
+            return self.alignment(references, points, reference_points)
+        assert isinstance(references, RefFeatures)
+        return self.alignment(references, self._target(sketches))
 
     def translate(
         self,
         masked_face: jax.Array,
         sketches: jax.Array,
-        aligned: Aligned,
+        aligned: Aligned | MouthAligned,
         mel: jax.Array,
         *,
         train: bool = False,
@@ -346,6 +315,10 @@ class ReferenceWarping(nn.Module):
         must hold at least two items, for the audio encoder's BatchNorm.
         """
         sketch = self._target(sketches)
+        if isinstance(self.translation, MouthTranslation):
+            assert isinstance(aligned, MouthAligned)
+            return self.translation(masked_face, sketch, aligned, mel)
+        assert isinstance(aligned, Aligned)
         return self.translation(masked_face, sketch, aligned, mel, train=train)
 
     def __call__(

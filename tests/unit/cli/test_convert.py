@@ -100,7 +100,7 @@ def test_what_cannot_be_read(weights, tmp_path, capsys):
         ((*NAMES, base[1], f"--out={weights / 'x'}"), "is a file; choose another"),
         ((*NAMES, base[1], there, "--config=configs/iplap/motion.py"), "is of iplap/motion, but"),
         ((*NAMES, base[1], there, "--config=configs/none.py"), "configs/none.py"),
-        ((*base, "--stage=render", there, tiny), "task.net.output is 'residual'"),
+        ((*base, "--stage=render", there, tiny), "task.net.design is 'mouth'"),
         # The file is thinner than the published network.
         ((*NAMES, base[1], there), "(4, 3, 4, 4), but this network needs (64, 3, 4, 4)"),
         ((*base, "--stage=motion", there), str(weights)),

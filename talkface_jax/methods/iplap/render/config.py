@@ -21,6 +21,10 @@ class RenderConfig:
       warp_loss: how warped references are compared with the target: by perceptual features, as
         released, or by pixels.
       l1_weight: weight of an L1 term on the image; 0 as published.
+      mouth_weight: weight of an L1 term on the window about the lips (`net.window`); 0 as
+        published.
+      perceptual_region: what the perceptual network sees: the whole face as published, or that
+        window.
       perceptual: which frozen network gives perceptual features; "vgg19" as published needs its
         file.
       perceptual_range: range that the perceptual network is fed; "released" keeps the released
@@ -44,6 +48,8 @@ class RenderConfig:
     adversarial_weight: float = ranged(0.25, AT_LEAST_0)
     matching_weight: float = ranged(2.5, AT_LEAST_0)
     l1_weight: float = ranged(0.0, AT_LEAST_0)
+    mouth_weight: float = ranged(0.0, AT_LEAST_0)
+    perceptual_region: Literal["face", "mouth"] = "face"
     perceptual: Literal["vgg19", "vgg16", "none"] = "vgg19"
     perceptual_range: Literal["released", "imagenet"] = "released"
     vgg19_path: str = ""

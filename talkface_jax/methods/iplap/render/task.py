@@ -14,10 +14,10 @@ import jax.numpy as jnp
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.landmarks.schemes import get_scheme
-from talkface_jax.losses import image_terms
+from talkface_jax.losses import image_terms, perceptual
 from talkface_jax.losses.terms import LossTerm, weighted
 from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
-from talkface_jax.methods.iplap.render import preview
+from talkface_jax.methods.iplap.render import mouth, preview
 from talkface_jax.methods.iplap.render.config import RenderConfig
 from talkface_jax.methods.iplap.render.view import RenderView
 from talkface_jax.metrics.base import Average
@@ -32,6 +32,10 @@ from talkface_jax.models.render.reference_warping import ReferenceWarping
 from talkface_jax.task import Batch, Objective, Outputs, Previews, PyTree, Variables
 
 _LIPS = get_scheme("iplap131").groups["lips"]
+
+
+def _judged(config: RenderConfig) -> bool:
+    return bool(config.adversarial_weight or config.matching_weight)
 
 
 class RenderTask(StageTask):
@@ -54,6 +58,12 @@ class RenderTask(StageTask):
                     f"config.task.net.{name} must be a multiple of 4, not "
                     f"{getattr(config.net, name)}; give another --config.task.net.{name}"
                 )
+        drawn = config.net.design == "mouth"
+        if drawn and (config.net.window % 4 or config.net.window > config.net.size):
+            raise ConfigError(
+                f"config.task.net.window must be a multiple of 4 of at most net.size "
+                f"{config.net.size}, not {config.net.window}; give another --config.task.net.window"
+            )
         wanted = bool(config.perceptual_weight or config.style_weight)
         if config.perceptual == "none" and (wanted or config.warp_loss == "perceptual"):
             raise ConfigError(
@@ -66,9 +76,12 @@ class RenderTask(StageTask):
             )
 
     def networks(self, config: RenderConfig) -> Mapping[str, nn.Module]:
-        """Renderer and discriminator."""
-        disc = MultiscaleDiscriminatorConfig(channels=config.disc_channels)
-        return {"renderer": ReferenceWarping(config.net), "disc": MultiscaleDiscriminator(disc)}
+        """Renderer, and the discriminator where a term needs it."""
+        nets: dict[str, nn.Module] = {"renderer": ReferenceWarping(config.net)}
+        if _judged(config):
+            disc = MultiscaleDiscriminatorConfig(channels=config.disc_channels)
+            nets["disc"] = MultiscaleDiscriminator(disc)
+        return nets
 
     @cached_property
     def view(self) -> RenderView:
@@ -87,38 +100,50 @@ class RenderTask(StageTask):
         )
         by_pixels = config.warp_loss == "l1" or features is None
         warp = terms.l1_term("warped") if by_pixels else terms.perceptual_term(features, "warped")
+        window = mouth.cutter(config.net)
         warping = (
             LossTerm("warp", warp, config.warp_weight),
-            *weighted(LossTerm("l1", terms.l1_term(), config.l1_weight)),
+            *weighted(
+                LossTerm("l1", terms.l1_term(), config.l1_weight),
+                LossTerm("mouth", mouth.l1_term(window), config.mouth_weight),
+            ),
         )
-        seen = (
-            ()
-            if features is None
-            else (
-                LossTerm("perceptual", terms.perceptual_term(features), config.perceptual_weight),
-                LossTerm("style", terms.style_term(features), config.style_weight),
-            )
-        )
+        start = config.warmup_steps
+        first = (Objective(("renderer",), warping, stop=start),) if start else ()
+        everything = (*warping, *self._seen(features, window))
+        if not _judged(config):
+            return (*first, Objective(("renderer",), everything, start=start))
         judged = (
             LossTerm("adversarial", terms.fool_term(), config.adversarial_weight),
             LossTerm("matching", terms.matching_term(), config.matching_weight),
         )
-        start = config.warmup_steps
-        full = Objective(("renderer",), (*warping, *weighted(*seen), *judged), start=start)
+        full = Objective(("renderer",), (*everything, *judged), start=start)
         judge = Objective(("disc",), (LossTerm("lsgan", terms.judge_term()),), start=start)
-        first = (Objective(("renderer",), warping, stop=start),) if start else ()
         return (*first, full, judge)
+
+    def _seen(
+        self, features: perceptual.PerceptualFeatures | None, window: mouth.Cut
+    ) -> tuple[LossTerm, ...]:
+        """What the perceptual network says."""
+        config, terms = self.config, image_terms
+        if features is None:
+            return ()
+        term = (
+            terms.perceptual_term(features)
+            if config.perceptual_region == "face"
+            else mouth.perceptual_term(features, window)
+        )
+        return weighted(
+            LossTerm("perceptual", term, config.perceptual_weight),
+            LossTerm("style", terms.style_term(features), config.style_weight),
+        )
 
     def inputs_of(self, batch: Batch) -> Mapping[str, Inputs]:
         """Pictures in [0, 1], sound and points; for the discriminator the true picture."""
         pictures = (unit(batch[key]) for key in ("masked", "sketch", "ref_image", "ref_sketch"))
         middle = batch["points"][:, self.view.window // 2]
-        return {
-            "renderer": inputs(
-                *pictures, batch["mel"], points=middle, reference_points=batch["ref_points"]
-            ),
-            "disc": inputs(unit(batch["face"])),
-        }
+        given = inputs(*pictures, batch["mel"], points=middle, reference_points=batch["ref_points"])
+        return {"renderer": given, "disc": inputs(unit(batch["face"]))}
 
     def forward(
         self,
@@ -153,14 +178,18 @@ class RenderTask(StageTask):
     def metrics(
         self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
     ) -> dict[str, Any]:
-        """L1 of the image, of its lower half, and of the warped references; PSNR of the image; what
-        a perceptual network, if there is one, sees at the mouth."""
+        """L1 of the image, of its lower half and of the warped references; PSNR of the image and
+        of the window about the lips; what a perceptual network, if there is one, sees at the
+        mouth."""
         image, target, mask = outputs["image"], unit(batch["face"]), batch["mask"]
         half = target.shape[1] // 2
         lower = jnp.abs(image[:, half:] - target[:, half:])
         lips = batch["points"][:, self.view.window // 2, _LIPS]
+        window = mouth.cutter(self.config.net)
+        ours, theirs = (window(batch, item) for item in (image, target))
         found = {
             **pixel_errors(image, target, mask),
+            "psnr_mouth": pixel_errors(ours, theirs, mask)["psnr"],
             "l1_lower": Average.of(lower, mask),
             "l1_warped": Average.of(jnp.abs(outputs["warped"] - target), mask),
         }

@@ -27,12 +27,7 @@ PUBLISHED_RENDER = ReferenceWarpingConfig(
 )
 OURS_MOTION = dataclasses.replace(landmark_transformer.SMALL, width=16, layers=1, mlp=16)
 OURS_RENDER = dataclasses.replace(
-    reference_warping.SMALL,
-    size=32,
-    channels=4,
-    deep=8,
-    spade_hidden=4,
-    mel_channels=(2, 2, 4, 4),
+    reference_warping.SMALL, size=32, window=16, channels=4, deep=8, audio_width=4
 )
 
 

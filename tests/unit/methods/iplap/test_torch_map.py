@@ -210,9 +210,7 @@ UNKNOWN = [
     ("motion", "pose_features", "affine"),
     ("motion", "encoder", "dense"),
     ("motion", "positions", "learned"),
-    ("render", "output", "residual"),
-    ("render", "flow_prior", "landmarks"),
-    ("render", "flow_size", "half"),
+    ("render", "design", "mouth"),
     ("render", "sketch_channels", 1),
     ("render", "grid", "aligned"),
 ]

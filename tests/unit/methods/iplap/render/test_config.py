@@ -39,6 +39,8 @@ def test_impossible_configs_are_refused_by_name(changes, message):
     [
         ({"size": 66}, "size must be a multiple of 4, not 66"),
         ({"deep": 10}, "deep must be a multiple of 4, not 10"),
+        ({"window": 30}, "window must be a multiple of 4 of at most net.size 128, not 30"),
+        ({"window": 132}, "window must be a multiple of 4 of at most net.size 128, not 132"),
         ({"mel_channels": (8, 0, 8, 8)}, "mel_channels must be at least 1, not .8, 0, 8, 8."),
         ({"sketch_channels": 4}, "sketch_channels must be from 1 to 3, not 4"),
         ({"prior": LandmarkFlowConfig(lip_sigma=0.0)}, "prior.lip_sigma must be above 0, not 0"),
