@@ -113,12 +113,10 @@ def prepare(
       face: which face to follow (`media.faces.choose`); None insists on one face a clip.
       gates: what a clip must fulfil; None for `Gates()`.
       speaker_split: splits that share no speaker; None for the data set's own.
-      val_split: which of the training speakers become the val split, where the data set's own
-        splits have none; None for `ValSplit()`. Not with `speaker_split`, which makes its own.
+      val_split: who of training becomes val where there is neither; None for `ValSplit()`.
       shards: shards of each split; None for 100 to 250 MB each.
       workers: processes on this machine.
-      max_failures: how many clips may fail, or what share of them ("5%"); each is a row of
-        failures.jsonl.
+      max_failures: how many clips may fail, or what share ("5%"); rows of failures.jsonl.
       beam_options: Apache Beam's own, as on the command line ("--runner=DataflowRunner", ...).
       progress: called as progress("prepare", clips done, clips in all).
 
@@ -126,25 +124,23 @@ def prepare(
       TalkfaceError: nothing was prepared, too many clips failed, the disk is full, a library is
         missing, `out` holds another prepared set, or another process is writing to it.
     """
-    if workers < 1 or (shards is not None and shards < 1):
-        raise ConfigError("--workers and --shards must be at least 1.")
-    faces.check_choice(face)
+    _check_asked(face, workers, shards)
     _check_places(os.fspath(raw), os.fspath(out))
     places.import_beam()
     from data_prep import pipeline
 
     options = pipeline.parse_options(beam_options, raw=raw, out=out)
     found = tree.scan(raw)
-    split = speaker_split or val_split or ValSplit()
+    split, gates = speaker_split or val_split or ValSplit(), gates or Gates()
     listing = _listing(dataset, found, split)
-    facts = _facts(face, gates or Gates(), split, shards)
+    facts = _facts(face, gates, split, shards)
     plan = _plan(listing.clips, found, facts)
     job = Job(
         dataset=dataset,
         raw=found.root,
         out=os.fspath(out),
         face=face,
-        gates=gates or Gates(),
+        gates=gates,
         shards=shards,
         max_failures=allowed_failures(max_failures, len(plan.tasks) + len(listing.problems)),
         options=facts,
@@ -153,6 +149,12 @@ def prepare(
     )
     run = functools.partial(pipeline.run, options=options, workers=workers, progress=progress)
     return _existing(job) or _run_alone(job, plan, listing, run)
+
+
+def _check_asked(face: str | None, workers: int, shards: int | None) -> None:
+    if workers < 1 or (shards is not None and shards < 1):
+        raise ConfigError("--workers and --shards must be at least 1.")
+    faces.check_choice(face)
 
 
 def _facts(

@@ -297,9 +297,7 @@ class Task(Protocol):
         """
         ...
 
-    def metrics(
-        self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
-    ) -> dict[str, Any]:
+    def metrics(self, outputs: Outputs, batch: Batch, frozen: PyTree) -> dict[str, Any]:
         """Online metrics of an evaluation batch (`batch["mask"]`: 0 for padding); traceable."""
         ...
 
