@@ -163,10 +163,12 @@ def _compare_blinks(
         (out / name).unlink(missing_ok=True)
     if progress is not None:
         progress(_BLINKS, 0, 1)
+    tracked = shards.blink_curves(dataset)
     found = blinks.evaluate_blinks(
         lambda seed, frames: chain.blinks(frames, seed=seed),
-        shards.blink_curves(dataset),
-        constant=blinks.ConstantBlinker.of(shards.blink_curves(known)),
+        tracked.curves,
+        speakers=tracked.speakers,
+        constant=blinks.ConstantBlinker.of(shards.blink_curves(known).curves),
     )
     blink_page.write_report(found, out)
     if progress is not None:

@@ -102,7 +102,7 @@ class Comparison:
     """One generator's distance from the tracked clips.
 
     Attributes:
-      distance: total energy distance, with its bootstrap interval over the tracked clips.
+      distance: total energy distance, with its bootstrap interval over tracked speakers and clips.
       parts: by blinks a clip, interval and duration.
       p_value: share of relabellings at which the distance is at least as large. Real and generated
         clips change places among those of one length; small where the two are told apart.
@@ -179,6 +179,7 @@ def evaluate_blinks(
     real: Sequence[Float[np.ndarray, " t"]],
     *,
     constant: Generate,
+    speakers: Sequence[str] | None = None,
     sequences: int = 200,
     seconds: float = 10.0,
     permutations: int = 999,
@@ -190,6 +191,7 @@ def evaluate_blinks(
       generate: the model.
       real: tracked closure curves (`landmarks.blinks`), 25 fps.
       constant: the baseline, usually `ConstantBlinker.of` the training clips.
+      speakers: who is seen in each curve; without, each is somebody else.
       sequences, seconds: how many tracks are generated in all `DRAWS`, and how long; more and
         longer ones where the clips need them.
       permutations: relabellings of the two-sample test.
@@ -214,7 +216,13 @@ def evaluate_blinks(
         for name, found in made.items()
     }
     measured = {name: [clip for draw in found for clip in draw] for name, found in draws.items()}
-    comparisons, difference = _compare(clips, measured, permutations=permutations, seed=seed)
+    comparisons, difference = _compare(
+        clips,
+        measured,
+        speakers=[""] * len(real) if speakers is None else speakers,
+        permutations=permutations,
+        seed=seed,
+    )
     tracks = [track for draw in made[MODEL] for track in draw.tracks]
     rows = {REAL: clips, **measured}
     examples = {REAL: list(real), **{name: found[0].pieces for name, found in made.items()}}
@@ -272,13 +280,13 @@ def _compare(
     real: Sequence[metric.ClipBlinks],
     made: dict[str, list[metric.ClipBlinks]],
     *,
+    speakers: Sequence[str],
     permutations: int,
     seed: int,
 ) -> tuple[dict[str, Comparison], Interval]:
     """Every generator's distance, interval and p-value, and the interval of the difference."""
     n = len(real)
-    draws = np.random.default_rng(seed).integers(0, n, (bootstrap.RESAMPLES, n))
-    weights = np.stack([np.bincount(draw, minlength=n) for draw in draws])
+    weights = bootstrap.draw_counts(speakers, seed=seed)
     resampled: dict[str, np.ndarray] = {}
     values: dict[str, float] = {}
     found = {}
@@ -287,10 +295,7 @@ def _compare(
         theirs = np.concatenate([np.zeros(n), np.ones(len(clips))])
         parts = measure(1 - theirs, theirs)
         resampled[name] = np.array(
-            [
-                measure(np.concatenate([row, np.zeros(len(clips))]), theirs).total
-                for row in weights.astype(float)
-            ]
+            [measure(np.concatenate([row, np.zeros(len(clips))]), theirs).total for row in weights]
         )
         values[name] = parts.total
         found[name] = Comparison(

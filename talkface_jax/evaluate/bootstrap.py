@@ -88,6 +88,30 @@ def _draws(
             yield clips[starts[totals == total, None] + np.arange(total)]
 
 
+def draw_counts(
+    speakers: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Float[np.ndarray, "r n"]:
+    """How often each clip is drawn in each resample, for statistics that are no function of one
+    number a clip.
+
+    Args:
+      speakers: who is seen in each clip; "" is nobody known.
+      seed: of the draws.
+      resamples: how many.
+    """
+    names = np.asarray(speakers, dtype=str)
+    order = np.argsort(names, kind="stable")
+    known, sizes = np.unique(names, return_counts=True)
+    alone = sizes[known == ""].sum()
+    groups = np.concatenate([np.ones(alone, int), sizes[known != ""]])
+    counts = [
+        np.bincount(order[clips], minlength=len(names))
+        for draw in _draws(groups, seed=seed, resamples=resamples)
+        for clips in draw
+    ]
+    return np.asarray(counts, np.float64)
+
+
 def _interval(value: float, samples: np.ndarray, *, n: int, level: float) -> Interval:
     samples = samples[np.isfinite(samples)]
     if not n or not len(samples):

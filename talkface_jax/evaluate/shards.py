@@ -123,12 +123,20 @@ def _sentence(info: ClipInfo) -> str:
     return info.text.casefold() or info.clip.rpartition("/")[2]
 
 
-def blink_curves(dataset: PreparedDataset, *, limit: int = 2000) -> list[Float32[np.ndarray, " t"]]:
-    """Closure of the eyes in segments with a face, as tracked; see `landmarks.blinks`.
+@dataclasses.dataclass(frozen=True)
+class TrackedBlinks:
+    """Closure of the eyes over time (`landmarks.blinks`), and who is seen, of each segment."""
+
+    curves: list[Float32[np.ndarray, " t"]]
+    speakers: list[str]
+
+
+def blink_curves(dataset: PreparedDataset, *, limit: int = 2000) -> TrackedBlinks:
+    """The closure of the eyes in segments with a face, as tracked.
 
     Of more segments than `limit`, so many are taken, evenly spread.
     """
-    curves = []
+    found = TrackedBlinks([], [])
     count = min(len(dataset), limit)
     for record in np.linspace(0, len(dataset) - 1, count).round().astype(int):
         segment = dataset.segment(int(record))
@@ -136,8 +144,9 @@ def blink_curves(dataset: PreparedDataset, *, limit: int = 2000) -> list[Float32
             continue
         normalised = retarget.normalise_segment(segment)
         track = blinks.displacements(normalised, valid=segment.valid)
-        curves.append(blinks.closure(track).astype(np.float32))
-    return curves
+        found.curves.append(blinks.closure(track).astype(np.float32))
+        found.speakers.append(segment.info.speaker)
+    return found
 
 
 def fit_ridge(

@@ -172,7 +172,9 @@ def test_blinks_that_cannot_be_compared_leave_the_scores(
     monkeypatch.setattr(evaluating.engine, "build_chain", blinking)
     monkeypatch.setattr(evaluating.registry, "declaration", declared)
     monkeypatch.setattr(
-        evaluating.shards, "blink_curves", lambda dataset: [np.zeros(25, np.float32)]
+        evaluating.shards,
+        "blink_curves",
+        lambda dataset: evaluating.shards.TrackedBlinks([np.zeros(25, np.float32)], ["a"]),
     )
     found = api.evaluate_landmarks(tiny_bundle, data=tiny_prepared, out=tmp_path)
     assert found.blinks is None and "no whole blink to compare with" in found.no_blinks

@@ -179,3 +179,14 @@ def test_speakers_of_other_clips_are_refused():
         bootstrap.bootstrap(np.ones(3), speakers=["a", "b"])
     with pytest.raises(ValueError, match="speakers names 2 clips, of 3"):
         bootstrap.bootstrap_ratio(np.ones(3), np.ones(3), speakers=["a", "b"])
+
+
+def test_counts_of_clips_are_those_of_the_speakers_drawn():
+    speakers = ["a", "", "b", "a", ""]
+    counts = bootstrap.draw_counts(speakers, resamples=4000)
+    assert counts.shape == (4000, 5)
+    # Speakers are a, b and two unknown ones: each is drawn once on average, with all its clips.
+    np.testing.assert_allclose(counts.mean(0), 1, atol=0.06)
+    together = counts[:, 0] + counts[:, 3]
+    assert set(np.unique(together)) <= {0, 2, 4, 6, 8}, "a's clips come by twos"
+    assert np.array_equal(counts, bootstrap.draw_counts(speakers, resamples=4000))
