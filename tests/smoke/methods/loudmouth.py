@@ -9,7 +9,6 @@ import numpy as np
 from talkface_jax import config as c
 from talkface_jax.capabilities import Aspect, Control, Declaration
 from talkface_jax.landmarks import boxes, measures, schemes
-from talkface_jax.landmarks.references import candidates
 from talkface_jax.losses.terms import LossTerm, between
 from talkface_jax.methods import base
 from talkface_jax.ranges import ABOVE_0
@@ -80,8 +79,8 @@ class Chain(base.ChainMethod):
 
     def prepare(self, track, *, references=None):
         made = boxes.crop_geometry(track.landmarks, valid=track.valid, scheme=SCHEME.name)
-        known = np.flatnonzero(candidates(track.valid, references))
-        return base.TrackedFace(made, track.valid, known[:3])
+        seen = track.valid if references is None else track.valid & references
+        return base.TrackedFace(made, track.valid, np.flatnonzero(seen)[:3])
 
     def points(self, face, samples, sources, *, gain=1.0):
         """The source's points, the lower lip as far below the upper one as the sound is loud."""
@@ -91,9 +90,8 @@ class Chain(base.ChainMethod):
         points[:, LOWER - 1 : LOWER + 2, 1] = (points[:, UPPER, 1] + below)[:, None]
         return points
 
-    def predict_motion(self, track, *, samples, references=None):
-        face = self.prepare(track, references=references)
-        return Motion("ibug68", self.points(face, samples, np.arange(len(track))))
+    def predict_motion(self, track, *, samples, **known):
+        return Motion("ibug68", self.points(self.prepare(track, **known), samples, slice(None)))
 
     def start(self, track, *, samples, sources, frame_at, controls=NO_CONTROLS):
         session = Session(sources, track.valid)
