@@ -47,8 +47,8 @@ class AttentionTextureConfig:
       fold: pixels of a square of this side become channels before the first convolution, and the
         heads unfold them; 1 as published.
       line_width: deviation of the lines of the landmark maps, in pixels of the folded picture.
-      colour: "absolute", the colour map by itself, as published; or "warped", a gain and a paint
-        upon the identity warped by the landmarks, which the network then sees too.
+      colour: "absolute", the colour map by itself, as published; or "warped", a correction of the
+        identity warped by the landmarks, which the network then sees too.
       flow: kernels of that warp.
       attention_start: attention of the fresh network, everywhere.
     """
@@ -64,11 +64,8 @@ class AttentionTextureConfig:
     attention_start: float = ranged(0.2, Range(above=0, below=1))
 
 
-SMALL = AttentionTextureConfig(
-    channels=16, blocks=4, kernel=3, fold=2, colour="warped", attention_start=0.8
-)
-"""Trains on a CPU; the warp by landmarks does what the width cannot. Fresh, it shows little else
-than that warp: what it shows better once trained is what training is worth."""
+SMALL = AttentionTextureConfig(channels=16, blocks=4, kernel=3, fold=2, colour="warped")
+"""Trains on a CPU; the warp by landmarks does what the width cannot."""
 
 
 @flax.struct.dataclass
@@ -145,12 +142,12 @@ class AttentionTexture(nn.Module):
         ]
         seen = jnp.concatenate([_fold(2 * pictures - 1, config.fold), *maps], -1)
         x = EncoderDecoder(config, name="net")(like_params(self, seen))
-        warping = config.colour == "warped"
-        painted = widen(_unfold(self._head("colour", 4 if warping else 3)(x), config.fold))
-        if warping:
+        painted = self._head("colour", 3)(x)
+        if config.colour == "warped":
             base = jnp.arctanh(jnp.clip(2 * warped - 1, -_REACH, _REACH))
-            # A gain too, not paint alone: teeth that the warp has stretched go by one number.
-            painted = painted[..., :3] + (1 + painted[..., 3:]) * base
+            painted = widen(_unfold(painted, config.fold)) + base
+        else:
+            painted = widen(_unfold(painted, config.fold))
         colour = (jnp.tanh(painted) + 1) / 2
         attention = nn.sigmoid(widen(_unfold(self._head("attention", 1)(x), config.fold)))
         image = attention * colour + (1 - attention) * identity

@@ -26,25 +26,37 @@ GOOD = {
 }
 
 
-def _write(folder, changes):
+PAIRED = {
+    ("psnr_mouth", "difference"): (1.0, 0.5, 1.5),
+    ("lpips_mouth", "ratio"): (0.7, 0.6, 0.8),
+}
+"""The model against the untrained renderer."""
+
+
+def _write(folder, changes, paired=()):
     """Reports of a demo that is good but for some numbers."""
+    paired = dict(paired)
     tables = {"scores_motion": {}, "scores_video": {}}
     for (table, row, metric), (value, low, high) in {**GOOD, **changes}.items():
         metrics = tables[table].setdefault(row, {"metrics": {}})["metrics"]
         metrics[metric] = {"value": value, "low": low, "high": high}
     for table, rows in tables.items():
         (folder / table).mkdir(exist_ok=True)
-        (folder / table / "scores.json").write_text(json.dumps({"rows": rows}))
+        report = {"rows": rows, "comparisons": {"model": {"untrained": {}}}}
+        for (metric, kind), interval in {**PAIRED, **paired}.items():
+            numbers = dict(zip(("value", "low", "high"), interval, strict=True))
+            report["comparisons"]["model"]["untrained"][metric] = {kind: numbers}
+        (folder / table / "scores.json").write_text(json.dumps(report))
 
 
-def _judge(folder, changes, method="iplap"):
-    _write(folder, changes)
+def _judge(folder, changes, method="iplap", paired=()):
+    _write(folder, changes, paired)
     return goals.judge(registry.declaration(method).goals, folder)
 
 
 def test_all_goals_met(tmp_path):
     verdicts = _judge(tmp_path, {})
-    assert len(verdicts) == 10 and all(item.met for item in verdicts)
+    assert len(verdicts) == 12 and all(item.met for item in verdicts)
     assert all(str(item).startswith("met ") for item in verdicts)
 
 
@@ -69,6 +81,21 @@ def test_each_goal_can_be_missed(tmp_path, key, bad, number):
     verdicts = _judge(tmp_path, {key: bad})
     assert [index for index, item in enumerate(verdicts) if not item.met] == [number]
     assert [index for index, item in enumerate(verdicts) if "MISSED" in str(item)] == [number]
+
+
+@pytest.mark.parametrize(
+    ("key", "bad", "number"),
+    [
+        # Too little; and enough on average, but not for sure. An untrained renderer gives 0 and 1.
+        (("psnr_mouth", "difference"), (0.0, 0.0, 0.0), 10),
+        (("psnr_mouth", "difference"), (1.0, -0.1, 2.0), 10),
+        (("lpips_mouth", "ratio"), (1.0, 1.0, 1.0), 11),
+        (("lpips_mouth", "ratio"), (0.7, 0.5, 1.1), 11),
+    ],
+)
+def test_a_renderer_that_training_did_not_better_misses(tmp_path, key, bad, number):
+    verdicts = _judge(tmp_path, {}, paired={key: bad})
+    assert [index for index, item in enumerate(verdicts) if not item.met] == [number]
 
 
 def test_a_method_may_have_fewer_and_other_goals(tmp_path):
@@ -125,7 +152,7 @@ def test_a_missed_goal_is_named(tmp_path):
         demo.require_met(_judge(tmp_path, changes), tmp_path)
     said = str(missed.value)
     assert said.startswith(
-        '2 of 10 goals were missed, "lag in frames", "rendered mp4s, deviation"; '
+        '2 of 12 goals were missed, "lag in frames", "rendered mp4s, deviation"; '
     )
     assert str(tmp_path / "scores_motion" / "report.html") in said
 
