@@ -87,18 +87,15 @@ def evaluate_landmarks(
     linear, left_out = _fit_ridge(train, chain, data=place, progress=progress)
     if shards.speakers_of(dataset) < 2:
         left_out[scores.MISMATCHED] = f"{place} has one speaker in split {split}"
-    found = landmarks.evaluate_motion(
-        shards.motion_cases(dataset, chain, failures=failures, linear=linear, progress=progress),
-        failures=failures,
-        command=command,
-        notes={
-            "bundle": loaded.manifest.weight_id,
-            "data": f"{place}, {split}",
-            "unit of the intervals": "segments of at most 125 frames",
-            **({} if linear is None else {"ridge regression": str(linear)}),
-            **{f"no row {row}": reason for row, reason in left_out.items()},
-        },
-    )
+    notes = {
+        "bundle": loaded.manifest.weight_id,
+        "data": f"{place}, {split}",
+        "unit of the intervals": "segments of at most 125 frames",
+        **({} if linear is None else {"ridge regression": str(linear)}),
+        **{f"no row {row}": reason for row, reason in left_out.items()},
+    }
+    cases = shards.motion_cases(dataset, chain, failures=failures, linear=linear, progress=progress)
+    found = landmarks.evaluate_motion(cases, failures=failures, command=command, notes=notes)
     scores.require_predictions(
         found.clips,
         failures=found.failures,

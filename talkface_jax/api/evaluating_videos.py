@@ -13,11 +13,10 @@ from talkface_jax import runtime
 from talkface_jax.api.kinds import Place, Progress
 from talkface_jax.errors import TalkfaceError
 from talkface_jax.evaluate import benchmark, metadata, pairs, scores, shards
-from talkface_jax.evaluate.benchmark import TOLERANCE, Options, System
+from talkface_jax.evaluate.benchmark import TOLERANCE, Options, Rows, System
 from talkface_jax.evaluate.metadata import Metadata
 from talkface_jax.evaluate.scores import Scores
 from talkface_jax.export.load import load_bundle
-from talkface_jax.media import faces
 from talkface_jax.media.audio import fit, read_audio, write_wav
 from talkface_jax.media.video import open_video
 from talkface_jax.records import SAMPLES_PER_FRAME
@@ -48,13 +47,13 @@ def evaluate_videos(
     Writes `out`/scores.json and `out`/report.html.
 
     Args:
-      pred: folder of generated mp4s; of several systems, folders by name, in the order of the
-        table. `System` says how files are named and which part of the picture counts.
+      pred: folder of generated mp4s; of several systems, folders or `System`s by name, in the
+        order of the table.
       truth: folder of the true ones.
       out: folder of the report; made if need be, and none of the inputs.
-      bundle: from `export`; with it, what its method makes of shifted audio, of silence and of
-        another speaker's sentence is synthesized too.
-      face: where there are several faces: "speaker", "largest", or an index from the left.
+      bundle: from `export`; adds what it makes of shifted audio, of silence and of another
+        speaker's sentence.
+      face: of several: "speaker", "largest", or an index from the left.
       against: a row with which every system is compared; by default each with all others.
       clips: csv file of what is known of the clips: columns clip, speaker, and groups.
       tolerance: frames by which a video's length may differ from its truth's.
@@ -64,7 +63,7 @@ def evaluate_videos(
       progress: called as progress(what, done, total).
 
     Raises:
-      FaceError: `face` is no choice, or not one that a true video allows.
+      FaceError: `face` is no choice.
       MediaError: a folder that does not exist or holds no video.
       WeightsError: a bundle that is altered or does not fit this version.
       TalkfaceError: a choice that is none, a csv that cannot be read, no video that could be
@@ -72,30 +71,20 @@ def evaluate_videos(
     """
     folder, true = pathlib.Path(out), pathlib.Path(truth)
     runtime.require_folder(folder, flag="--out")
-    # Before rows are synthesized, which takes minutes.
-    faces.check_choice(face)
     known = None if clips is None else metadata.read_metadata(pathlib.Path(clips))
     kept = runtime.cache_dir("tracks") if tracks is None else pathlib.Path(tracks)
     runtime.require_folder(kept, flag="--tracks")
     options = Options(face=face, tolerance=tolerance, against=against, workers=workers, tracks=kept)
     systems = _systems(pred)
     with tempfile.TemporaryDirectory() as scratch:
-        made = _Made({}, {})
+        made = Rows()
         if bundle is not None:
             benchmark.check(folder, true, systems, options=options, further=_HEARD)
             rows = _Rows(pathlib.Path(bundle), pathlib.Path(scratch), face=face, known=known)
             made = rows.synthesize(true, progress)
+        report = {"command": command, "progress": progress}
         return benchmark.benchmark(
-            systems,
-            true,
-            folder,
-            rows=made.folders,
-            reasons=made.reasons,
-            metadata=known,
-            options=options,
-            command=command,
-            progress=progress,
-            notes={} if bundle is None else {"bundle": made.weight_id},
+            systems, true, folder, made=made, metadata=known, options=options, **report
         )
 
 
@@ -109,15 +98,6 @@ def _systems(pred: Place | Mapping[str, Place | System]) -> dict[str, System]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Made:
-    """Synthesized rows: folder by row, and (row, clip) -> why it could not be made."""
-
-    folders: dict[str, pathlib.Path]
-    reasons: dict[tuple[str, str], str]
-    weight_id: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
 class _Rows:
     """Makes what a bundle says to other sound than the clip's own."""
 
@@ -126,7 +106,7 @@ class _Rows:
     face: str | None
     known: Metadata | None
 
-    def synthesize(self, truth: pathlib.Path, progress: Progress | None) -> _Made:
+    def synthesize(self, truth: pathlib.Path, progress: Progress | None) -> Rows:
         """All rows of all true videos; what fails is told, not raised.
 
         Raises:
@@ -145,7 +125,7 @@ class _Rows:
                     reasons[row, clip] = f"not synthesized: {error}"
             if progress is not None:
                 progress("synthesize baseline rows", done, len(truths))
-        return _Made(folders, reasons, weight_id)
+        return Rows(folders, reasons, {"bundle": weight_id})
 
     def _sound(
         self, row: str, clip: str, truths: Mapping[str, pathlib.Path]

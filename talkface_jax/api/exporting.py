@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from talkface_jax import config, runtime
@@ -38,8 +38,7 @@ def export(
 
     Args:
       stages: the working directory, of training or of `convert`, of every stage of one method;
-        several where the stage's players lie apart. A stage that several methods chain may come
-        from a run for any of them.
+        several where the stage's players lie apart. A shared stage may be of any method's run.
       untrained: stages whose weights are drawn anew, as their run drew them at its beginning, in
         the place of those that it trained: a baseline. What was fitted to data before the first
         step is kept only where it is a constant.
@@ -57,11 +56,7 @@ def export(
     """
     workdirs = {stage: _listed(places) for stage, places in stages.items()}
     target = pathlib.Path(out)
-    if strangers := [stage for stage in untrained if stage not in workdirs]:
-        raise ConfigError(
-            f"--untrained={strangers[0]} is none of the stages that are exported; give one of "
-            f"{', '.join(workdirs)}"
-        )
+    _check_untrained(untrained, workdirs)
     runtime.require_folder(target.parent, flag="the folder of --out")
     name, experiments = _load_stages(workdirs)
     bundle.check_target(target)
@@ -93,6 +88,15 @@ def export(
     return bundle.write_bundle(
         method, programs, variables=variables, configs=configs, lineage=lineage, out=target
     )
+
+
+def _check_untrained(untrained: Sequence[str], stages: Iterable[str]) -> None:
+    for stage in untrained:
+        if stage not in stages:
+            raise ConfigError(
+                f"--untrained={stage} is none of the stages that are exported; give one of "
+                f"{', '.join(stages)}"
+            )
 
 
 def _drawn(experiment: ExperimentConfig, trained: Mapping[str, Variables]) -> dict[str, Variables]:

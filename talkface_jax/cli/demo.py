@@ -165,22 +165,28 @@ def run(args: argparse.Namespace) -> int:
             "evaluate", f"--bundle={bundle}", f"--data={data}", f"--out={out / 'scores_motion'}"
         )
     with walk.timed("evaluate: the rendered mp4s, tracked again"):
-        walk.command(
-            "evaluate",
-            f"--pred=model={pairs / 'pred'}",
-            f"--pred=untrained={pairs / 'untrained'}",
-            f"--truth={pairs / 'truth'}",
-            f"--metadata={pairs / 'clips.csv'}",
-            f"--bundle={bundle}",
-            f"--workers={args.workers}",
-            f"--out={out / 'scores_video'}",
-        )
+        _score_videos(walk, pairs, bundle=bundle, out=out / "scores_video", workers=args.workers)
     if Aspect.BLINKS in method.generates:
         _judge_blinks(walk, args, bundle=bundle, out=out)
     verdicts = _judge(walk, out, method)
     _summary(walk, out, mp4, _strip(mp4, out / "talking_strip.png"))
     require_met(verdicts, out)
     return 0
+
+
+def _score_videos(
+    walk: Walk, pairs: pathlib.Path, *, bundle: pathlib.Path, out: pathlib.Path, workers: int
+) -> None:
+    walk.command(
+        "evaluate",
+        f"--pred=model={pairs / 'pred'}",
+        f"--pred=untrained={pairs / 'untrained'}",
+        f"--truth={pairs / 'truth'}",
+        f"--metadata={pairs / 'clips.csv'}",
+        f"--bundle={bundle}",
+        f"--workers={workers}",
+        f"--out={out}",
+    )
 
 
 def _prepare(

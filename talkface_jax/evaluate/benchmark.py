@@ -78,6 +78,22 @@ class System:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rows:
+    """Directories of baselines that the caller has made.
+
+    Attributes:
+      folders: by row; of "shifted-audio" one is made from the first system's own track where none
+        is given.
+      reasons: (row, clip) -> why there is no video.
+      facts: to state, by topic.
+    """
+
+    folders: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
+    reasons: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Options:
     """How a benchmark is made.
 
@@ -103,13 +119,11 @@ def benchmark(
     truth: pathlib.Path,
     out: pathlib.Path,
     *,
-    rows: Mapping[str, pathlib.Path] | None = None,
-    reasons: Mapping[tuple[str, str], str] | None = None,
+    made: Rows | None = None,
     metadata: Metadata | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
     command: str | None = None,
-    notes: Mapping[str, str] | None = None,
 ) -> scores.Scores:
     """Scores directories of predicted videos and writes `out`/scores.json and `out`/report.html.
 
@@ -117,34 +131,24 @@ def benchmark(
       systems: by the name of their row, in the order of the table.
       truth: directory of the true videos, matched by `evaluate.pairs.pair`.
       out: directory of the report; made if need be.
-      rows: further predicted directories by row name, of baselines: "silence", or "shifted-audio"
-        (which is made from the first system's own track where no directory is given).
-      reasons: (row, clip) -> why there is no video, where the caller knows it.
+      made: directories of baselines.
       metadata: of the clips; without, nothing is known of speakers and groups.
       options: how.
       progress: called as progress(what, clips done, clips).
       command: command line to state; this process's by default.
-      notes: further facts to state, by topic.
 
     Raises:
       MediaError: a directory that does not exist or holds no video.
       TalkfaceError: a choice that is none, `out` an input, a row's name reserved, a worker that
         died, or nothing scored.
     """
-    chosen = options or Options()
-    given = {**systems, **{name: System(folder) for name, folder in (rows or {}).items()}}
+    chosen, baselines = options or Options(), made or Rows()
+    given = {**systems, **{name: System(folder) for name, folder in baselines.folders.items()}}
     check(out, truth, given, options=chosen)
     found = Findings()
     truths = pairs.find_videos(truth)
-    jobs = _jobs(truths, given, metadata, reasons or {}, found)
-    setup = clip.Setup(
-        face=chosen.face,
-        seed=chosen.seed,
-        tolerance=chosen.tolerance,
-        folder=chosen.tracks,
-        systems=tuple(systems),
-        shifted="" if scores.SHIFTED_AUDIO in given else next(iter(systems)),
-    )
+    jobs = _jobs(truths, given, metadata, baselines.reasons, found)
+    setup = _setup(given, tuple(systems), chosen)
     for done, item in enumerate(_scored(jobs, setup, workers=chosen.workers), 1):
         found.add(item)
         if progress:
@@ -158,7 +162,7 @@ def benchmark(
         run={
             **provenance.describe_run(command),
             **_facts(given, truth, chosen),
-            **(notes or {}),
+            **baselines.facts,
         },
         systems=tuple(systems),
         against=chosen.against,
@@ -234,6 +238,17 @@ def _jobs(
         Job(name, path, predicted[name], about.speaker(name), about.groups(name))
         for name, path in truths.items()
     ]
+
+
+def _setup(given: Mapping[str, System], systems: tuple[str, ...], options: Options) -> clip.Setup:
+    return clip.Setup(
+        face=options.face,
+        seed=options.seed,
+        tolerance=options.tolerance,
+        folder=options.tracks,
+        systems=systems,
+        shifted="" if scores.SHIFTED_AUDIO in given else systems[0],
+    )
 
 
 def _scored(jobs: Sequence[Job], setup: clip.Setup, *, workers: int) -> Iterator[Findings]:

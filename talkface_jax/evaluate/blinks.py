@@ -200,7 +200,7 @@ def evaluate_blinks(
     Raises:
       RecordError: there is no clip, or none of them holds a blink.
     """
-    clips = [metric.measure(curve) for curve in real]
+    clips = _measured(real)
     if not any(clip.count for clip in clips):
         raise RecordError(
             f"{len(real)} tracked clips hold no blink to compare with; evaluate on more footage"
@@ -211,23 +211,17 @@ def evaluate_blinks(
         name: _generated(generator, lengths, sequences=sequences, frames=frames, seed=seed)
         for name, generator in {MODEL: generate, CONSTANT: constant}.items()
     }
-    draws = {
-        name: [[metric.measure(piece) for piece in draw.pieces] for draw in found]
-        for name, found in made.items()
-    }
+    draws = {name: [_measured(draw.pieces) for draw in found] for name, found in made.items()}
     measured = {name: [clip for draw in found for clip in draw] for name, found in draws.items()}
+    people = speakers or [""] * len(real)
     comparisons, difference = _compare(
-        clips,
-        measured,
-        speakers=[""] * len(real) if speakers is None else speakers,
-        permutations=permutations,
-        seed=seed,
+        clips, measured, speakers=people, permutations=permutations, seed=seed
     )
     tracks = [track for draw in made[MODEL] for track in draw.tracks]
     rows = {REAL: clips, **measured}
     examples = {REAL: list(real), **{name: found[0].pieces for name, found in made.items()}}
     return BlinkReport(
-        sequences=metric.summarise([metric.measure(track) for track in tracks]),
+        sequences=metric.summarise(_measured(tracks)),
         sequence_seconds=frames / FPS,
         rows={name: metric.summarise(found) for name, found in rows.items()},
         comparisons=comparisons,
@@ -240,6 +234,10 @@ def evaluate_blinks(
         examples={name: _shown(curves) for name, curves in examples.items()},
         values={name: _values(found) for name, found in rows.items()},
     )
+
+
+def _measured(curves: Sequence[np.ndarray]) -> list[metric.ClipBlinks]:
+    return [metric.measure(curve) for curve in curves]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,11 +71,11 @@ def _number(goal: Goal, report: Any) -> tuple[Any, bool]:
         for part in goal.number.split("."):
             value = value[part]
         return value, True
+    if goal.paired is not None:
+        return _compared(goal, report, goal.paired)
     own = report["rows"][goal.row]["metrics"][goal.number]
     if not goal.over:
         return own["value"], True
-    if goal.paired is not None:
-        return _compared(goal, report, goal.paired)
     other = report["rows"][goal.over]["metrics"][goal.number]
     if own["value"] is None or not other["value"]:
         return None, False

@@ -162,7 +162,7 @@ def walked(monkeypatch):
     """The demo without its work: commands are only noted."""
     commands = []
     monkeypatch.setattr(demo.Walk, "command", lambda self, *words: commands.append(words))
-    clip = {"clip": "c", "video": "v.mp4", "audio": "a.wav"}
+    clip = {"clip": "c", "video": "v.mp4", "audio": "a.wav", "actor": "W131", "emotion": "sad"}
     monkeypatch.setattr(demo, "_held_out", lambda raw, count: [clip, clip])
     monkeypatch.setattr(demo, "_strip", lambda mp4, out: out)
     return commands
@@ -182,9 +182,29 @@ def test_a_missed_goal_is_the_exit_status_and_comes_last(walked, tmp_path, capsy
     bad = {("scores_motion", "model", "lag"): (-2.0, -2.0, -1.0)}
     assert _demo(tmp_path / "bad", bad) == 1
     printed = capsys.readouterr()
-    assert printed.err.startswith('talkface demo: 1 of 10 goals were missed, "lag in frames"; look')
+    assert printed.err.startswith('talkface demo: 1 of 12 goals were missed, "lag in frames"; look')
     assert "MISSED lag in frames: -2.00 (wanted within 1)" in printed.out
     assert "Where the time went" in printed.out and "talking_strip.png" in printed.out
+
+
+def test_the_untrained_renderer_is_a_system_of_the_videos_table(walked, tmp_path):
+    assert _demo(tmp_path, {}) == 0
+    out = tmp_path / "iplap"
+    exports = [words for words in walked if words[0] == "export"]
+    assert [("--untrained=render" in words, words[-1]) for words in exports] == [
+        (False, f"--out={out / 'bundle'}"),
+        (True, f"--out={out / 'bundle_untrained'}"),
+    ]
+    (videos,) = (words for words in walked if f"--out={out / 'scores_video'}" in words)
+    pairs = out / "held_out"
+    assert videos[1:3] == (
+        f"--pred=model={pairs / 'pred'}",
+        f"--pred=untrained={pairs / 'untrained'}",
+    )
+    assert (pairs / "clips.csv").read_text().splitlines()[:2] == [
+        "clip,speaker,sex,skin,emotion",
+        "c,W131,female,light,sad",
+    ]
 
 
 def test_configs_are_found_from_any_folder(walked, tmp_path, monkeypatch, repository):

@@ -98,7 +98,7 @@ def run(root, out, *, options=None, **systems):
         {name: System(root / folder) for name, folder in given.items()},
         root / "truth",
         out,
-        rows={scores.SILENCE: root / "silent"},
+        made=benchmark.Rows({scores.SILENCE: root / "silent"}),
         metadata=WHO,
         options=options or Options(tracks=root / "tracks"),
         command="test",
