@@ -101,6 +101,43 @@ def test_warp_term_by_pixels_is_l1(render):
     np.testing.assert_allclose(value, np.abs(outputs["warped"] - target).mean(), rtol=1e-5)
 
 
+def test_terms_on_the_mouth_see_its_window_alone(render, vgg):
+    config = dataclasses.replace(
+        RENDER,
+        net=dataclasses.replace(NET, window=8),
+        mouth_weight=2.0,
+        perceptual_region="mouth",
+        style_weight=0.0,
+        perceptual_range="imagenet",
+    )
+    terms = terms_of(RenderTask(config).objectives[0])
+    assert terms["mouth"].weight == 2.0
+    points = np.zeros((len(render.batch["points"]), 5, 131, 2), np.float32)
+    points[:, 2, 91:] = (0.5, 0.75)  # The middle frame's lips: rows 8 to 16, columns 4 to 12.
+    stage = dataclasses.replace(render, batch={**render.batch, "points": jnp.asarray(points)})
+    outputs = pictures(stage)
+    target = stage.batch["face"] / 255.0
+    expected = np.abs(outputs["image"] - target)[:, 8:16, 4:12].mean()
+    np.testing.assert_allclose(terms["mouth"](context_of(stage, outputs)), expected, rtol=1e-5)
+    for name in ("mouth", "perceptual"):
+        slopes = jax.grad(lambda outputs, name=name: terms[name](context_of(stage, outputs)))
+        slope = np.array(slopes(outputs)["image"])
+        assert slope[:, 8:16, 4:12].any(-1).all()
+        slope[:, 8:16, 4:12] = 0
+        assert not slope.any()
+
+
+def test_without_terms_that_judge_there_is_no_discriminator():
+    config = dataclasses.replace(RENDER, adversarial_weight=0.0, matching_weight=0.0)
+    task = RenderTask(config)
+    assert set(task.nets) == {"renderer"}
+    assert [objective.players for objective in task.objectives] == [("renderer",)]
+    assert set(RenderTask(dataclasses.replace(config, matching_weight=1.0)).nets) == {
+        "renderer",
+        "disc",
+    }
+
+
 def test_warming_up_moves_the_alignment_alone(vgg):
     """The first phase knows the warp term only, and it reaches the renderer's parameters."""
     stage = make_stage(RenderTask(dataclasses.replace(RENDER, warmup_steps=1)), rows=2, vgg=vgg)
