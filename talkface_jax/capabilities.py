@@ -239,7 +239,7 @@ def motion_goals(
     )
 
 
-def video_goals(*, psnr: float = 0.3, lpips: float = 0.9) -> tuple[Goal, ...]:
+def video_goals(*, psnr: float = 0.3, lpips: float = 0.85) -> tuple[Goal, ...]:
     """The bounds of rendered mp4s, tracked again, for a method that moves the mouth.
 
     The renderer with which training began keeps the first two, for a warp by the landmarks does the
