@@ -23,7 +23,9 @@ HEADLINE = {
     "benchmark": {**_MOTION, "psnr_mouth": "PSNR\nmouth, dB", "lpips_mouth": "LPIPS\nmouth"},
 }
 """Columns by kind of evaluation, with their heads."""
-_VALUE, _BOUND, _NAME = 5, 4, 14
+_VALUE = 5
+_BOUND = {"benchmark": 4, "motion": 5}
+_NAME = {"benchmark": 14, "motion": 18}
 """Characters of a value, of a bound of its interval, and of a row's name: 80 columns in all."""
 
 
@@ -50,7 +52,7 @@ def table(result: scores.Scores) -> "Table":
         caption=Text("\n".join(_caption(result)), style="table.caption"),
         caption_justify="left",
     )
-    view.add_column("row", no_wrap=True, max_width=_NAME)
+    view.add_column("row", no_wrap=True, max_width=_NAME[result.kind])
     view.add_column("clips", justify="right", overflow="fold")
     for head in heads.values():
         view.add_column(head, justify="right", no_wrap=True)
@@ -59,19 +61,20 @@ def table(result: scores.Scores) -> "Table":
         clips = Text(str(summary.clips))
         if summary.failed:
             clips = Text(f"{summary.clips}/{summary.clips + summary.failed}", style="red")
-        cells = [_cell(name, summary.metrics.get(name)) for name in heads]
-        view.add_row(Text(plots.shortened(row, _NAME), style=tone), clips, *cells)
+        widest = _BOUND[result.kind]
+        cells = [_cell(name, summary.metrics.get(name), widest) for name in heads]
+        view.add_row(Text(plots.shortened(row, _NAME[result.kind]), style=tone), clips, *cells)
     return view
 
 
-def _cell(name: str, interval: "Interval | None") -> str:
+def _cell(name: str, interval: "Interval | None", widest: int) -> str:
     """Value, and beneath it the interval where it has a width."""
     if interval is None:
         return ""
     value = _narrow(name, interval.value, _VALUE)
     if interval.low == interval.high or not math.isfinite(interval.low):
         return value
-    low, high = (_narrow(name, bound, _BOUND) for bound in (interval.low, interval.high))
+    low, high = (_narrow(name, bound, widest) for bound in (interval.low, interval.high))
     return f"{value}\n[dim]{low}–{high}[/]"
 
 
