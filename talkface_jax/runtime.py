@@ -4,6 +4,7 @@ Lowest layer beside the errors; importing it loads nothing heavy.
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,9 @@ def write_together(texts: Mapping[pathlib.Path, str]) -> None:
     Raises:
       OSError: one cannot be written; it names that file, and older files are as before.
     """
+    for path in texts:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporaries = {path: path.with_name(f".{path.name}.tmp-{os.getpid()}") for path in texts}
     try:
         for path, temporary in temporaries.items():

@@ -112,7 +112,10 @@ class _Rows:
         Raises:
           WeightsError: the bundle is altered or does not fit this version.
         """
-        weight_id = load_bundle(self.bundle).manifest.weight_id
+        # Before minutes of work: a bundle that does not fit would fail for every clip.
+        bundle = load_bundle(self.bundle)
+        engine.build_chain(bundle)
+        weight_id = bundle.manifest.weight_id
         truths = pairs.find_videos(truth)
         folders = {row: self.scratch / row for row in _HEARD}
         reasons: dict[tuple[str, str], str] = {}

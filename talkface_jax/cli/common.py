@@ -99,6 +99,13 @@ def at_least(minimum: int) -> Callable[[str], int]:
     return parse
 
 
+def folder(text: str) -> pathlib.Path:
+    """An argparse type: a path that is not empty (an unset variable of the shell gives that)."""
+    if not text:
+        raise argparse.ArgumentTypeError("must name a folder, and is empty")
+    return pathlib.Path(text)
+
+
 def add_config_argument(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """`--config`, with its overrides."""
     parser.add_argument(

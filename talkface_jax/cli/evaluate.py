@@ -27,8 +27,9 @@ and two reports side by side:
 
   --compare A/scores.json B/scores.json
 
-Every table has a ground-truth row, a static mouth, audio shifted by 10 frames,
-for our models silence and another speaker's sentence, the tracker's own noise,
+Every table has a ground-truth row, a static mouth, audio shifted by 10 frames
+(of mp4s without --bundle: the first system's own mouth of 10 frames later), for
+a bundle silence and another speaker's sentence, the tracker's own noise,
 intervals over speakers and clips, and the failures; that of landmarks also a
 ridge regression fitted on the set's training split, and references from the
 clip's other half. Of a method that makes blinks of its own, --data also
@@ -65,7 +66,7 @@ _OF_VIDEOS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--out", type=pathlib.Path, metavar="DIR", help="folder of the report")
+    parser.add_argument("--out", type=common.folder, metavar="DIR", help="folder of the report")
     parser.add_argument("--bundle", type=pathlib.Path, metavar="DIR", help="from talkface export")
     parser.add_argument(
         "--compare",
@@ -272,6 +273,8 @@ def read_systems(
         name, sign, folder = text.partition("=")
         if not sign or not name or set(name) & set("/\\"):
             name, folder = scores.MODEL, text
+        if not name.strip() or not name.isprintable():
+            raise TalkfaceError(f"--pred={text!r}: a system needs a name of printable characters")
         if name in folders:
             raise TalkfaceError(f"--pred={text}: {name} is given twice; write --pred=NAME=DIR")
         if not folder:

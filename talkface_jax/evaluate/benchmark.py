@@ -36,6 +36,8 @@ from talkface_jax.metrics import alignment, behaviour, image, landmark, lpips, s
 TOLERANCE = 3
 """Frames by which a prediction's length may differ from its truth's, unless told otherwise."""
 
+RESERVED = frozenset(scores.ROWS) - {scores.MODEL, scores.UNTRAINED}
+"""Rows that are made here, so no system can have their names."""
 MISSING = "missing: no video of this name was predicted"
 Progress = Callable[[str, int, int], None]
 
@@ -144,11 +146,12 @@ def benchmark(
     """
     chosen, baselines = options or Options(), made or Rows()
     given = {**systems, **{name: System(folder) for name, folder in baselines.folders.items()}}
-    check(out, truth, given, options=chosen)
+    check(out, truth, systems, options=chosen, further=tuple(baselines.folders))
     found = Findings()
     truths = pairs.find_videos(truth)
     jobs = _jobs(truths, given, metadata, baselines.reasons, found)
     setup = _setup(given, tuple(systems), chosen)
+    notes = {} if metadata is None else metadata.gaps(truths)
     for done, item in enumerate(_scored(jobs, setup, workers=chosen.workers), 1):
         found.add(item)
         if progress:
@@ -161,11 +164,13 @@ def benchmark(
         conventions={**CONVENTIONS, "lengths": _lengths(chosen.tolerance)},
         run={
             **provenance.describe_run(command),
-            **_facts(given, truth, chosen),
+            **_facts(given, truth, setup),
             **baselines.facts,
+            **notes,
         },
         systems=tuple(systems),
         against=chosen.against,
+        owners={scores.SHIFTED_AUDIO: setup.shifted} if setup.shifted else {},
         seed=chosen.seed,
     )
     report.write_report(result, out, pictures=found.pictures)
@@ -184,7 +189,7 @@ def check(
 
     Args:
       out, truth: directories.
-      given: predicted rows.
+      given: the systems.
       options: how.
       further: names of rows to come.
 
@@ -193,12 +198,14 @@ def check(
       TalkfaceError: a choice that is none, `out` an input, or a reserved name.
     """
     faces.check_choice(options.face)
-    for row in set(given) & set(clip.TRUE_ROWS):
-        raise TalkfaceError(f"row {row} is made from the truth; give the directory another name")
+    for row in given:
+        if row in RESERVED:
+            raise TalkfaceError(
+                f"{row} is the name of a row that is made here; give that system another name"
+            )
     for directory in (truth, *(system.directory for system in given.values())):
         if out.resolve() == directory.resolve():
             raise TalkfaceError(f"{out} is an input; name another directory for the report")
-    for directory in (truth, *(system.directory for system in given.values())):
         pairs.find_videos(directory)
     known = [*given, *further, *clip.TRUE_ROWS, scores.SHIFTED_AUDIO]
     if options.against is not None and options.against not in known:
@@ -221,19 +228,20 @@ def _jobs(
     """A job a clip; predictions that have no truth are failures at once."""
     predicted: dict[str, dict[str, Prediction]] = {name: {} for name in truths}
     for row, system in given.items():
-        known = any(name == row for name, _ in reasons) and not system.directory.exists()
-        videos = {} if known else pairs.find_videos(system.directory)
+        # Of a baseline none may have been made; why is told for every clip.
+        none = all((row, name) in reasons for name in truths)
+        videos = {} if none else pairs.find_videos(system.directory)
         table = None
         if system.table is not None:
             table = pairs.read_table(system.table, truth=truths, pred=videos)
         pairing = pairs.pair(truths, videos, match=system.match, table=table)
         for name, path in pairing.pairs.items():
-            reason = reasons.get((row, name)) or pairing.ambiguous.get(name, MISSING)
+            missing = MISSING if system.table is None else f"{system.table} does not name it"
+            reason = reasons.get((row, name)) or pairing.ambiguous.get(name, missing)
             predicted[name][row] = Prediction(path, system.crop, "" if path else reason)
         for stranger in pairing.strangers:
             found.fail(stranger, [row], "no true video of this name", rank=clip.ALONE)
     about = metadata or Metadata({})
-    about.require_any(truths)
     return [
         Job(name, path, predicted[name], about.speaker(name), about.groups(name))
         for name, path in truths.items()
@@ -305,15 +313,17 @@ def _lengths(tolerance: int) -> str:
     )
 
 
-def _facts(given: Mapping[str, System], truth: pathlib.Path, options: Options) -> dict[str, str]:
+def _facts(given: Mapping[str, System], truth: pathlib.Path, setup: clip.Setup) -> dict[str, str]:
     tracker = tracks.tracker_facts()
+    shifted = {f"row {scores.SHIFTED_AUDIO}": f"from the track of {setup.shifted}"}
     return {
         **{
             f"row {name}": str(system.directory)
             + ("" if system.crop is None else f", crop {system.crop.text}")
             for name, system in given.items()
         },
+        **(shifted if setup.shifted else {}),
         "truth": str(truth),
-        "face": str(options.face or "the only one"),
+        "face": str(setup.face or "the only one"),
         "tracker": f"{tracker['package']}, model sha256 {tracker['model']}",
     }

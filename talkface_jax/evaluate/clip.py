@@ -144,7 +144,7 @@ class ClipScorer:
                 truth = self._open_truth(job, stack)
             except (TalkfaceError, OSError) as error:
                 every = [*TRUE_ROWS, *(row for name in job.predicted for row in costs(name))]
-                found.fail(job.clip, every, f"truth: {error}", rank=_rank(error))
+                found.fail(job.clip, every, f"truth: {_told(error)}", rank=_rank(error))
                 return found
             shown = ClipPictures.of(truth.video.track.valid)
             shown.add(scores.GROUND_TRUTH, truth.video.video, truth.boxes)
@@ -157,7 +157,7 @@ class ClipScorer:
                     with self._tracked(item.path, crop=item.crop, audio=truth.audio) as pred:
                         self._score_prediction(row, pred, truth, found, shown)
                 except (TalkfaceError, OSError) as error:
-                    found.fail(job.clip, costs(row), str(error), rank=_rank(error))
+                    found.fail(job.clip, costs(row), _told(error), rank=_rank(error))
         if len(shown.strips) > 1:
             found.pictures[job.clip] = shown
         return found
@@ -235,10 +235,7 @@ class ClipScorer:
         n = span.frames
         ours, theirs = pred.side(n), truth.video.side(n)
         valid = theirs.valid
-        if not (valid & ours.valid).any():
-            raise FaceError(
-                f"{pred.source.path} and its truth show no face in a common frame; leave it out"
-            )
+        lost.require_most(ours.valid, valid=valid, name=str(pred.source.path))
         points = landmark.pose_aligned(ours.points, theirs.points)
         views = crops.place(pred.video, truth.video.video, ours=ours, theirs=theirs)
         partner = alignment.align_in_time(
@@ -247,7 +244,8 @@ class ClipScorer:
             valid=valid & ours.valid,
             distance=alignment.lips,
         )
-        score = rows.compare(truth.job.clip, row, points, theirs.points, valid=valid)
+        shut = lost.closed(points, seen=ours.valid)
+        score = rows.compare(truth.job.clip, row, shut, theirs.points, valid=valid)
         values = {
             **lost.distances(points, theirs.points, truth.still[:n], valid=valid, seen=ours.valid),
             "lip_distance_aligned": lost.distances(
@@ -267,7 +265,8 @@ class ClipScorer:
             **_behaviour(pred),
         }
         score = _complete(score, truth, values=values, notes=_notes(span, views))
-        found.clips.append(dataclasses.replace(score, lost=int((valid & ~ours.valid).sum())))
+        gone = int((valid & ~ours.valid).sum())
+        found.clips.append(dataclasses.replace(score, lost=gone, missing=span.shortfall))
         if row in self._setup.systems:
             shown.add(row, pred.video, views.truth, views.framing)
         if row == self._setup.shifted:
@@ -323,3 +322,11 @@ def _notes(span: lengths.Overlap, views: crops.Views) -> tuple[str, ...]:
 
 def _rank(error: Exception) -> int:
     return FACE if isinstance(error, FaceError) else MEDIA
+
+
+def _told(error: Exception) -> str:
+    """The sentence of an error; one of the system's is made one."""
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+        return f"{error.filename} cannot be read ({reason}); mend its permissions"
+    return str(error)

@@ -1,8 +1,9 @@
 """Frames in which the prediction shows no face although the truth does: they count against it.
 
 Left out of the mean, they would reward a system for breaking where it is hard. In such a frame the
-prediction's landmarks are as wrong as in the clip's worst frame, or as a mouth that never moves,
-whichever is worse; its mouth stays as it was last seen; its picture is compared as it is.
+prediction's landmarks are as wrong as in its worst frame of the clip, or as a mouth that never
+moves in that one's worst frame, whichever is worse; its mouth counts as closed; its picture is
+compared as it is. A clip of which it loses more than half is not scored.
 """
 
 from collections.abc import Mapping
@@ -10,14 +11,47 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
+from talkface_jax.errors import FaceError
 from talkface_jax.landmarks import schemes
 from talkface_jax.metrics import landmark
 
+_INNER_LIPS = (13, 14)
 CONVENTION = (
     "frames in which the truth shows a face and the prediction none are compared all the same: "
-    "landmarks count with the clip's largest distance or the static mouth's, whichever is larger, "
-    "the mouth stays as in the nearest frame with a face, images are compared as they are"
+    "landmarks count with the largest distance in the clip, of the prediction or the static "
+    "mouth, the mouth as closed, images are compared as they are; a clip of which more than half "
+    "is lost is a failure"
 )
+
+
+def require_most(seen: Bool[np.ndarray, " t"], *, valid: Bool[np.ndarray, " t"], name: str) -> None:
+    """Refuses a prediction that loses the face for more than half of the clip.
+
+    Args:
+      seen: frames in which the prediction shows a face.
+      valid: those in which the truth does.
+      name: of the prediction.
+
+    Raises:
+      FaceError: as said.
+    """
+    lost, frames = int((valid & ~seen).sum()), int(valid.sum())
+    if 2 * lost > frames:
+        raise FaceError(
+            f"{name} shows no face in {lost} of the {frames} frames in which its truth does; "
+            "that is too few to score"
+        )
+
+
+def closed(
+    points: Float[np.ndarray, "t 131 2"], *, seen: Bool[np.ndarray, " t"]
+) -> Float[np.ndarray, "t 131 2"]:
+    """A copy in which the inner lips meet in the frames that lose the face."""
+    scheme = schemes.get_scheme(landmark.SCHEME)
+    upper, lower = (scheme.position(mesh) for mesh in _INNER_LIPS)
+    result = np.array(points)
+    result[~seen, lower] = result[~seen, upper]
+    return result
 
 
 def distances(
@@ -47,6 +81,6 @@ def distances(
     found = {}
     for name, part in parts.items():
         frames, least = ours[:, part].mean(1), floor[:, part].mean(1)
-        worst = np.maximum(frames[valid & seen].max(), least)
+        worst = max(frames[valid & seen].max(), least[valid].max())
         found[name] = float(np.where(seen, frames, worst)[valid].mean())
     return found

@@ -3,9 +3,9 @@
 import csv
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from talkface_jax.errors import TalkfaceError
+from talkface_jax.errors import TalkfaceError, counted
 
 CLIP, SPEAKER = "clip", "speaker"
 
@@ -31,6 +31,24 @@ class Metadata:
             if column != SPEAKER and value
         }
 
+    def gaps(self, clips: Iterable[str]) -> dict[str, str]:
+        """What to state where rows and clips do not fit together; empty where they do.
+
+        Raises:
+          TalkfaceError: no row names any of these clips.
+        """
+        names = list(clips)
+        self.require_any(names)
+        known = {*names, *(pathlib.PurePosixPath(name).name for name in names)}
+        strangers = [name for name in self.rows if name not in known]
+        bare = [name for name in names if not self._row(name)]
+        told = []
+        if strangers:
+            told.append(f"{counted(len(strangers), 'row')} without a clip ({_some(strangers)})")
+        if bare:
+            told.append(f"{counted(len(bare), 'clip')} without a row ({_some(bare)})")
+        return {"metadata": ", ".join(told)} if told else {}
+
     def require_any(self, clips: Iterable[str]) -> None:
         """Refuses rows of which none is of these clips.
 
@@ -40,12 +58,18 @@ class Metadata:
         names = list(clips)
         if self.rows and not any(self._row(name) for name in names):
             raise TalkfaceError(
-                f"--metadata names {next(iter(self.rows))} and others, but the true clips are "
-                f"{names[0]} and others; write their names, without suffix, in the column {CLIP}"
+                f"--metadata names {_some(list(self.rows))}, but the true clips are "
+                f"{_some(names)}; write these names, without suffix, in the column {CLIP}"
             )
 
     def _row(self, clip: str) -> Mapping[str, str]:
         return self.rows.get(clip, self.rows.get(pathlib.PurePosixPath(clip).name, {}))
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    rest = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def read_metadata(path: pathlib.Path) -> Metadata:

@@ -97,6 +97,7 @@ def compare(
     opening, true_opening = (
         landmark.mouth_opening(points, scheme=scheme) for points in (pred, truth)
     )
+    deviation = sync.deviation_ratio(opening[valid], true_opening[valid])
     curve = sync.lag_curve(opening, true_opening, valid=valid)
     return ClipScore(
         clip=clip,
@@ -107,9 +108,12 @@ def compare(
             "lip_distance": distances["lips"],
             "jaw_distance": distances["jaw"],
             "face_distance": distances["face"],
-            "opening_correlation": sync.correlation(opening[valid], true_opening[valid]),
+            # A truth that does not move can be followed by nothing, itself included.
+            "opening_correlation": sync.correlation(opening[valid], true_opening[valid])
+            if np.isfinite(deviation)
+            else float("nan"),
             "lag": sync.best_lag(curve),
-            "deviation": sync.deviation_ratio(opening[valid], true_opening[valid]),
+            "deviation": deviation,
         },
         lag_curve=curve,
         opening=np.where(valid, opening, np.nan),

@@ -5,14 +5,14 @@ Schema of scores.json (version 2; NaN is written as null):
     {"schema": 2, "kind": "benchmark" | "motion",
      "systems": [ROW, ...], "counts": {"clips", "scored", "failures", "frames", "lost"},
      "rows": {ROW: {"clips": n, "failed": n, "frames": n, "faceless": n, "lost": n,
-                    "metrics": {METRIC: {"value", "low", "high", "n"}},
+                    "missing": n, "metrics": {METRIC: {"value", "low", "high", "n"}},
                     "lag_curve": [correlation at lag -10 ... 10, averaged over clips]}},
      "comparisons": {ROW: {OVER: {METRIC: {"ratio": {"value", "low", "high", "n"},
                                            "difference": {"value", "low", "high", "n"}}}}},
      "groups": [{"column", "row", "values": {VALUE: {METRIC: {"value", "low", "high", "n"}}},
                  "gaps": {METRIC: best group's value - worst group's, without sign}}],
      "clips": [{"clip", "row", "speaker", "groups", "frames", "faceless", "lost",
-                "values": {METRIC: x}, "lag_curve",
+                "missing", "values": {METRIC: x}, "lag_curve",
                 "opening": [mouth opening of every frame, null without a face], "notes": [text]}],
      "failures": [{"clip", "row", "reason"}],
      "metrics": {METRIC: {"label", "unit", "better"}},
@@ -81,6 +81,7 @@ class ClipScore:
         is absent.
       lag_curve: `metrics.sync.lag_curve`.
       opening: mouth opening of every frame, NaN where there is no face.
+      missing: frames at the truth's end that the prediction does not have; not compared.
       speaker: who is seen, "" where that is not known; intervals resample speakers.
       groups: column -> value, of the clip's metadata (emotion, view, ...).
       notes: what a reader must know of this clip in this row, in sentences.
@@ -96,6 +97,7 @@ class ClipScore:
     speaker: str = ""
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
     lost: int = 0
+    missing: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -117,6 +119,7 @@ class RowSummary:
     frames: int
     faceless: int
     lost: int
+    missing: int
     metrics: Mapping[str, Interval]
     lag_curve: np.ndarray
 
@@ -229,16 +232,22 @@ def write_files(folder: pathlib.Path, texts: Mapping[str, str]) -> None:
     """Writes files by name into a folder that is made if need be: all of them, or nothing.
 
     Raises:
-      OSError: one cannot be written; it names that file.
+      OSError: the disk is full, or permission is missing; it names the file.
+      TalkfaceError: something else is in the way.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         runtime.write_together({folder / name: text for name, text in texts.items()})
-    except OSError:
+    except OSError as error:
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
+        if isinstance(error, (IsADirectoryError, NotADirectoryError, FileNotFoundError)):
+            raise TalkfaceError(
+                f"{error.filename or folder} cannot be written ({error.strerror}); choose another "
+                "folder, or move what lies there"
+            ) from error
         raise
 
 

@@ -36,6 +36,7 @@ def _row(clips: Sequence[ClipScore], failed: int, *, seed: int) -> RowSummary:
         frames=sum(clip.frames for clip in clips),
         faceless=sum(clip.faceless for clip in clips),
         lost=sum(clip.lost for clip in clips),
+        missing=sum(clip.missing for clip in clips),
         metrics=metrics,
         lag_curve=whole.mean(0) if len(whole) else np.zeros(0),
     )
@@ -125,6 +126,7 @@ def summarise(
     systems: Sequence[str] = (scores.MODEL,),
     against: str | None = None,
     pairs: Sequence[tuple[str, str]] = (),
+    owners: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Scores:
     """Means, medians and intervals of per-clip numbers, by row.
@@ -137,6 +139,7 @@ def summarise(
       against: a row; every other system is compared with it. By default each system is compared
         with every row but the truth.
       pairs: further pairs of rows to compare.
+      owners: row -> the one system that it is a baseline of.
       seed: of the bootstrap.
     """
     names = [clip.row for clip in clips] + [failure.row for failure in failures]
@@ -146,7 +149,13 @@ def summarise(
         by_row[clip.row][clip.clip] = clip
     apart = (scores.GROUND_TRUTH, scores.STATIC_OTHER_HALF)
     others = [row for row in order if row not in apart] if against is None else [against]
-    wanted = [(row, over) for row in systems for over in others if over != row]
+    own = owners or {}
+    wanted = [
+        (row, over)
+        for row in systems
+        for over in others
+        if over != row and own.get(over, row) == row
+    ]
     wanted += [pair for pair in pairs if pair not in wanted]
     known = [pair for pair in wanted if by_row.get(pair[0]) and by_row.get(pair[1])]
     return Scores(

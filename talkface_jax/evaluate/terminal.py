@@ -106,13 +106,20 @@ def _caption(result: scores.Scores) -> list[str]:
             for over, ratio in pairs
         ]
         lines.append(f"lip distance, {plots.shortened(row)} / " + ", / ".join(told))
-    lost = [
-        f"{plots.shortened(row)} {result.rows[row].lost}"
-        for row in result.systems
-        if row in result.rows and result.rows[row].lost
-    ]
-    if lost:
-        lines.append("frames without a face although the truth shows one: " + ", ".join(lost))
+    counts = {
+        "lost": "frames without a face although the truth shows one, counted against the system",
+        "missing": "frames at the end that were not predicted, and are not compared",
+    }
+    for name, what in counts.items():
+        told = [
+            f"{plots.shortened(row)} {getattr(result.rows[row], name)}"
+            for row in result.systems
+            if row in result.rows and getattr(result.rows[row], name)
+        ]
+        if told:
+            lines.append(f"{what}: " + ", ".join(told))
+    if "metadata" in result.run:
+        lines.append(f"metadata: {result.run['metadata']}")
     if result.failures:
         failed = len({failure.clip for failure in result.failures})
         names = "reasons in scores.json and report.html"

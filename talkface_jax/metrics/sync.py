@@ -12,13 +12,15 @@ MIN_PAIRS = 25
 """Pairs of frames that every lag of a curve needs: a second."""
 MIN_SHARE = 0.5
 """Their least number, as a share of the pairs without a shift: few pairs correlate by chance."""
+MIN_PEAK = 0.3
+"""Below this a mean correlation curve has no peak that means anything."""
 _STILL = 1e-6
 CONVENTION = (
     "mouth opening = inner-lip gap (mesh 13-14) / outer-eye-corner distance of the same frame; "
     f"Pearson correlation over the valid frames of a clip; lag = argmax over +-{MAX_LAG} frames of "
     "the cross-correlation, averaged over the clips that leave every lag at least "
     f"{MIN_PAIRS} pairs of valid frames and {MIN_SHARE:.0%} of those without a shift, positive "
-    "where the prediction is late; deviation "
+    f"where the prediction is late, a dash where the peak is below {MIN_PEAK:g}; deviation "
     "= standard deviation of the prediction over that of the truth, median over clips"
 )
 
@@ -67,9 +69,10 @@ def _pairs(
 def best_lag(curve: Float[np.ndarray, " lags"]) -> float:
     """The lag in frames at which a curve of `lag_curve` (or their mean over clips) is highest.
 
-    NaN where the curve is NaN throughout, or flat: then there is no best lag.
+    NaN where the curve is NaN throughout, or nowhere above `MIN_PEAK` (a mouth that does not move
+    with the true one at any lag): then there is no best lag.
     """
-    if np.isnan(curve).all() or np.nanmax(curve) - np.nanmin(curve) < _STILL:
+    if np.isnan(curve).all() or np.nanmax(curve) < MIN_PEAK:
         return float("nan")
     return float(np.nanargmax(curve) - len(curve) // 2)
 

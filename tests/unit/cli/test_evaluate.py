@@ -45,6 +45,8 @@ def test_a_path_with_an_equals_sign_is_a_path():
         (("a", "b"), {}, "--pred=b: model is given twice; write --pred=NAME=DIR"),
         (("x=a", "x=b"), {}, "--pred=x=b: x is given twice"),
         (("x=",), {}, "--pred=x= names no folder"),
+        ((" =a",), {}, "--pred=' =a': a system needs a name of printable characters"),
+        (("a\nb=c",), {}, "--pred='a\\nb=c': a system needs a name of printable characters"),
         (("x=a",), {"crop": ["left", "x=right"]}, "--crop is given twice for x"),
         (("x=a",), {"crop": ["x=middle"]}, "--crop=middle is no part of a frame"),
     ],
@@ -63,6 +65,7 @@ def test_wrong_systems_are_one_sentence(pred, flags, words):
         (["--compare", "a", "b", "--workers=2"], "--workers does not go with --compare"),
         (["--pred=a", "--truth=b"], "give --out=DIR"),
         (["--pred=a", "--out=c"], "--pred needs --truth=DIR"),
+        (["--pred=a", "--truth=b", "--out="], "argument --out: must name a folder, and is empty"),
         (["--pred=a", "--truth=b", "--out=c", "--split=x"], "--split does not go with --pred"),
         (
             ["--bundle=a", "--data=b", "--out=c", "--against=model"],

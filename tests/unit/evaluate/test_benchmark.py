@@ -231,6 +231,29 @@ def test_systems_are_compared_pairwise_over_the_clips_of_both(result):
     assert list(result.rows)[:2] == ["ours", "exact"]
 
 
+def test_a_baseline_that_could_not_be_made_says_why_for_every_clip(directories, tmp_path):
+    reasons = {(scores.SILENCE, name): f"no sound in {name}" for name in SPANS}
+    found = benchmark.benchmark(
+        {"exact": System(directories / "exact")},
+        directories / "truth",
+        tmp_path / "out",
+        made=benchmark.Rows({scores.SILENCE: tmp_path / "never made"}, reasons),
+        options=Options(tracks=directories / "tracks"),
+    )
+    told = {item.clip: item.reason for item in found.failures if item.row == scores.SILENCE}
+    assert told == {name: f"no sound in {name}" for name in SPANS}
+
+
+def test_shifted_audio_is_compared_with_its_own_system_only(result):
+    over = {row for row, other in result.comparisons if other == scores.SHIFTED_AUDIO}
+    assert over == {"ours"}
+    assert result.run["row shifted-audio"] == "from the track of ours"
+
+
+def test_what_the_metadata_does_not_fit_is_stated(result):
+    assert result.run["metadata"] == "4 clips without a row (cut, gone, lost and 1 more)"
+
+
 def test_against_one_row(directories, tmp_path):
     options = Options(against="exact", tracks=directories / "tracks")
     found = run(directories, tmp_path / "out", options=options)
@@ -356,9 +379,12 @@ def test_bad_directories_are_one_sentence_errors(directories, tmp_path):
         attempt(pred, truth, truth)
     with pytest.raises(TalkfaceError, match="--against=theirs is no row of the table; give one of"):
         attempt(pred, truth, out, against="theirs")
-    with pytest.raises(TalkfaceError, match="made from the truth"):
+    with pytest.raises(TalkfaceError, match="ground-truth is the name of a row that is made here"):
         benchmark.benchmark({scores.GROUND_TRUTH: System(pred)}, truth, out)
-    with pytest.raises(TalkfaceError, match="--metadata names nobody and others, but the true"):
+    for name in (scores.SILENCE, scores.SHIFTED_AUDIO, scores.MISMATCHED, scores.RIDGE):
+        with pytest.raises(TalkfaceError, match=f"{name} is the name of a row that is made here"):
+            benchmark.benchmark({name: System(pred)}, truth, out)
+    with pytest.raises(TalkfaceError, match="--metadata names nobody, but the true clips are"):
         benchmark.benchmark(
             {"ours": System(pred)}, truth, out, metadata=Metadata({"nobody": {"speaker": "x"}})
         )
