@@ -84,13 +84,19 @@ class Rows:
     Attributes:
       folders: by row; of "shifted-audio" one is made from the first system's own track where none
         is given.
-      reasons: (row, clip) -> why there is no video.
+      reasons: (row, clip) -> why there is no video; a folder of which all clips have one may be
+        empty or missing.
       facts: to state, by topic.
     """
 
     folders: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
     reasons: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def is_empty(self, row: str) -> bool:
+        """Whether there are reasons alone, and no file."""
+        told = any(name == row for name, _ in self.reasons)
+        return told and not any(path.is_file() for path in self.folders[row].rglob("*"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,10 +150,11 @@ def benchmark(
     """
     chosen, baselines = options or Options(), made or Rows()
     given = {**systems, **{name: System(folder) for name, folder in baselines.folders.items()}}
-    check(out, truth, given, options=chosen)
+    filled = {row: given[row] for row in given if row in systems or not baselines.is_empty(row)}
+    check(out, truth, filled, options=chosen, further=tuple(given))
     found = Findings()
     truths = pairs.find_videos(truth)
-    jobs = _jobs(truths, given, metadata, baselines.reasons, found)
+    jobs = _jobs(truths, given, metadata, baselines, found)
     setup = _setup(given, tuple(systems), chosen)
     for done, item in enumerate(_scored(jobs, setup, workers=chosen.workers), 1):
         found.add(item)
@@ -215,20 +222,20 @@ def _jobs(
     truths: Mapping[str, pathlib.Path],
     given: Mapping[str, System],
     metadata: Metadata | None,
-    reasons: Mapping[tuple[str, str], str],
+    made: Rows,
     found: Findings,
 ) -> list[Job]:
     """A job a clip; predictions that have no truth are failures at once."""
     predicted: dict[str, dict[str, Prediction]] = {name: {} for name in truths}
     for row, system in given.items():
-        known = any(name == row for name, _ in reasons) and not system.directory.exists()
-        videos = {} if known else pairs.find_videos(system.directory)
+        nothing = row in made.folders and made.is_empty(row)
+        videos = {} if nothing else pairs.find_videos(system.directory)
         table = None
         if system.table is not None:
             table = pairs.read_table(system.table, truth=truths, pred=videos)
         pairing = pairs.pair(truths, videos, match=system.match, table=table)
         for name, path in pairing.pairs.items():
-            reason = reasons.get((row, name)) or pairing.ambiguous.get(name, MISSING)
+            reason = made.reasons.get((row, name)) or pairing.ambiguous.get(name, MISSING)
             predicted[name][row] = Prediction(path, system.crop, "" if path else reason)
         for stranger in pairing.strangers:
             found.fail(stranger, [row], "no true video of this name", rank=clip.ALONE)
