@@ -121,8 +121,8 @@ class PreparedSource:
             )
             raise ConfigError(
                 f"{part.directory} has no split {VAL!r} to choose checkpoints by (it has: "
-                f"{', '.join(splits)}); prepare it again with {remedy}, or evaluate nothing in "
-                f"training ({_NO_EVALUATION}){older + TEST if TEST in splits else ''}"
+                f"{', '.join(splits)}); prepare it into another folder with {remedy}, or evaluate "
+                f"nothing in training ({_NO_EVALUATION}){older + TEST if TEST in splits else ''}"
             )
 
     @property

@@ -106,7 +106,8 @@ def test_a_set_without_val_is_refused_with_what_to_do(prepared, tmp_path):
         PreparedSource(c.DataConfig(directory=str(prepared)))
     assert str(refused.value) == (
         f"{prepared} has no split 'val' to choose checkpoints by (it has: test, train); prepare it "
-        "again with --val-share=0.1 (two speakers or more), or evaluate nothing in training "
+        "into another folder with --val-share=0.1 (two speakers or more), or evaluate nothing in "
+        "training "
         "(--config.train.eval_every=0 --config.train.preview_every=0 --config.train.best_metric=), "
         "or, only to go on with an older run as it was, give --config.data.eval_split=test"
     )
@@ -138,7 +139,9 @@ def test_the_remedy_for_a_set_without_val_is_one_its_preparation_takes(
     made = _with_manifest(prepared, tmp_path / "set", dataset=dataset)
     with pytest.raises(ConfigError) as refused:
         PreparedSource(c.DataConfig(directory=made))
-    assert f"; prepare it again with {remedy}, or evaluate nothing" in str(refused.value)
+    assert f"; prepare it into another folder with {remedy}, or evaluate nothing" in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize(
