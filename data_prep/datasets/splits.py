@@ -75,8 +75,9 @@ def with_val(listing: Listing, wanted: ValSplit) -> Listing:
 
 def _too_few(speakers: int) -> str:
     return (
-        f"No val split: {counted(speakers, 'speaker')} can train, and it takes {ENOUGH}; training "
-        "needs another --config.data.eval_split."
+        f"No val split: {counted(speakers, 'speaker')} can train, and it takes {ENOUGH}; give more "
+        "speakers, or train without evaluation (--config.train.eval_every=0 "
+        "--config.train.preview_every=0 --config.train.best_metric=)."
     )
 
 

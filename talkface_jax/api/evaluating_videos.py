@@ -125,7 +125,9 @@ class _Rows:
                     samples = self._sound(row, clip, truths)
                     self._speak(path, samples, folder / f"{clip}.mp4")
                 except (TalkfaceError, OSError) as error:
-                    reasons[row, clip] = f"not synthesized: {error}"
+                    # Synthesis knows the choice of a face by its own command's flag.
+                    words = str(error).replace("--face-choice=", "--face=")
+                    reasons[row, clip] = f"not synthesized: {words}"
             if progress is not None:
                 progress("synthesize baseline rows", done, len(truths))
         return Rows(folders, reasons, {"bundle": weight_id})

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from talkface_jax import api, runtime
 from talkface_jax.cli import common
-from talkface_jax.errors import FaceError
 
 if TYPE_CHECKING:
     from talkface_jax.evaluate.blinks import BlinkReport
@@ -171,7 +170,7 @@ def _wrong_flags(args: argparse.Namespace, *, videos: bool) -> str:
         others = [name for name in others if getattr(args, name) is not None] + given
         return f"--{others[0].replace('_', '-')} does not go with --compare" if others else ""
     if args.out is None:
-        return "give --out=DIR"
+        return "the following arguments are required: --out (or --compare A B)"
     if videos:
         for flag in ("data", "split", "train-data"):
             if getattr(args, flag.replace("-", "_")) is not None:
@@ -235,21 +234,17 @@ def _score_videos(args: argparse.Namespace) -> Any:
         if getattr(args, name) is not None
     }
     systems = read_systems(args.pred, match=args.match, pairs=args.pairs, crop=args.crop)
-    try:
-        with common.progress_bars() as progress:
-            return api.evaluate_videos(
-                systems,
-                truth=args.truth,
-                out=args.out,
-                bundle=args.bundle,
-                clips=args.metadata,
-                command=args.command_line,
-                progress=progress,
-                **given,
-            )
-    except FaceError as error:
-        # Synthesis knows the choice by its own command's flag.
-        raise FaceError(str(error).replace("--face-choice=", "--face=")) from error
+    with common.progress_bars() as progress:
+        return api.evaluate_videos(
+            systems,
+            truth=args.truth,
+            out=args.out,
+            bundle=args.bundle,
+            clips=args.metadata,
+            command=args.command_line,
+            progress=progress,
+            **given,
+        )
 
 
 def read_systems(

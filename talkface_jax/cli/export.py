@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="STAGE",
         help="export that stage with the weights with which its training began: a baseline for "
-        "talkface evaluate",
+        "talkface evaluate; again for each further stage",
     )
     add_stage_arguments(parser, title="working directories, of every stage of one method")
 

@@ -15,7 +15,12 @@ from talkface_jax.task import DataView, Sample
 
 HostBatch = Mapping[str, np.ndarray]
 VAL, TEST = "val", "test"
-_MADE = ("synthetic", "speech")  # data sets that preparation makes, with a number of val clips
+_SHARE = "--val-share=0.1 (two speakers or more)"
+_REMEDIES = {
+    **dict.fromkeys(("synthetic", "speech"), "--val-clips=8"),
+    "folder": f"{_SHARE} or clips of split {VAL} in its metadata.csv",
+}
+"""What gives a data set a val split, where that is not `_SHARE`."""
 _NO_EVALUATION = (
     "--config.train.eval_every=0 --config.train.preview_every=0 --config.train.best_metric="
 )
@@ -109,12 +114,15 @@ class PreparedSource:
             splits = part.manifest.splits
             if self._config.eval_split != VAL or VAL in splits:
                 continue
-            made = "--val-clips" if part.manifest.dataset in _MADE else "--val-share=0.1"
-            other = TEST if TEST in splits else self._config.train_split
+            remedy = _REMEDIES.get(part.manifest.dataset, _SHARE)
+            # What is reported of test is worth nothing once test has chosen the checkpoint.
+            older = (
+                ", or, only to go on with an older run as it was, give --config.data.eval_split="
+            )
             raise ConfigError(
                 f"{part.directory} has no split {VAL!r} to choose checkpoints by (it has: "
-                f"{', '.join(splits)}); prepare it again with {made}, or give "
-                f"--config.data.eval_split={other}, or evaluate nothing ({_NO_EVALUATION})"
+                f"{', '.join(splits)}); prepare it into another folder with {remedy}, or evaluate "
+                f"nothing in training ({_NO_EVALUATION}){older + TEST if TEST in splits else ''}"
             )
 
     @property

@@ -220,8 +220,10 @@ def test_hdtf(tmp_path, film, speech):
     splits = {}
     for segment in found.values():
         splits.setdefault(segment.info.split, set()).add(segment.info.speaker)
-    assert set(splits) == {"test", "train"} and not splits["test"] & splits["train"]
-    assert "JamesClyburn" in set.union(*splits.values())
+    assert set(splits) == {"test", "train", "val"}
+    speakers = set.union(*splits.values())
+    assert sum(map(len, splits.values())) == len(speakers), "no two splits share a speaker"
+    assert "JamesClyburn" in speakers
     assert any("resolution 0: 1 video (WRA_KevinMcCarthy1)" in note for note in notes)
 
 

@@ -45,9 +45,9 @@ def data(tmp_path_factory):
     support = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(support)
     train = [support.build_segment(seed=seed) for seed in (1, 2, 3)]
-    test = [support.build_segment(seed=4, frames=24, split="test")]
+    val = [support.build_segment(seed=4, frames=24, split="val")]
     directory = tmp_path_factory.mktemp("prepared")
-    return support.write_prepared(directory, {"train-0": train, "test-0": test})
+    return support.write_prepared(directory, {"train-0": train, "val-0": val})
 
 
 def to_the_end(workdir, data, repository):

@@ -202,10 +202,20 @@ def test_goals_of_landmarks_are_those_asked_for():
 
 
 def test_goals_of_videos_are_those_of_videos():
-    least = {(goal.table, goal.number): goal.least for goal in video_goals()}
-    assert least == {
-        (Table.VIDEOS, "opening_correlation"): 0.5,
-        (Table.VIDEOS, "deviation"): 0.5,
+    assert {goal.table for goal in video_goals()} == {Table.VIDEOS}
+    cases = (video_goals(), 0.3, 0.85), (video_goals(psnr=0.4, lpips=0.9), 0.4, 0.9)
+    for goals, psnr, lpips in cases:
+        assert {goal.number: (goal.least, goal.most) for goal in goals} == {
+            "opening_correlation": (0.5, None),
+            "deviation": (0.5, None),
+            "psnr_mouth": (psnr, None),
+            "lpips_mouth": (None, lpips),
+        }
+    # What a warp alone reaches is asked of the row itself, what training is for over its absence.
+    over = {goal.number: (goal.over, goal.paired) for goal in video_goals() if goal.over}
+    assert over == {
+        "psnr_mouth": ("untrained", Paired.DIFFERENCE),
+        "lpips_mouth": ("untrained", Paired.RATIO),
     }
 
 

@@ -63,7 +63,7 @@ def test_wrong_systems_are_one_sentence(pred, flags, words):
         (["--compare", "a", "b", "--out=c"], "--out does not go with --compare"),
         (["--compare", "a", "b", "--train-data=c"], "--train-data does not go with --compare"),
         (["--compare", "a", "b", "--workers=2"], "--workers does not go with --compare"),
-        (["--pred=a", "--truth=b"], "give --out=DIR"),
+        (["--pred=a", "--truth=b"], "arguments are required: --out (or --compare A B)"),
         (["--pred=a", "--out=c"], "--pred needs --truth=DIR"),
         (["--pred=a", "--truth=b", "--out="], "argument --out: must name a folder, and is empty"),
         (["--pred=a", "--truth=b", "--out=c", "--split=x"], "--split does not go with --pred"),

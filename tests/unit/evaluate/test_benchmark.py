@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from talkface_jax.errors import MediaError, TalkfaceError
-from talkface_jax.evaluate import benchmark, clip, scores, tracks
+from talkface_jax.evaluate import benchmark, clip, scores, summary, tracks
 from talkface_jax.evaluate.benchmark import Options, System
 from talkface_jax.evaluate.metadata import Metadata
 from talkface_jax.media.audio import read_clip_audio
@@ -92,22 +92,40 @@ def directories(footage, tmp_path_factory):
     return root
 
 
-def run(root, out, *, options=None, **systems):
-    given = systems or {"ours": "pred", "exact": "exact"}
+def run(root, out, *, tracks, made=None, metadata: Metadata | None = WHO, systems=(), **options):
+    folders = {"ours": "pred", "exact": "exact"}
     return benchmark.benchmark(
-        {name: System(root / folder) for name, folder in given.items()},
+        {name: System(root / folders[name]) for name in systems or folders},
         root / "truth",
         out,
-        made=benchmark.Rows({scores.SILENCE: root / "silent"}),
-        metadata=WHO,
-        options=options or Options(tracks=root / "tracks"),
+        made=made,
+        metadata=metadata,
+        options=Options(tracks=tracks, **options),
         command="test",
     )
 
 
 @pytest.fixture(scope="module")
 def result(directories):
-    return run(directories, directories / "out")
+    made = benchmark.Rows({scores.SILENCE: directories / "silent"})
+    return run(directories, directories / "out", tracks=directories / "tracks", made=made)
+
+
+def some_clips(directories, to, names):
+    """A folder of a few clips alone, for images are scored anew by every run: `names` are old names
+    and new ones."""
+    for folder in ("truth", "pred", "exact"):
+        for old, new in names.items():
+            source = directories / folder / f"{old}.mp4"
+            if source.exists():
+                (to / folder).mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, to / folder / f"{new}.mp4")
+    return to
+
+
+@pytest.fixture
+def one_clip(directories, tmp_path):
+    return some_clips(directories, tmp_path, {"lost": "lost"})
 
 
 def values(result, row):
@@ -166,20 +184,13 @@ def test_ground_truth_row_is_perfect(result):
     assert result.rows[scores.GROUND_TRUTH].clips == len(SPANS)
 
 
-def test_a_hole_of_faceless_frames_has_no_lag(directories, tmp_path, footage):
+def test_a_hole_of_faceless_frames_has_no_lag(tmp_path, footage):
     frames, audio = footage
     own = [np.full_like(f, 128) if 10 <= i < 20 else f for i, f in enumerate(frames[:70])]
     write(tmp_path / "truth/b.mp4", own, audio[: 70 * SAMPLES_PER_FRAME])
     shutil.copytree(tmp_path / "truth", tmp_path / "pred")
-    found = (
-        run(tmp_path, tmp_path / "out", ours="pred")
-        if (tmp_path / "silent").exists()
-        else (
-            benchmark.benchmark(
-                {"ours": System(tmp_path / "pred")}, tmp_path / "truth", tmp_path / "out"
-            )
-        )
-    )
+    out, tracks_of = tmp_path / "out", tmp_path / "tracks"
+    found = run(tmp_path, out, tracks=tracks_of, metadata=None, systems=["ours"])
     for row in (scores.NOISE_FLOOR, "ours"):
         lag = found.rows[row].metrics["lag"].value
         assert np.isnan(lag) or lag == 0, row
@@ -211,11 +222,27 @@ def test_every_failure_is_counted_with_its_reason(result):
 
 
 def test_a_shortfall_within_the_tolerance_is_scored_and_stated(directories, tmp_path):
-    options = Options(tolerance=8, tracks=directories / "tracks")
-    found = run(directories, tmp_path / "out", options=options, ours="pred")
+    """Beside baselines of which nothing could be made: these are counted, whether or not there is a
+    folder."""
+    root = some_clips(directories, tmp_path, {"cut": "cut"})
+    (tmp_path / "empty").mkdir()
+    rows = {scores.SILENCE: tmp_path / "none", scores.MISMATCHED: tmp_path / "empty"}
+    made = benchmark.Rows(rows, {(row, "cut"): f"not synthesized: no {row}" for row in rows})
+    options = {"tracks": directories / "tracks", "metadata": None, "systems": ["ours"]}
+    found = run(root, tmp_path / "out", made=made, tolerance=8, **options)
     (score,) = (item for item in found.of_row("ours") if item.clip == "cut")
     assert score.frames == 6
     assert score.notes[0] == "the last 6 frames of the truth not predicted"
+    reasons = {failure.row: failure.reason for failure in found.failures}
+    assert reasons == {row: f"not synthesized: no {row}" for row in rows}
+    assert all((found.rows[row].clips, found.rows[row].failed) == (0, 1) for row in rows)
+
+
+def test_a_baseline_without_videos_and_without_a_reason_is_refused(directories, one_clip):
+    (one_clip / "empty").mkdir()
+    made = benchmark.Rows({scores.SILENCE: one_clip / "empty"})
+    with pytest.raises(MediaError, match="empty has no video"):
+        run(one_clip, one_clip / "out", tracks=directories / "tracks", made=made, metadata=None)
 
 
 def test_systems_are_compared_pairwise_over_the_clips_of_both(result):
@@ -254,10 +281,19 @@ def test_what_the_metadata_does_not_fit_is_stated(result):
     assert result.run["metadata"] == "4 clips without a row (cut, gone, lost and 1 more)"
 
 
-def test_against_one_row(directories, tmp_path):
-    options = Options(against="exact", tracks=directories / "tracks")
-    found = run(directories, tmp_path / "out", options=options)
+def test_against_one_row(result):
+    found = summary.summarise(
+        "benchmark",
+        clips=result.clips,
+        failures=result.failures,
+        conventions={},
+        run={},
+        systems=result.systems,
+        against="exact",
+    )
     assert list(found.comparisons) == [("ours", "exact")]
+    for name, item in result.comparisons["ours", "exact"].items():
+        assert found.comparisons["ours", "exact"][name].difference == item.difference
 
 
 def test_groups_of_the_metadata_and_the_gap(result):
@@ -269,29 +305,24 @@ def test_groups_of_the_metadata_and_the_gap(result):
 
 
 def test_names_give_an_order_that_changes_no_number(directories, tmp_path, result):
-    """The same videos under names that sort the other way."""
-    renamed = {name: f"{chr(ord('z') - i)}_{i}" for i, name in enumerate(sorted(SPANS))}
-    for folder in ("truth", "exact"):
-        for name, other in renamed.items():
-            source = directories / folder / f"{name}.mp4"
-            if source.exists():
-                (tmp_path / folder).mkdir(exist_ok=True)
-                shutil.copy(source, tmp_path / folder / f"{other}.mp4")
-    found = benchmark.benchmark(
-        {"exact": System(tmp_path / "exact")},
-        tmp_path / "truth",
-        tmp_path / "out",
-        metadata=Metadata(
-            {
-                renamed[name]: WHO.rows[pathlib.PurePosixPath(name).name]
-                for name in SPANS
-                if pathlib.PurePosixPath(name).name in WHO.rows
-            }
-        ),
-        options=Options(tracks=directories / "tracks"),
+    """Two of the videos under names that sort the other way."""
+    renamed = {"late": "z", "lost": "a"}
+    root = some_clips(directories, tmp_path, renamed)
+    who = Metadata({"z": WHO.rows["late"]})
+    options = {"tracks": directories / "tracks", "metadata": who, "systems": ["exact"]}
+    found = run(root, tmp_path / "out", **options)
+    expected = summary.summarise(
+        "benchmark",
+        clips=[item for item in result.clips if item.clip in renamed],
+        failures=(),
+        conventions={},
+        run={},
+        systems=("exact",),
     )
     for row in ("exact", scores.STATIC_MOUTH, scores.NOISE_FLOOR):
-        one, two = found.rows[row].metrics, result.rows[row].metrics
+        assert found.rows[row].clips == expected.rows[row].clips == 2
+        one, two = found.rows[row].metrics, expected.rows[row].metrics
+        assert set(one) == set(two)
         for name, interval in one.items():
             np.testing.assert_allclose(
                 dataclasses.astuple(interval),
@@ -301,24 +332,31 @@ def test_names_give_an_order_that_changes_no_number(directories, tmp_path, resul
             )
 
 
-def test_a_track_is_made_once(directories, tmp_path, result, monkeypatch):
+def test_a_track_is_made_once(directories, one_clip, result, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("tracked again")
 
     monkeypatch.setattr("talkface_jax.media.tracker.track_video", refuse)
-    found = run(directories, tmp_path / "out")
-    for name, item in values(found, "ours").items():
-        assert item == pytest.approx(values(result, "ours")[name], abs=0, rel=0, nan_ok=True)
+    found = run(one_clip, one_clip / "out", tracks=directories / "tracks", metadata=None)
+    for row in ("ours", "exact", scores.NOISE_FLOOR):
+        assert list(values(found, row)) == ["lost"]
+        before = values(result, row)["lost"]
+        assert values(found, row)["lost"] == pytest.approx(before, abs=0, rel=0, nan_ok=True)
 
 
-def test_a_damaged_track_is_made_anew(directories, tmp_path, result):
-    shutil.copytree(directories / "tracks", tmp_path / "tracks")
-    for path in (tmp_path / "tracks").rglob("*.npz"):
+def test_a_damaged_track_is_made_anew(directories, one_clip, result):
+    kept = one_clip / "tracks"
+    shutil.copytree(directories / "tracks", kept)
+    whole = {path: path.stat().st_size for path in kept.rglob("*.npz")}
+    for path in whole:
         path.write_bytes(path.read_bytes()[:100])
-    options = Options(tracks=tmp_path / "tracks")
-    found = run(directories, tmp_path / "out", options=options, exact="exact")
-    for name, item in values(found, "exact").items():
-        assert item == pytest.approx(values(result, "exact")[name], nan_ok=True)
+    found = run(one_clip, one_clip / "out", tracks=kept, metadata=None, systems=["exact"])
+    assert values(found, "exact")["lost"] == pytest.approx(
+        values(result, "exact")["lost"], nan_ok=True
+    )
+    # That of the clip, which is that of its copy too, and that of the tracker's noise.
+    mended = [path for path, size in whole.items() if path.stat().st_size == size]
+    assert len(mended) == 2
 
 
 def test_a_track_is_of_the_pictures_and_of_nothing_else(tmp_path):
@@ -337,14 +375,23 @@ def test_a_track_is_of_the_pictures_and_of_nothing_else(tmp_path):
 
 
 def test_processes_give_the_same(directories, tmp_path, result):
-    options = Options(workers=2, tracks=directories / "tracks")
-    found = run(directories, tmp_path / "out", options=options)
+    names = ("cut", "lost")
+    root = some_clips(directories, tmp_path, dict(zip(names, names, strict=True)))
+    options = {"tracks": directories / "tracks", "metadata": None, "against": "exact"}
+    found = run(root, tmp_path / "out", workers=2, **options)
+    expected = [item for item in result.clips if item.clip in names]
+    assert {item.clip for item in expected} == set(names)
     assert [(item.clip, item.row) for item in found.clips] == [
-        (item.clip, item.row) for item in result.clips
+        (item.clip, item.row) for item in expected
     ]
-    for one, two in zip(found.clips, result.clips, strict=True):
+    for one, two in zip(found.clips, expected, strict=True):
         assert one.values == pytest.approx(two.values, rel=1e-4, nan_ok=True)
-    assert found.failures == result.failures
+    assert [(item.clip, item.row, item.reason) for item in found.failures] == [
+        (item.clip, item.row, item.reason.replace(str(directories), str(root)))
+        for item in result.failures
+        if item.clip in names and item.row != scores.SILENCE
+    ]
+    assert list(found.comparisons) == [("ours", "exact")]
 
 
 def test_report_and_scores_are_written(result, directories):

@@ -123,12 +123,7 @@ UNDECAYED = {
         "positions": 1,
     },
     ("iplap", "render", "disc"): {"bias": 10},
-    ("iplap", "render", "renderer"): {
-        "bias": 91,
-        "alignment/stem/norm_N/scale": 2,
-        "translation/audio_encoder/block_N/norm/scale": 13,
-        "translation/stem/norm_N/scale": 2,
-    },
+    ("iplap", "render", "renderer"): {"bias": 13, "alignment/kernels": 1},
     ("sinha2020", "motion", "motion"): {"bias": 7},
     ("sinha2020", "blink", "blink"): {"bias": 6},
     ("sinha2020", "render", "disc"): {"bias": 5},

@@ -106,22 +106,42 @@ def test_a_set_without_val_is_refused_with_what_to_do(prepared, tmp_path):
         PreparedSource(c.DataConfig(directory=str(prepared)))
     assert str(refused.value) == (
         f"{prepared} has no split 'val' to choose checkpoints by (it has: test, train); prepare it "
-        "again with --val-share=0.1, or give --config.data.eval_split=test, or evaluate nothing "
-        "(--config.train.eval_every=0 --config.train.preview_every=0 --config.train.best_metric=)"
+        "into another folder with --val-share=0.1 (two speakers or more), or evaluate nothing in "
+        "training "
+        "(--config.train.eval_every=0 --config.train.preview_every=0 --config.train.best_metric=), "
+        "or, only to go on with an older run as it was, give --config.data.eval_split=test"
     )
     shards = json.loads((prepared / "manifest.json").read_text())["shards"]
     training = [shard for shard in shards if shard["split"] == "train"]
     only_training = _with_manifest(prepared, tmp_path / "set", shards=training)
-    with pytest.raises(ConfigError, match=r"\(it has: train\).*--config.data.eval_split=train, or"):
+    with pytest.raises(ConfigError, match=r"\(it has: train\)") as refused:
         PreparedSource(c.DataConfig(directory=only_training))
+    assert "eval_split" not in str(refused.value), "no split of it may choose"
     assert PreparedSource(c.DataConfig(directory=str(prepared)), evaluates=False).lineage
     assert PreparedSource(c.DataConfig(directory=str(prepared), eval_split="test")).lineage
 
 
-def test_a_set_that_is_made_is_made_again_with_val_clips(prepared, tmp_path):
-    made = _with_manifest(prepared, tmp_path / "set", dataset="synthetic")
-    with pytest.raises(ConfigError, match="prepare it again with --val-clips, or give"):
+@pytest.mark.parametrize(
+    ("dataset", "remedy"),
+    [
+        ("synthetic", "--val-clips=8"),
+        ("speech", "--val-clips=8"),
+        (
+            "folder",
+            "--val-share=0.1 (two speakers or more) or clips of split val in its metadata.csv",
+        ),
+        ("hdtf", "--val-share=0.1 (two speakers or more)"),
+    ],
+)
+def test_the_remedy_for_a_set_without_val_is_one_its_preparation_takes(
+    prepared, tmp_path, dataset, remedy
+):
+    made = _with_manifest(prepared, tmp_path / "set", dataset=dataset)
+    with pytest.raises(ConfigError) as refused:
         PreparedSource(c.DataConfig(directory=made))
+    assert f"; prepare it into another folder with {remedy}, or evaluate nothing" in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize(
