@@ -116,6 +116,18 @@ def _gaps(numbers: Mapping[str, Mapping[str, Interval]]) -> dict[str, float]:
     return gaps
 
 
+def _pairs(
+    systems: Sequence[str], rows: Sequence[str], owners: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Each system with each row that says something about it."""
+    return [
+        (system, row)
+        for system in systems
+        for row in rows
+        if row != system and owners.get(row, system) == system
+    ]
+
+
 def summarise(
     kind: str,
     *,
@@ -148,15 +160,8 @@ def summarise(
     for clip in clips:
         by_row[clip.row][clip.clip] = clip
     apart = (scores.GROUND_TRUTH, scores.STATIC_OTHER_HALF)
-    others = [row for row in order if row not in apart] if against is None else [against]
-    own = owners or {}
-    wanted = [
-        (row, over)
-        for row in systems
-        for over in others
-        if over != row and own.get(over, row) == row
-    ]
-    wanted += [pair for pair in pairs if pair not in wanted]
+    rows = [row for row in order if row not in apart] if against is None else [against]
+    wanted = [*dict.fromkeys([*_pairs(systems, rows, owners or {}), *pairs])]
     known = [pair for pair in wanted if by_row.get(pair[0]) and by_row.get(pair[1])]
     return Scores(
         kind=kind,

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from talkface_jax.errors import MediaError, TalkfaceError
-from talkface_jax.evaluate import benchmark, clip, scores, summary, tracks
+from talkface_jax.errors import MediaError
+from talkface_jax.evaluate import benchmark, scores, summary, tracks
 from talkface_jax.evaluate.benchmark import Options, System
 from talkface_jax.evaluate.metadata import Metadata
 from talkface_jax.media.audio import read_clip_audio
@@ -359,21 +359,6 @@ def test_a_damaged_track_is_made_anew(directories, one_clip, result):
     assert len(mended) == 2
 
 
-def test_a_track_is_of_the_pictures_and_of_nothing_else(tmp_path):
-    store = tracks.TrackStore("largest", tmp_path, None)
-    source = tracks.Source(pathlib.Path("a"), "0" * 64)
-    own = store._path(source, None, "track")
-    assert own == store._path(dataclasses.replace(source, path=pathlib.Path("b")), None, "track")
-    others = [
-        tracks.TrackStore("0", tmp_path, None)._path(source, None, "track"),
-        store._path(dataclasses.replace(source, digest="1" * 64), None, "track"),
-        store._path(dataclasses.replace(source, view="left"), None, "track"),
-        store._path(source, np.zeros(3, np.float32), "track"),
-        store._path(source, None, "noise 0"),
-    ]
-    assert len({own, *others}) == 6
-
-
 def test_processes_give_the_same(directories, tmp_path, result):
     names = ("cut", "lost")
     root = some_clips(directories, tmp_path, dict(zip(names, names, strict=True)))
@@ -411,38 +396,3 @@ def test_report_and_scores_are_written(result, directories):
     assert "upper faces" in found["conventions"]["crops"]
     page = (directories / "out/report.html").read_text()
     assert "gone" in page and "exact" in page
-
-
-def test_bad_directories_are_one_sentence_errors(directories, tmp_path):
-    def attempt(pred, truth, out, **options):
-        benchmark.benchmark({"ours": System(pred)}, truth, out, options=Options(**options))
-
-    truth, pred, out = directories / "truth", directories / "pred", tmp_path / "out"
-    with pytest.raises(MediaError, match="not a directory"):
-        attempt(pred, tmp_path / "none", out)
-    with pytest.raises(MediaError, match="no video"):
-        attempt(tmp_path, truth, out)
-    with pytest.raises(TalkfaceError, match="is an input"):
-        attempt(pred, truth, truth)
-    with pytest.raises(TalkfaceError, match="--against=theirs is no row of the table; give one of"):
-        attempt(pred, truth, out, against="theirs")
-    with pytest.raises(TalkfaceError, match="ground-truth is the name of a row that is made here"):
-        benchmark.benchmark({scores.GROUND_TRUTH: System(pred)}, truth, out)
-    for name in (scores.SILENCE, scores.SHIFTED_AUDIO, scores.MISMATCHED, scores.RIDGE):
-        with pytest.raises(TalkfaceError, match=f"{name} is the name of a row that is made here"):
-            benchmark.benchmark({name: System(pred)}, truth, out)
-    with pytest.raises(TalkfaceError, match="--metadata names nobody, but the true clips are"):
-        benchmark.benchmark(
-            {"ours": System(pred)}, truth, out, metadata=Metadata({"nobody": {"speaker": "x"}})
-        )
-    assert not out.exists()
-
-
-def test_ranks_tell_the_most_telling_failure_first():
-    found = clip.Findings()
-    found.fail("a", ["ours"], "missing", rank=clip.ALONE)
-    found.fail("b", ["ours"], "no face", rank=clip.FACE)
-    with pytest.raises(
-        TalkfaceError, match=r"none of 2 clips could be scored, for instance b \(no"
-    ):
-        benchmark._require_predictions(found, ["ours"])
