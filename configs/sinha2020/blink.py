@@ -4,8 +4,8 @@ base: 75-frame windows and an LSTM of 128 units, sizes and schedule of our own (
 defaults). Not trained here:
   talkface train --config=configs/sinha2020/blink.py:base --workdir=DIR \
     --config.data.directory=SHARDS
-tiny: an LSTM of 48 units; what `make demo METHOD=sinha2020` trains on two CPU cores in about two
-minutes:
+tiny: an LSTM of 48 units; what `make demo METHOD=sinha2020` trains on two CPU cores in two to three
+minutes (with windows by the 128 its rate of blinks depends more on the training seed):
   talkface train --config=configs/sinha2020/blink.py:tiny --workdir=out/demo/sinha2020/blink \
     --config.data.directory=out/demo/data
 """
@@ -39,7 +39,7 @@ def _tiny() -> c.ExperimentConfig:
         method="sinha2020",
         stage="blink",
         task=BlinkConfig(net=BlinkLstmConfig(width=48), interval_weight=2.0, count_weight=2.0),
-        data=c.DataConfig(batch_size=128),
+        data=c.DataConfig(batch_size=256),
         optim=c.OptimConfig(
             lr=4e-3, schedule="cosine", warmup_steps=50, betas=(0.9, 0.99), clip_norm=1.0
         ),
