@@ -149,9 +149,8 @@ def benchmark(
     check(out, truth, systems, options=chosen, further=tuple(baselines.folders))
     found = Findings()
     truths = pairs.find_videos(truth)
-    jobs = _jobs(truths, given, metadata, baselines.reasons, found)
+    jobs, notes = _jobs(truths, given, metadata, baselines.reasons, found)
     setup = _setup(given, tuple(systems), chosen)
-    notes = {} if metadata is None else metadata.gaps(truths)
     for done, item in enumerate(_scored(jobs, setup, workers=chosen.workers), 1):
         found.add(item)
         if progress:
@@ -224,9 +223,11 @@ def _jobs(
     metadata: Metadata | None,
     reasons: Mapping[tuple[str, str], str],
     found: Findings,
-) -> list[Job]:
-    """A job a clip; predictions that have no truth are failures at once."""
+) -> tuple[list[Job], dict[str, str]]:
+    """A job a clip, and what to state of the pairing; predictions that have no truth are failures
+    at once."""
     predicted: dict[str, dict[str, Prediction]] = {name: {} for name in truths}
+    notes: dict[str, str] = {}
     for row, system in given.items():
         # Of a baseline none may have been made; why is told for every clip.
         none = all((row, name) in reasons for name in truths)
@@ -239,13 +240,18 @@ def _jobs(
             missing = MISSING if system.table is None else f"{system.table} does not name it"
             reason = reasons.get((row, name)) or pairing.ambiguous.get(name, missing)
             predicted[name][row] = Prediction(path, system.crop, "" if path else reason)
+        if pairing.left_out:
+            told = ", ".join(f"{name} ({why})" for name, why in pairing.left_out.items())
+            notes[f"left out of {row}"] = told
         for stranger in pairing.strangers:
             found.fail(stranger, [row], "no true video of this name", rank=clip.ALONE)
     about = metadata or Metadata({})
-    return [
+    notes |= about.gaps(truths) if about.rows else {}
+    jobs = [
         Job(name, path, predicted[name], about.speaker(name), about.groups(name))
         for name, path in truths.items()
     ]
+    return jobs, notes
 
 
 def _setup(given: Mapping[str, System], systems: tuple[str, ...], options: Options) -> clip.Setup:

@@ -75,6 +75,11 @@ def test_nothing_is_dropped_that_should_count(scored):
     assert all("of the truth not predicted" in notes["iplap", clip][0] for clip in SPANS)
 
 
+def test_twins_are_left_out_and_told(scored):
+    told = scored["run"]["left out of sadtalker"]
+    assert all(f"{name}_enhanced" in told for name in ("b##b", "first##first"))
+
+
 def test_the_same_pictures_score_alike_however_a_tool_frames_and_cuts_them(scored):
     values = {name: row["metrics"] for name, row in scored["rows"].items()}
     floor = values["tracker-noise"]["lip_distance"]["value"]
