@@ -114,7 +114,7 @@ def draw_counts(
 
 def _interval(value: float, samples: np.ndarray, *, n: int, level: float) -> Interval:
     samples = samples[np.isfinite(samples)]
-    if not n or not len(samples):
+    if not n or not len(samples) or not np.isfinite(value):
         return Interval(float(value), float("nan"), float("nan"), n)
     low, high = np.percentile(samples, [50 * (1 - level), 50 * (1 + level)])
     return Interval(float(value), float(low), float(high), n)
