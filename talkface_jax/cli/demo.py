@@ -23,7 +23,7 @@ against the truth and against trivial baselines. Every step is a talkface
 command, printed as it runs; a stopped demo continues where it was, and a second
 method finds the data prepared.
 
-On two cores iplap takes 10 to 14 minutes and sinha2020 9 to 16. The configs
+On two cores iplap takes 9 to 15 minutes and sinha2020 14 to 20. The configs
 are those of the checkout: run it there, or with the checkout installed
 (pip install -e). The exit status is 1 where a goal is missed.
 """
