@@ -82,10 +82,11 @@ def test_twins_are_left_out_and_told(scored):
 
 def test_the_same_pictures_score_alike_however_a_tool_frames_and_cuts_them(scored):
     values = {name: row["metrics"] for name, row in scored["rows"].items()}
-    floor = values["tracker-noise"]["lip_distance"]["value"]
+    noise = values["tracker-noise"]
+    floor, follows = (noise[name]["value"] for name in ("lip_distance", "opening_correlation"))
     for name in TOOLS:
         assert values[name]["lip_distance"]["value"] < 1.8 * floor, name
-        assert values[name]["opening_correlation"]["value"] > 0.95, name
+        assert values[name]["opening_correlation"]["value"] > follows - 0.05, name
         assert values[name]["lag"]["value"] == 0, name
         assert values[name]["psnr_mouth"]["value"] > values["ours"]["psnr_mouth"]["value"], name
     assert values["ours"]["lag"]["value"] == 1
