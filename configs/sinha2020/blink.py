@@ -4,8 +4,8 @@ base: 75-frame windows and an LSTM of 128 units, sizes and schedule of our own (
 defaults). Not trained here:
   talkface train --config=configs/sinha2020/blink.py:base --workdir=DIR \
     --config.data.directory=SHARDS
-tiny: an LSTM of 48 units; what `make demo METHOD=sinha2020` trains on two CPU cores in two to three
-minutes (with windows by the 128 its rate of blinks depends more on the training seed):
+tiny: an LSTM of 48 units; what `make demo METHOD=sinha2020` trains on two CPU cores in two to
+three minutes. Its rate of blinks depends on the training seed (0.21 to 0.38 a second by five):
   talkface train --config=configs/sinha2020/blink.py:tiny --workdir=out/demo/sinha2020/blink \
     --config.data.directory=out/demo/data
 """
