@@ -17,7 +17,7 @@ from talkface_jax.evaluate.benchmark import TOLERANCE, Options, Rows, System
 from talkface_jax.evaluate.metadata import Metadata
 from talkface_jax.evaluate.scores import Scores
 from talkface_jax.export.load import load_bundle
-from talkface_jax.media.audio import fit, read_audio, write_wav
+from talkface_jax.media.audio import read_audio, read_clip_audio, write_wav
 from talkface_jax.media.video import open_video
 from talkface_jax.records import SAMPLES_PER_FRAME
 from talkface_jax.synthesize import run as engine
@@ -143,12 +143,11 @@ class _Rows:
         """
         path = truths[clip]
         with open_video(path) as video:
-            length = len(video) * SAMPLES_PER_FRAME
+            frames = len(video)
         if row == scores.MISMATCHED:
             other = read_audio(truths[self._other(clip, list(truths))])
-            return shards.mismatched(np.zeros(length, np.float32), other)
-        own = fit(read_audio(path), length)
-        return shards.rows_of_samples(own)[row]
+            return shards.mismatched(np.zeros(frames * SAMPLES_PER_FRAME, np.float32), other)
+        return shards.rows_of_samples(read_clip_audio(path, None, frames))[row]
 
     def _other(self, clip: str, clips: list[str]) -> str:
         """The next clip of another speaker; without metadata every clip counts as another's."""

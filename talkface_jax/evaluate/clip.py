@@ -193,8 +193,7 @@ class ClipScorer:
         source = tracks.Source.of(path, view="" if crop is None else crop.text)
         with open_video(path) as whole:
             video = whole if crop is None else CroppedVideo(whole, crop)
-            heard = audio if self._setup.face == "speaker" else None
-            track = self._store.track(video, source, audio=heard)
+            track = self._store.track(video, source, audio=audio)
             tracks.require_face(track, path)
             points = rows.filled(_select(track.landmarks), track.valid)
             yield _Tracked(source, video, track, points)
@@ -211,10 +210,9 @@ class ClipScorer:
         found.clips.append(_complete(perfect, truth, values={**images, **_behaviour(truth.video)}))
         still = rows.compare(clip, scores.STATIC_MOUTH, truth.still, points, valid=valid)
         found.clips.append(_complete(still, truth))
-        heard = truth.audio if self._setup.face == "speaker" else None
         try:
             again = self._store.retrack(
-                truth.video.video, truth.video.source, audio=heard, seed=self._setup.seed
+                truth.video.video, truth.video.source, audio=truth.audio, seed=self._setup.seed
             )
         except TalkfaceError as error:
             found.fail(clip, [scores.NOISE_FLOOR], str(error))

@@ -58,6 +58,7 @@ class TrackStore:
         """
         from talkface_jax.media.tracker import track_video
 
+        audio = self._heard(audio)
         found = self._kept(source, audio, "track")
         if found is None:
             track = track_video(video, face=self.face, audio=audio, tracker=self.tracker)
@@ -75,7 +76,7 @@ class TrackStore:
         Raises:
           FaceError: as `track`.
         """
-        what = f"noise {seed}"
+        what, audio = f"noise {seed}", self._heard(audio)
         found = self._kept(source, audio, what)
         if found is None:
             points = noise.retrack(
@@ -84,6 +85,10 @@ class TrackStore:
             found = {"points": points}
             self._keep(source, audio, what, found)
         return found["points"]
+
+    def _heard(self, audio: np.ndarray | None) -> np.ndarray | None:
+        """The sound, where the speaker is told by it; elsewhere it changes nothing."""
+        return audio if self.face == "speaker" else None
 
     def _path(self, source: "Source", audio: np.ndarray | None, what: str) -> pathlib.Path | None:
         if self.folder is None:

@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from talkface_jax.capabilities import Aspect
 from talkface_jax.cli.main import main
 from talkface_jax.export import bundle
 from talkface_jax.media.video import VideoWriter, open_visual
+from talkface_jax.methods import registry
 from talkface_jax.methods.iplap.chain import METHOD
 from talkface_jax.methods.iplap.motion.config import MotionConfig
 from talkface_jax.methods.iplap.render.config import RenderConfig
@@ -191,6 +193,24 @@ def film() -> Callable[..., pathlib.Path]:
         return path
 
     return write
+
+
+@pytest.fixture(
+    scope="session",
+    params=[name for name, item in registry.methods().items() if Aspect.MOUTH in item.generates],
+)
+def walked(request, tmp_path_factory, repository) -> tuple[str, pathlib.Path]:
+    """A method's name, and the folder of its walked demo: that of TALKFACE_DEMO, of the methods
+    that lie there, else it is walked here."""
+    if given := os.environ.get("TALKFACE_DEMO"):
+        if not (pathlib.Path(given) / request.param).is_dir():
+            pytest.skip(f"{given} has no {request.param}")
+        return request.param, pathlib.Path(given)
+    out = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(repository)
+        assert main(["demo", f"--method={request.param}", f"--out={out}"]) == 0
+    return request.param, out
 
 
 @pytest.fixture(scope="session")

@@ -5,15 +5,11 @@ Slow: without TALKFACE_DEMO=DIR (output of `talkface demo`, of the methods that 
 demo of every method runs here first.
 """
 
-import os
-import pathlib
-
 import numpy as np
 import pytest
 
 from talkface_jax import api
-from talkface_jax.capabilities import Aspect, Table
-from talkface_jax.cli.main import main
+from talkface_jax.capabilities import Table
 from talkface_jax.data.pipeline import open_dataset
 from talkface_jax.evaluate import goals, landmarks, report, scores, shards
 from talkface_jax.export.load import load_bundle
@@ -24,7 +20,6 @@ from talkface_jax.synthesize.run import build_chain
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-METHODS = [name for name, item in registry.methods().items() if Aspect.MOUTH in item.generates]
 MISSED = {
     "lips, model / static-mouth",
     "lips, model / silence",
@@ -33,21 +28,6 @@ MISSED = {
     "opening deviation, predicted / true",
 }
 """What neither may reach."""
-
-
-@pytest.fixture(scope="module", params=METHODS)
-def walked(request, tmp_path_factory, repository):
-    """A method's name, and the folder of its walked demo."""
-    given = os.environ.get("TALKFACE_DEMO")
-    if given:
-        if not (pathlib.Path(given) / request.param).is_dir():
-            pytest.skip(f"{given} has no {request.param}")
-        return request.param, pathlib.Path(given)
-    out = tmp_path_factory.mktemp("demo")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(repository)
-        assert main(["demo", f"--method={request.param}", f"--out={out}"]) == 0
-    return request.param, out
 
 
 @pytest.fixture(scope="module")
