@@ -9,13 +9,13 @@ from talkface_jax.features.content import SIZES
 from talkface_jax.methods.base import network_program, program, shapes_of
 from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.render.config import RenderConfig
+from talkface_jax.methods.stages.portrait.chain import RENDER
 from talkface_jax.models.blocks import unit
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks
 from talkface_jax.models.render.attention_texture import AttentionTexture, Rendered
 from talkface_jax.task import Program, Variables
 
 MOTION = "motion"
-RENDER = "render"
 
 Arrays = Mapping[str, jax.Array]
 

@@ -1,33 +1,24 @@
 """What the motion stage takes of a segment: speech-content windows and normalised motion."""
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
 from jaxtyping import Float32
 
-from talkface_jax.data import transforms
 from talkface_jax.data.dataset import SegmentReader
 from talkface_jax.features import content
 from talkface_jax.landmarks import retarget
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.methods.base import batch_spec
-from talkface_jax.records import SAMPLES_PER_FRAME, Segment
+from talkface_jax.methods.stages.portrait import sound
+from talkface_jax.records import Segment
 
-_HOP = SAMPLES_PER_FRAME * 25 // content.RATE
 _POINTS = len(get_scheme("ibug68"))
 
 
 OFFSETS_VERSION = 1
 """Raised when `motion_offsets` gives other numbers: what runs kept on disk is then made again."""
-
-
-def _rows(segment: Segment, feature: content.ContentFeature) -> tuple[np.ndarray, np.ndarray]:
-    """Feature rows of a segment with its context; the clip's numbers of the first row, and of the
-    segment's first frame."""
-    sound, first = transforms.segment_sound(segment, hop=_HOP)
-    return feature(sound), np.array([first, segment.start], np.int64)
 
 
 def motion_offsets(
@@ -40,12 +31,6 @@ def motion_offsets(
     """
     face = retarget.normalise_segment(segment, reference_count=reference_count)
     return face.offsets.astype(np.float32)
-
-
-@functools.cache
-def _feature(name: str, weights: str) -> content.ContentFeature:
-    """Opened once in every process; views carry the name only, for they are pickled."""
-    return content.open_feature(name, weights=weights)  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,18 +74,15 @@ class MotionView:
         Raises:
           WeightsError: the features' weights are missing or altered.
         """
-        feature = _feature(self.feature, self.weights)
-        rows, place = segment.stored(
-            f"content-{feature.cache_key()}", lambda segment: _rows(segment, feature)
-        )
         (motion,) = segment.stored(
             f"sinha2020-offsets-v{OFFSETS_VERSION}-{self.references}",
             lambda segment: (motion_offsets(segment, reference_count=self.references),),
         )
-        first, origin = place.tolist()
         frames = np.arange(start, start + self.window)
         offsets = motion[frames]
         if train and self.flip and rng.random() < 0.5:
             offsets = retarget.mirror(offsets)
-        windows = content.content_windows(rows, origin + frames, first=first, length=self.rows)
+        windows = sound.heard(
+            segment, frames, feature=self.feature, weights=self.weights, length=self.rows
+        )
         return {"content": windows, "offsets": offsets}

@@ -17,7 +17,7 @@ from talkface_jax.losses.terms import LossTerm, weighted
 from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
 from talkface_jax.methods.sinha2020.render import preview
 from talkface_jax.methods.sinha2020.render.config import RenderConfig
-from talkface_jax.methods.sinha2020.render.view import RenderView
+from talkface_jax.methods.stages.portrait.view import PortraitView
 from talkface_jax.metrics.base import Average
 from talkface_jax.metrics.perceptual import mouth_perceptual
 from talkface_jax.metrics.pixel import pixel_errors
@@ -76,9 +76,11 @@ class RenderTask(StageTask):
         }
 
     @cached_property
-    def view(self) -> RenderView:
+    def view(self) -> PortraitView:
         """Single frames with a picture of the identity."""
-        return view_of(RenderView, self.config, size=self.config.net.size)
+        return view_of(
+            PortraitView, self.config, size=self.config.net.size, name="sinha2020/render"
+        )
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:

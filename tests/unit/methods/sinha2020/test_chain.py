@@ -15,6 +15,7 @@ from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.render.config import RenderConfig
 from talkface_jax.methods.stages.blink.chain import BLINK, WARMUP
 from talkface_jax.methods.stages.blink.config import BlinkConfig
+from talkface_jax.methods.stages.portrait import chain as portrait
 from talkface_jax.records import FaceTrack
 
 LIPS = get_scheme("ibug68").groups["lips"]
@@ -38,7 +39,8 @@ class Feature:
 
 @pytest.fixture(autouse=True)
 def feature(monkeypatch):
-    monkeypatch.setattr(chain, "open_feature", lambda config: Feature())
+    for module in (chain, portrait):
+        monkeypatch.setattr(module, "open_feature", lambda config: Feature())
 
 
 def _track(count=12, invalid=(), seed=0, size=1.0):
@@ -201,7 +203,7 @@ def test_the_picture_lies_as_the_network_was_trained(align):
     face = runner.prepare(track)
     session = runner.start(track, samples=_speech(8), sources=np.arange(8), frame_at=_frame)
     session.patches(0, [_frame(i) for i in range(8)])
-    (fed,) = call.of(programs.RENDER)
+    (fed,) = call.of(portrait.RENDER)
     own = face.geometry.points[face.identity]
     if align == "none":
         np.testing.assert_allclose(fed["identity_points"], np.tile(own, (8, 1, 1)), atol=1e-5)
@@ -224,7 +226,7 @@ def test_blinks_are_made_of_the_stage_as_it_is_asked():
         frame_at=_frame,
         controls={"seed": 3},
     )
-    lids = session._lids
+    lids = session._script.lids
     np.testing.assert_array_equal(lids, runner.blinker.track(40, {"seed": 3}))
     assert not np.array_equal(lids, runner.blinker.track(40, {}))
     np.testing.assert_allclose(blinks.closure(lids), runner.blinks(40, seed=3), atol=1e-6)

@@ -20,6 +20,7 @@ from talkface_jax.features import content
 from talkface_jax.landmarks import boxes, retarget
 from talkface_jax.methods.sinha2020.motion import view as views
 from talkface_jax.methods.sinha2020.motion.view import MotionView
+from talkface_jax.methods.stages.portrait import sound as hearing
 
 SIZE = content.SIZES["ctc29"]
 
@@ -43,7 +44,7 @@ class LevelRows:
 @pytest.fixture(autouse=True)
 def feature(monkeypatch):
     # Not below its memory: a thread that an earlier test's reading left behind may still fill that.
-    monkeypatch.setattr(views, "_feature", lambda name, weights: LevelRows())
+    monkeypatch.setattr(hearing, "_feature", lambda name, weights: LevelRows())
 
 
 @pytest.fixture(scope="module")

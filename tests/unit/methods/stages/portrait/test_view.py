@@ -11,7 +11,7 @@ from talkface_jax.landmarks import align, boxes, measures
 from talkface_jax.landmarks.identity import identity_frame
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.media.aligned import RIGID
-from talkface_jax.methods.sinha2020.render.view import RenderView
+from talkface_jax.methods.stages.portrait.view import PortraitView
 
 SCHEME = get_scheme("ibug68")
 INVALID = (0, 1, 20)
@@ -44,7 +44,8 @@ def time_of(image):
 
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize(
-    "view", [RenderView(size=48), RenderView(size=32, align="affine", flip=True, colour_jitter=0.2)]
+    "view",
+    [PortraitView(size=48), PortraitView(size=32, align="affine", flip=True, colour_jitter=0.2)],
 )
 def test_samples_fit_the_spec(view, reader, train):
     sample = view.sample(reader, 5, rng(), train=train)
@@ -59,7 +60,7 @@ def test_samples_fit_the_spec(view, reader, train):
 def test_identity_in_training_is_any_other_valid_frame(reader, geometry):
     seen = set()
     for seed in range(150):
-        sample = RenderView(size=16).sample(reader, 8, rng(seed), train=True)
+        sample = PortraitView(size=16).sample(reader, 8, rng(seed), train=True)
         found = np.abs(geometry.points - sample["identity_points"]).max((1, 2)).argmin()
         assert time_of(sample["identity"]) == pytest.approx(found, abs=0.7)
         seen.add(int(found))
@@ -76,7 +77,7 @@ def test_identity_in_evaluation_is_fixed_and_never_the_target(reader, segment, s
     others = segment.valid & (np.arange(30) != best)
     second = identity_frame(lips=lips, eyes=eyes, valid=others)
     for seed in (0, 1):
-        view = RenderView(size=16)
+        view = PortraitView(size=16)
         sample = view.sample(reader, best, rng(seed), train=False)
         assert time_of(sample["identity"]) == pytest.approx(second, abs=0.7)
         others = segment.valid & (np.arange(30) != start)
@@ -88,7 +89,7 @@ def test_identity_in_evaluation_is_fixed_and_never_the_target(reader, segment, s
 @pytest.mark.parametrize("align_to", ["none", "affine"])
 def test_crops_lie_under_their_points(reader, segment, geometry, align_to):
     """Red grows down and green right over the record's box: a colour tells a pixel's origin."""
-    view = RenderView(size=64, align=align_to)
+    view = PortraitView(size=64, align=align_to)
     sample = view.sample(reader, 8, rng(3), train=True)
     other = round(time_of(sample["identity"]))
     placed = {"face": (8, "points"), "identity": (other, "identity_points")}
@@ -103,7 +104,7 @@ def test_crops_lie_under_their_points(reader, segment, geometry, align_to):
 
 
 def test_aligned_points_are_those_nearest_to_the_target_by_an_affine_map(reader, segment, geometry):
-    sample = RenderView(size=16, align="affine").sample(reader, 8, rng(3), train=True)
+    sample = PortraitView(size=16, align="affine").sample(reader, 8, rng(3), train=True)
     other = round(time_of(sample["identity"]))
     mesh = segment.landmarks[other][:, :2]
     source = boxes.from_box(segment.landmarks, segment.box)[8]
@@ -113,7 +114,7 @@ def test_aligned_points_are_those_nearest_to_the_target_by_an_affine_map(reader,
 
 
 def test_mirroring_and_recolouring_are_of_the_whole_sample(reader):
-    plain = RenderView(size=24, align="affine")
+    plain = PortraitView(size=24, align="affine")
     changing = dataclasses.replace(plain, flip=True, colour_jitter=0.3)
     kinds = set()
     for seed in range(8):
@@ -145,7 +146,7 @@ def test_targets_with_closed_eyes_are_drawn_as_often_as_asked(segment):
     for upper, lower in ((159, 145), (386, 374)):
         blinking[11:13, upper] = landmarks[11:13, lower]
     blinking = SegmentReader.of(dataclasses.replace(segment, landmarks=blinking))
-    view = RenderView(size=16, closed_share=0.5)
+    view = PortraitView(size=16, closed_share=0.5)
     frames = []
     for seed in range(80):
         sample = view.sample(blinking, 8, rng(seed), train=True)

@@ -1,4 +1,5 @@
-"""What the render stage takes of a segment: a frame, and another frame as the identity."""
+"""What a renderer that is given one picture takes of a segment: a frame, and another one as the
+identity."""
 
 import dataclasses
 from typing import Literal
@@ -23,8 +24,8 @@ _CLOSED = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class _Light:
-    """What the view needs of a segment besides its images.
+class Light:
+    """What the view needs of a segment besides its images, see `PortraitView.light`.
 
     `crops` are the crop boxes in pixels of the record's images, `points` (t, 68, 2) and `rigid`
     (t, k, 2) landmarks there; `crop_points` and `crop_rigid` the same in [0, 1] over the crops;
@@ -46,14 +47,14 @@ class _Light:
         return np.flatnonzero(self.valid & (self.eyes < _CLOSED * usual))
 
 
-def _light(segment: Segment, *, margin: float, smooth: float) -> _Light:
+def _light(segment: Segment, *, margin: float, smooth: float) -> Light:
     source = boxes.from_box(segment.landmarks, segment.box)
     geometry = boxes.crop_geometry(
         source, valid=segment.valid, scheme=_SCHEME.name, margin=margin, smooth=smooth
     )
     corners = boxes.to_box(geometry.boxes.reshape(-1, 2, 2), segment.box)
     in_record = segment.landmarks[..., :2] * np.float32(RECORD_SIZE)
-    return _Light(
+    return Light(
         crops=corners.reshape(-1, 4) * RECORD_SIZE,
         points=in_record[:, _SCHEME.indices],
         rigid=in_record[:, RIGID],
@@ -66,7 +67,7 @@ def _light(segment: Segment, *, margin: float, smooth: float) -> _Light:
 
 
 @dataclasses.dataclass(frozen=True)
-class RenderView:
+class PortraitView:
     """Single frames of a face, each with another frame of the same segment; images as bytes.
 
     A sample holds `face` (s, s, 3), the target; `identity` (s, s, 3), the other frame; `points` and
@@ -91,7 +92,7 @@ class RenderView:
     flip: bool = False
     colour_jitter: float = 0.0
     closed_share: float = 0.0
-    name: str = "sinha2020/render"
+    name: str = "stages/portrait"
     window: int = 1
     faces: bool = True
 
@@ -105,19 +106,11 @@ class RenderView:
         self, segment: SegmentReader, start: int, rng: np.random.Generator, *, train: bool
     ) -> dict[str, np.ndarray]:
         """One frame; see the class."""
-        light = segment.derived(
-            f"sinha2020-render-{self.margin}-{self.smooth}",
-            lambda segment: _light(segment, margin=self.margin, smooth=self.smooth),
-        )
+        light = self.light(segment)
         if train and self.closed_share and rng.random() < self.closed_share:
             closed = light.closed()
             start = int(rng.choice(closed)) if len(closed) else start
-        others = transforms.frames_outside(light.valid, start=start, window=1)
-        if train:
-            other = int(transforms.draw_references(rng, others, 1)[0])
-        else:
-            other = identity_frame(lips=light.lips, eyes=light.eyes, valid=others)
-        identity = self._identity(segment, light, other, start)
+        identity = self._identity(self.picture(segment, start, rng, train=train), light, start)
         sample = {
             "face": self._crop(segment, light, start),
             "identity": identity.image,
@@ -126,22 +119,39 @@ class RenderView:
         }
         return self._changed(sample, rng) if train else sample
 
-    def _crop(
-        self, segment: SegmentReader, light: _Light, frame: int
-    ) -> UInt8[np.ndarray, "s s 3"]:
+    def light(self, segment: SegmentReader) -> Light:
+        """Landmarks and crops of a segment, kept in its cache."""
+        return segment.derived(
+            f"portrait-{self.margin}-{self.smooth}",
+            lambda segment: _light(segment, margin=self.margin, smooth=self.smooth),
+        )
+
+    def picture(
+        self, segment: SegmentReader, frame: int, rng: np.random.Generator, *, train: bool
+    ) -> tuple[SegmentReader, int]:
+        """Where the identity of a target frame is taken: a segment, and a frame of it."""
+        light = self.light(segment)
+        others = transforms.frames_outside(light.valid, start=frame, window=1)
+        if train:
+            return segment, int(transforms.draw_references(rng, others, 1)[0])
+        return segment, identity_frame(lips=light.lips, eyes=light.eyes, valid=others)
+
+    def _crop(self, segment: SegmentReader, light: Light, frame: int) -> UInt8[np.ndarray, "s s 3"]:
         image = decode_jpeg(segment.frames[frame])
         return crop_resize(image, light.crops[frame], (self.size, self.size))
 
     def _identity(
-        self, segment: SegmentReader, light: _Light, frame: int, target: int
+        self, picture: tuple[SegmentReader, int], target: Light, target_frame: int
     ) -> AlignedFace:
+        segment, frame = picture
+        light = self.light(segment)
         if self.align == "none":
             return AlignedFace(self._crop(segment, light, frame), light.crop_points[frame])
         return align_face(
             decode_jpeg(segment.frames[frame]),
             points=light.points[frame],
             rigid=light.rigid[frame],
-            target_rigid=light.crop_rigid[target],
+            target_rigid=target.crop_rigid[target_frame],
             size=self.size,
         )
 

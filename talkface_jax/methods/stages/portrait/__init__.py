@@ -1,0 +1,1 @@
+"""One picture of a person, moved by landmarks: what methods that draw so share."""
