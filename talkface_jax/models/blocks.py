@@ -41,6 +41,18 @@ def widen(x: jax.Array) -> jax.Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def normalise_features(module: nn.Module, x: jax.Array) -> jax.Array:
+    """Speech features (…, f) less their mean, over their deviation.
+
+    Both (f,) are variables of the bound module in "constants", `feature_mean` and
+    `feature_deviation`; `Task.fitted` gives them. 0 and 1 where nothing is fitted.
+    """
+    features = x.shape[-1:]
+    mean = module.variable("constants", "feature_mean", jnp.zeros, features)
+    deviation = module.variable("constants", "feature_deviation", jnp.ones, features)
+    return (x - mean.value) / deviation.value
+
+
 def unit(image: jax.Array) -> jax.Array:
     """Bytes as float32 in [0, 1]."""
     return image.astype(jnp.float32) / 255.0

@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 
 from talkface_jax.landmarks import blinks
 from talkface_jax.models.blocks import like_params, widen
+from talkface_jax.models.lstm import lstm
 from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range, ranged
 
 
@@ -91,21 +92,8 @@ class BlinkLstm(nn.Module):
             name="input",
         )(noise)
         recurrent = self.param("recurrent", nn.initializers.orthogonal(), (width, 4 * width))
-
-        def step(
-            state: tuple[jax.Array, jax.Array], gates: jax.Array
-        ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            cell, hidden = state
-            fed = widen(gates + hidden @ recurrent)
-            take, keep, new, show = jnp.split(fed, 4, -1)
-            cell = jax.nn.sigmoid(keep) * cell + jax.nn.sigmoid(take) * jnp.tanh(new)
-            hidden = (jax.nn.sigmoid(show) * jnp.tanh(cell)).astype(gates.dtype)
-            return (cell, hidden), hidden
-
         cell, hidden = jnp.split(first, 2, -1)
-        start = cell, jnp.tanh(hidden).astype(gates.dtype)
-        _, states = jax.lax.scan(step, start, gates.swapaxes(0, 1))
-        return states.swapaxes(0, 1)
+        return lstm(gates, recurrent, (cell, jnp.tanh(hidden).astype(gates.dtype)))
 
 
 def _mean_closing(shape: tuple[int, ...]) -> jax.Array:

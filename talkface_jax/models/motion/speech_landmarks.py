@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.models.blocks import Dropout, like_params, widen
+from talkface_jax.models.blocks import Dropout, like_params, normalise_features, widen
 from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, Range, ranged
 
 POINTS = 68
@@ -62,7 +62,7 @@ class SpeechLandmarks(nn.Module):
         """
         config = self.config
         lead = content.shape[:-2]
-        x = self._normalised(content.reshape(-1, *content.shape[-2:]))
+        x = normalise_features(self, content.reshape(-1, *content.shape[-2:]))
         if train and config.noise > 0:
             x += config.noise * jax.random.normal(self.make_rng("dropout"), x.shape)
         x = like_params(self, x)
@@ -75,9 +75,3 @@ class SpeechLandmarks(nn.Module):
         x = nn.Dense(config.basis, kernel_init=nn.initializers.normal(0.01), name="coefficients")(x)
         points = widen(nn.Dense(2 * config.points, name="decoder")(x))
         return points.reshape(*lead, config.points, 2)
-
-    def _normalised(self, x: jax.Array) -> jax.Array:
-        features = x.shape[-1:]
-        mean = self.variable("constants", "feature_mean", jnp.zeros, features)
-        deviation = self.variable("constants", "feature_deviation", jnp.ones, features)
-        return (x - mean.value) / deviation.value
