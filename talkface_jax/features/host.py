@@ -26,12 +26,13 @@ class HostNetwork:
     Safe to call from several threads.
     """
 
-    def __init__(self, module: nn.Module, params: Any) -> None:
+    def __init__(self, module: nn.Module, params: Any, **others: Any) -> None:
+        """`others` are further collections of its variables ("constants")."""
         self._device = _processor()
-        self._params = jax.device_put(params, self._device)
-        self._apply = jax.jit(lambda params, *inputs: module.apply({"params": params}, *inputs))
+        self._variables = jax.device_put({"params": params, **others}, self._device)
+        self._apply = jax.jit(module.apply)
 
     def __call__(self, *inputs: Any) -> Any:
         """The network's results as NumPy arrays; inputs are arrays or trees of them."""
         placed = jax.device_put(inputs, self._device)
-        return jax.tree.map(np.asarray, jax.device_get(self._apply(self._params, *placed)))
+        return jax.tree.map(np.asarray, jax.device_get(self._apply(self._variables, *placed)))

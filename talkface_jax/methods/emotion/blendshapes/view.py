@@ -1,0 +1,103 @@
+"""What the reader of emotions takes of a segment: statistics of blendshapes, and the label."""
+
+import dataclasses
+
+import jax
+import numpy as np
+from jaxtyping import Float32
+
+from talkface_jax.data.dataset import SegmentReader
+from talkface_jax.errors import RecordError
+from talkface_jax.features import emotion
+from talkface_jax.landmarks import blendshapes
+from talkface_jax.methods.emotion.blendshapes.config import FaceNoiseConfig
+from talkface_jax.records import EMOTIONS, Segment
+
+_LEVELS = 3
+
+
+def intensity_of(label: int, level: int) -> float:
+    """Level over 3; 0 of a neutral face, whatever its level says."""
+    return 0.0 if label == emotion.NEUTRAL else level / _LEVELS
+
+
+def label_of(segment: Segment) -> tuple[int, float]:
+    """Emotion and intensity of a segment.
+
+    Raises:
+      RecordError: it has no label.
+    """
+    info = segment.info
+    if not 0 <= info.emotion < len(EMOTIONS) or info.level < 1:
+        raise RecordError(
+            f"{info.dataset}/{info.clip} has no emotion and level; prepare a set with labels "
+            "(synthetic, MEAD, or a metadata.csv with the columns emotion and level)"
+        )
+    return info.emotion, intensity_of(info.emotion, info.level)
+
+
+def _labelled(segment: Segment) -> tuple[np.ndarray, int, float]:
+    """The scores of the valid frames (copied, as the record is not to be kept), and the label."""
+    return segment.blendshapes[segment.valid].copy(), *label_of(segment)
+
+
+@dataclasses.dataclass(frozen=True)
+class EmotionView:
+    """Stretches of a segment of any length, down to a single frame; images are never decoded.
+
+    A sample holds `statistics` (k,) of `features.emotion`, the class `emotion`, and `intensity`
+    (level / 3, 0 of a neutral face). Lengths are spread evenly over their logarithm, and every
+    frame is as likely.
+
+    Attributes:
+      face: augmentation.
+    """
+
+    face: FaceNoiseConfig = dataclasses.field(default_factory=FaceNoiseConfig)
+    name: str = "emotion/blendshapes"
+    window: int = 1
+    faces: bool = True
+
+    def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of a batch."""
+        return {
+            "statistics": jax.ShapeDtypeStruct((batch_size, emotion.STATISTICS), np.float32),
+            "emotion": jax.ShapeDtypeStruct((batch_size,), np.int32),
+            "intensity": jax.ShapeDtypeStruct((batch_size,), np.float32),
+        }
+
+    def sample(
+        self, segment: SegmentReader, start: int, rng: np.random.Generator, *, train: bool
+    ) -> dict[str, np.ndarray]:
+        """A stretch of the segment's valid frames; see the class.
+
+        Raises:
+          RecordError: the segment has no label.
+        """
+        del start
+        scores, label, intensity = segment.derived("emotion", _labelled)
+        length = round(np.exp(rng.uniform(0, np.log(len(scores)))))
+        first = int(rng.integers(len(scores) - length + 1))
+        stretch = scores[first : first + length]
+        if train:
+            stretch = disturb(rng, stretch, self.face)
+        return {
+            "statistics": emotion.statistics(stretch),
+            "emotion": np.array(label, np.int32),
+            "intensity": np.array(intensity, np.float32),
+        }
+
+
+def disturb(
+    rng: np.random.Generator, scores: Float32[np.ndarray, "t 52"], face: FaceNoiseConfig
+) -> Float32[np.ndarray, "t 52"]:
+    """Another face that does the same: see `FaceNoiseConfig`; scores stay in [0, 1]."""
+    shapes = scores.shape[1]
+    if rng.random() < face.mirrored:
+        scores = blendshapes.mirror(scores)
+    gain = np.exp(rng.normal(0, face.gain, shapes))
+    if rng.random() < face.damped:
+        gain *= np.where(rng.random(shapes) < 0.25, rng.random(shapes), 1.0)
+    offset = rng.normal(0, face.offset, shapes)
+    noise = rng.normal(0, face.noise, scores.shape)
+    return np.clip(scores * gain + offset + noise, 0, 1).astype(np.float32)
