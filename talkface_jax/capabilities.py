@@ -6,14 +6,24 @@ what evaluation measures. Importing it loads nothing heavy: `talkface --help` re
 
 import dataclasses
 import enum
-import math
-import numbers
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from talkface_jax.controls import AUTO as AUTO
+from talkface_jax.controls import BLINK as BLINK
+from talkface_jax.controls import BLINK_DURATION as BLINK_DURATION
+from talkface_jax.controls import BLINKS as BLINKS
+from talkface_jax.controls import EMOTION as EMOTION
+from talkface_jax.controls import EMOTION_TRACK as EMOTION_TRACK
+from talkface_jax.controls import FACE_EMOTION as FACE_EMOTION
+from talkface_jax.controls import LEVEL as LEVEL
+from talkface_jax.controls import OFF as OFF
+from talkface_jax.controls import REFERENCES as REFERENCES
+from talkface_jax.controls import SEED as SEED
+from talkface_jax.controls import Control as Control
+from talkface_jax.controls import number as number
+from talkface_jax.controls import whole as whole
 from talkface_jax.errors import ConfigError
-from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Range
 
 
 class Aspect(enum.Enum):
@@ -25,109 +35,6 @@ class Aspect(enum.Enum):
     EMOTION = "emotion"
     GAZE = "gaze"
     POSE = "pose"
-
-
-def number(given: Any) -> float:
-    """A flag's text, or any real number, as float; ValueError or TypeError for anything else."""
-    if isinstance(given, bool):
-        raise TypeError("a bool is no number")
-    return float(given)
-
-
-def whole(given: Any) -> int:
-    """The same for whole numbers."""
-    if isinstance(given, bool):
-        raise TypeError("a bool is no number")
-    return int(given) if isinstance(given, str) else operator.index(given)
-
-
-_WORDS = {number: "a number", whole: "a whole number"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Control:
-    """Something that a user may ask beyond the audio; left out, the method decides.
-
-    Attributes:
-      name: key of `records.Controls`, an identifier; the flag is `--name` with hyphens.
-      help: for the flag.
-      parse: gives the value of a flag's text, and of what Python code gives; raises ValueError or
-        TypeError, whose text says what it must be ("one of happy, sad"), where it is none, and
-        OSError where it is a file that cannot be read.
-      allowed: range of the value, where it is a number or an array of them.
-      metavar: stands for the value in the help.
-
-    Raises:
-      ValueError: a name that is no identifier.
-    """
-
-    name: str
-    help: str
-    parse: Callable[[Any], Any] = number
-    allowed: Range = dataclasses.field(default_factory=Range)
-    metavar: str = "X"
-
-    def __post_init__(self) -> None:
-        if not self.name.isidentifier():
-            raise ValueError(f"the control {self.name!r} must be named by an identifier")
-
-    @property
-    def flag(self) -> str:
-        """As it is written on the command line."""
-        return f"--{self.name.replace('_', '-')}"
-
-    def read(self, given: Any) -> Any:
-        """The value of a flag's text, or of what Python code gives.
-
-        Raises:
-          ConfigError: it is none, or out of range.
-        """
-        shown = given if isinstance(given, str) and given else repr(given)
-        try:
-            value = self.parse(given)
-        except OSError as error:
-            place = error.filename or shown
-            raise ConfigError(
-                f"{self.flag}: {place} cannot be read ({error.strerror or error}); give another"
-            ) from error
-        except (ValueError, TypeError) as error:
-            wanted = _WORDS.get(self.parse, str(error))
-            raise ConfigError(f"{self.flag} must be {wanted}, not {shown}; give another") from error
-        for item in _numbers(value):
-            if item not in self.allowed:
-                words = self.allowed if math.isfinite(item) else "a finite number"
-                raise ConfigError(f"{self.flag} must be {words}, but is {item:g}; give another")
-        return value
-
-
-def _numbers(value: Any) -> list[Any]:
-    """The numbers in a value: itself, or an array's; none in anything else."""
-    found: list[Any] = value.ravel().tolist() if hasattr(value, "ravel") else [value]
-    return [item for item in found if isinstance(item, numbers.Real)]
-
-
-BLINK_RATE = Control(
-    "blink_rate", "blinks a second (default: as the network makes them)", allowed=AT_LEAST_0
-)
-BLINK_DURATION = Control(
-    "blink_duration",
-    "seconds that a blink lasts (default: as the network makes them)",
-    allowed=ABOVE_0,
-)
-SEED = Control(
-    "seed",
-    "another seed gives another draw of all that is drawn (default: 0)",
-    parse=whole,
-    allowed=AT_LEAST_0,
-    metavar="N",
-)
-REFERENCES = Control(
-    "references",
-    "frames in which the renderer sees the person (default: the config's)",
-    parse=whole,
-    allowed=AT_LEAST_1,
-    metavar="N",
-)
 
 
 class Table(enum.Enum):
@@ -344,3 +251,30 @@ class Declaration:
                 accepted = ", ".join(item.flag for item in self.controls) or "no controls"
                 raise ConfigError(f"{self.name} has no {flag}; leave it out (it takes {accepted})")
         return {name: known[name].read(given) for name, given in controls.items()}
+
+
+def clip_controls(declaration: Declaration, *, emotion: int, level: int) -> dict[str, Any]:
+    """What a clip's label asks of a method that shows emotions: the emotion that its face speaks
+    with, of which the pictures of that same clip show as much already.
+
+    Args:
+      emotion: index into `records.EMOTIONS`, -1 where unknown.
+      level: 1 to 3, -1 where unknown; a neutral clip needs none.
+
+    Returns:
+      `emotion`, `level` and `face_emotion`, of these what the method declares; nothing without
+      `EMOTION` among its controls or without a label.
+    """
+    from talkface_jax import emotions
+
+    declared = {control.name for control in declaration.controls}
+    neutral = emotion == emotions.NEUTRAL
+    if EMOTION.name not in declared or emotion < 0 or (level < 1 and not neutral):
+        return {}
+    name, strength = emotions.EMOTIONS[emotion], max(level, 1)
+    asked = {
+        EMOTION.name: name,
+        LEVEL.name: strength,
+        FACE_EMOTION.name: {name: strength / emotions.LEVELS},
+    }
+    return {name: value for name, value in asked.items() if name in declared}

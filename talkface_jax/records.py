@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, UInt8
 
+from talkface_jax.emotions import EMOTIONS as EMOTIONS
+
 FPS = 25
 AUDIO_RATE = 16_000
 SAMPLES_PER_FRAME = AUDIO_RATE // FPS
@@ -25,16 +27,6 @@ RECORD_SIZE = 256
 SEGMENT_FRAMES = 125
 SOUND_ONLY = "sound"
 """`ClipInfo.view` of clips that show nothing: their pictures are gray and no frame is valid."""
-EMOTIONS = (
-    "angry",
-    "contempt",
-    "disgusted",
-    "fear",
-    "happy",
-    "neutral",
-    "sad",
-    "surprised",
-)
 
 
 def segment_spans(frames: int) -> list[tuple[int, int]]:

@@ -192,7 +192,8 @@ def _load_stages(
             experiment = load_workdir_experiment(place)
             if experiment.stage != stage:
                 raise ConfigError(
-                    f"{place} holds a {experiment.stage} stage; give it as --{experiment.stage}"
+                    f"{place} holds a {experiment.stage} stage; give it as the {experiment.stage} "
+                    "stage"
                 )
             first = experiments.setdefault(stage, experiment)
             if experiment.task != first.task:
@@ -201,9 +202,10 @@ def _load_stages(
                 )
     method = _method_of(experiments, workdirs)
     wanted = registry.declaration(method).chained
-    if missing := [f"--{stage}" for stage in wanted if stage not in experiments]:
+    if missing := [stage for stage in wanted if stage not in experiments]:
         raise ConfigError(
-            f"{method} has the stages {', '.join(wanted)}; give {' and '.join(missing)} too"
+            f"{method} has the stages {', '.join(wanted)}; give a working directory of "
+            f"{' and of '.join(missing)} too"
         )
     return method, {stage: experiments[stage] for stage in wanted}
 

@@ -26,18 +26,22 @@ _STAGE = "stage_"
 """Before the name of a stage among the arguments."""
 
 
-def add_stage_arguments(parser: argparse.ArgumentParser, *, title: str) -> None:
-    """A flag for every stage that some method has, below which flags each method needs."""
+def add_stage_arguments(parser: argparse.ArgumentParser, *, title: str, suffix: str = "") -> None:
+    """A flag for every stage that some method has, below which flags each method needs.
+
+    Args:
+      suffix: behind the stage's name, where the command has other flags of such names.
+    """
     from talkface_jax.methods import registry
 
     needed = [
-        f"{name} needs {' '.join(f'--{stage}' for stage in item.chained)}"
+        f"{name} needs {' '.join(f'--{stage}{suffix}' for stage in item.chained)}"
         for name, item in registry.methods().items()
     ]
     group = parser.add_argument_group(title, "\n".join(needed))
     for stage in registry.stages():
         group.add_argument(
-            f"--{stage}",
+            f"--{stage}{suffix}",
             dest=f"{_STAGE}{stage}",
             type=pathlib.Path,
             action="append",

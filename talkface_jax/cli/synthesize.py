@@ -26,10 +26,10 @@ EPILOG = """\
 examples:
   talkface synthesize --bundle=out/bundle --face=speaker.mp4 \\
     --audio=sentence.wav --out=out/talking.mp4
-  talkface synthesize --motion=out/motion --render=out/render \\
+  talkface synthesize --motion-workdir=out/motion --render-workdir=out/render \\
     --face=speaker.mp4 --audio=sentence.wav --out=out/talking.mp4
   talkface synthesize --bundle=out/sinha2020/bundle --face=portrait.jpg \\
-    --audio=sentence.wav --blink-rate=0.3 --seed=1 --out=out/talking.mp4
+    --audio=sentence.wav --blink=0.3 --seed=1 --out=out/talking.mp4
 """
 EXTRAS = ("synthesize",)
 
@@ -65,7 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames rendered at a time (default: 8)",
     )
     export.add_stage_arguments(
-        parser, title="instead of --bundle, working directories of every stage of one method"
+        parser,
+        title="instead of --bundle, working directories of every stage of one method",
+        # A control may have the name of a stage, as --blink.
+        suffix="-workdir",
     )
     _add_controls(parser)
 

@@ -312,7 +312,7 @@ CONTROLS = [
     ("--references=0", "must be at least 1, but is 0; give another"),
     ("--references=-1", "must be at least 1, but is -1; give another"),
     ("--references=two", "must be a whole number, not two; give another"),
-    ("--blink-rate=-1", "must be at least 0, but is -1; give another"),
+    ("--blink=-1", "must be at least 0, but is -1; give another"),
     ("--blink-duration=0", "must be above 0, but is 0; give another"),
     ("--blink-duration=nan", "must be a finite number, but is nan; give another"),
     ("--seed=-1", "must be at least 0, but is -1; give another"),
@@ -333,8 +333,8 @@ def test_a_control_of_another_method_is_refused(tiny_bundle, data_dir, tmp_path,
     face, speech = data_dir / "astronaut.jpg", tmp_path / "a.wav"
     write_wav(speech, np.zeros(1600, np.float32))
     files = (f"--face={face}", f"--audio={speech}", f"--out={tmp_path / 'out.mp4'}")
-    line = refused("synthesize", f"--bundle={tiny_bundle}", *files, "--blink-rate=0.3")
-    assert line == "iplap has no --blink-rate; leave it out (it takes --references)"
+    line = refused("synthesize", f"--bundle={tiny_bundle}", *files, "--blink=0.3")
+    assert line == "iplap has no --blink; leave it out (it takes --references)"
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 

@@ -322,7 +322,7 @@ def test_export_without_its_folders(trained, tmp_path, refused, contents):
     motion, render = f"--motion={trained}", f"--render={tmp_path / 'render'}"
     cases = [
         ((f"--motion={tmp_path / 'no'}", render, out), "config.json is missing; point at"),
-        ((motion, f"--render={trained}", out), "holds a motion stage; give it as --motion"),
+        ((motion, f"--render={trained}", out), "holds a motion stage; give it as the motion stage"),
         ((motion, render, out), "holds no checkpoint; train there first"),
         ((motion, render, f"--out={tmp_path / 'full' / 'thesis.txt' / 'b'}"), "is a file; choose"),
         ((motion, render, f"--out={tmp_path / 'full'}"), "exists and is not a bundle; choose"),

@@ -118,8 +118,8 @@ def speech(tmp_path, data_dir):
     return path
 
 
-def _stages(converted):
-    return [f"--motion={converted['motion']}", f"--render={converted['render']}"]
+def _stages(converted, suffix=""):
+    return [f"--{stage}{suffix}={converted[stage]}" for stage in ("motion", "render")]
 
 
 def test_convert_says_what_it_did(official, tmp_path, capsys):
@@ -177,7 +177,7 @@ def test_export_and_synthesize_on_the_real_clip(converted, data_dir, speech, tmp
     for stage in ("motion", "render"):
         assert manifest.lineage[stage]["lineage"]["terms"] == f"only for {stage}"
     request = [f"--face={face}", f"--audio={speech}", "--face-choice=speaker"]
-    both = {"bundle": [f"--bundle={bundle}"], "stages": _stages(converted)}
+    both = {"bundle": [f"--bundle={bundle}"], "stages": _stages(converted, "-workdir")}
     made = {name: tmp_path / f"{name}.mp4" for name in both}
     for name, networks in both.items():
         assert main(["synthesize", *networks, *request, f"--out={made[name]}"]) == 0
@@ -198,10 +198,12 @@ def test_networks_of_synthesize_that_do_not_fit(converted, data_dir, speech, tmp
     out = tmp_path / "out.mp4"
     request = [f"--face={data_dir / 'astronaut.jpg'}", f"--audio={speech}", f"--out={out}"]
     motion, disc = converted["motion"], converted["discriminator"]
-    line = refused("synthesize", f"--motion={motion}", f"--render={disc}", *request)
+    line = refused("synthesize", f"--motion-workdir={motion}", f"--render-workdir={disc}", *request)
     assert f"{disc}/checkpoints/0 has no player 'renderer', it has: disc; give" in line
-    line = refused("synthesize", f"--motion={motion}", f"--render={motion}", *request)
-    assert "holds a motion stage; give it as --motion" in line
+    line = refused(
+        "synthesize", f"--motion-workdir={motion}", f"--render-workdir={motion}", *request
+    )
+    assert "holds a motion stage; give it as the motion stage" in line
     line = refused("export", f"--motion={motion}", f"--render={disc}", f"--out={tmp_path / 'b'}")
     assert "it has: disc; give a directory that holds it" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["speech.wav"]

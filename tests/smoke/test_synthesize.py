@@ -110,7 +110,7 @@ def test_bad_input_is_named_and_leaves_nothing(tiny_bundle, data_dir, speech, tm
         (MediaError, "end in .mp4", {"out": tmp_path / "out.gif"}),
         (WeightsError, "not a bundle", {"tiny_bundle": tmp_path}),
         (TalkfaceError, "references", {"controls": {"references": 0}}),
-        (TalkfaceError, "iplap has no --blink-rate", {"controls": {"blink_rate": 0.3}}),
+        (TalkfaceError, "iplap has no --blink", {"controls": {"blink": 0.3}}),
         (TalkfaceError, "batch", {"batch": 0}),
         (TalkfaceError, "mark", {"mark": "none"}),
     ]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from talkface_jax.capabilities import (
+    BLINK,
     BLINK_DURATION,
-    BLINK_RATE,
     REFERENCES,
     SEED,
     Control,
@@ -38,8 +38,10 @@ OFFSET = Control("offset", "any finite number")
 @pytest.mark.parametrize(
     ("control", "text", "value"),
     [
-        (BLINK_RATE, "0", 0.0),
-        (BLINK_RATE, "0.25", 0.25),
+        (BLINK, "0", 0.0),
+        (BLINK, "0.25", 0.25),
+        (BLINK, "auto", "auto"),
+        (BLINK, "off", "off"),
         (BLINK_DURATION, "1e-3", 0.001),
         (SEED, "0", 0),
         (REFERENCES, "1", 1),
@@ -55,10 +57,14 @@ def test_a_flags_text_is_read(control, text, value):
 @pytest.mark.parametrize(
     ("control", "text", "said"),
     [
-        (BLINK_RATE, "-1", "--blink-rate must be at least 0, but is -1; give another"),
-        (BLINK_RATE, "nan", "--blink-rate must be a finite number, but is nan; give another"),
-        (BLINK_RATE, "inf", "--blink-rate must be a finite number, but is inf; give another"),
-        (BLINK_RATE, "often", "--blink-rate must be a number, not often; give another"),
+        (BLINK, "-1", "--blink must be at least 0, but is -1; give another"),
+        (BLINK, "nan", "--blink must be a finite number, but is nan; give another"),
+        (BLINK, "inf", "--blink must be a finite number, but is inf; give another"),
+        (
+            BLINK,
+            "often",
+            "--blink must be auto, off or a number of blinks a second, not often; give another",
+        ),
         (BLINK_DURATION, "0", "--blink-duration must be above 0, but is 0; give another"),
         (SEED, "-1", "--seed must be at least 0, but is -1; give another"),
         (SEED, "1.5", "--seed must be a whole number, not 1.5; give another"),
@@ -77,10 +83,10 @@ def test_a_flags_text_is_refused(control, text, said):
 @pytest.mark.parametrize(
     ("control", "value", "said"),
     [
-        (BLINK_RATE, np.float32(-1), "must be at least 0, but is -1"),
-        (BLINK_RATE, [0.5], "must be a number, not [0.5]"),
-        (BLINK_RATE, True, "must be a number, not True"),
-        (BLINK_RATE, None, "must be a number, not None"),
+        (BLINK, np.float32(-1), "must be at least 0, but is -1"),
+        (BLINK, [0.5], "must be auto, off or a number of blinks a second, not [0.5]"),
+        (BLINK, True, "must be auto, off or a number of blinks a second, not True"),
+        (BLINK_DURATION, None, "must be a number, not None"),
         (SEED, np.int64(-3), "must be at least 0, but is -3"),
         (SEED, 1.5, "must be a whole number, not 1.5"),
         (REFERENCES, np.int32(0), "must be at least 1, but is 0"),
@@ -93,9 +99,9 @@ def test_values_from_python_are_refused_too(control, value, said):
 
 
 def test_values_from_python_pass():
-    for control, value in ((BLINK_RATE, 1), (BLINK_RATE, np.float32(0)), (SEED, np.int64(3))):
+    for control, value in ((BLINK, 1), (BLINK, np.float32(0)), (SEED, np.int64(3))):
         assert control.read(value) == value
-    assert BLINK_RATE.read("0.5") == 0.5
+    assert BLINK.read("0.5") == 0.5
 
 
 def _per_frame(given):
@@ -125,24 +131,24 @@ def test_a_control_is_named_by_an_identifier():
         Control("head-pose", "where to look")
 
 
-TOY = Declaration("toy", "nobody's", {"only": "a:b"}, controls=(BLINK_RATE, MOOD))
+TOY = Declaration("toy", "nobody's", {"only": "a:b"}, controls=(BLINK, MOOD))
 
 
 def test_a_method_takes_what_it_declares():
     assert TOY.read_controls({}) == {}
-    given = {"blink_rate": "0.25", "inner_mood": "glad"}
-    assert TOY.read_controls(given) == {"blink_rate": 0.25, "inner_mood": 1}
+    given = {"blink": "0.25", "inner_mood": "glad"}
+    assert TOY.read_controls(given) == {"blink": 0.25, "inner_mood": 1}
 
 
 @pytest.mark.parametrize(
     ("controls", "said"),
     [
         (
-            {"blink_rate": 0.3, "blink_duration": 0.2},
-            "toy has no --blink-duration; leave it out (it takes --blink-rate, --inner-mood)",
+            {"blink": 0.3, "blink_duration": 0.2},
+            "toy has no --blink-duration; leave it out (it takes --blink, --inner-mood)",
         ),
-        ({"blink-rate": 0.5}, "'blink-rate' is no key; write 'blink_rate'"),
-        ({"blink_rate": -0.5}, "--blink-rate must be at least 0, but is -0.5; give another"),
+        ({"inner-mood": 0.5}, "'inner-mood' is no key; write 'inner_mood'"),
+        ({"blink": -0.5}, "--blink must be at least 0, but is -0.5; give another"),
     ],
 )
 def test_a_method_refuses_what_it_does_not_declare_and_what_is_out_of_range(controls, said):

@@ -2,9 +2,9 @@
 and an attention texture."""
 
 from talkface_jax.capabilities import (
+    BLINK,
     BLINK_DURATION,
     BLINK_GOALS,
-    BLINK_RATE,
     SEED,
     Aspect,
     Declaration,
@@ -23,6 +23,6 @@ DECLARATION = Declaration(
     },
     chain="talkface_jax.methods.sinha2020.chain:METHOD",
     generates=(Aspect.MOUTH, Aspect.BLINKS),
-    controls=(BLINK_RATE, BLINK_DURATION, SEED),
+    controls=(BLINK, BLINK_DURATION, SEED),
     goals=(*motion_goals(static=0.70, shifted=0.75), *video_goals(), *BLINK_GOALS),
 )

@@ -79,8 +79,8 @@ def test_what_it_does_not_declare_is_refused(road, data, tmp_path, capsys):
     video, audio = _held_out(data)
     arguments = [f"--bundle={road / 'bundle'}", f"--face={video}", f"--audio={audio}"]
     out = f"--out={tmp_path / 'none.mp4'}"
-    assert main(["synthesize", *arguments, out, "--blink-rate=0.3"]) == 1
-    words = "loudmouth has no --blink-rate; leave it out (it takes --gain)"
+    assert main(["synthesize", *arguments, out, "--blink=0.3"]) == 1
+    words = "loudmouth has no --blink; leave it out (it takes --gain)"
     assert words in capsys.readouterr().err
     assert main(["synthesize", *arguments, out, "--gain=0"]) == 1
     assert "--gain must be above 0, but is 0" in capsys.readouterr().err

@@ -158,12 +158,15 @@ def test_conversion_refuses(disc, tmp_path):
 
 
 def test_a_missing_stage_is_named(disc, tmp_path):
-    with pytest.raises(ConfigError, match="iplap has the stages motion, render; give --motion too"):
+    with pytest.raises(
+        ConfigError,
+        match="iplap has the stages motion, render; give a working directory of motion too",
+    ):
         api.export({"render": disc}, out=tmp_path / "bundle")
     with pytest.raises(ConfigError, match="nothing to export; give the working directory of every"):
         api.export({}, out=tmp_path / "bundle")
     request = {"face": tmp_path / "a.png", "audio": tmp_path / "a.wav"}
-    with pytest.raises(ConfigError, match="give --motion too"):
+    with pytest.raises(ConfigError, match="give a working directory of motion too"):
         api.synthesize({"render": disc}, out=tmp_path / "out.mp4", **request)
     # Before the networks are looked at.
     with pytest.raises(TalkfaceError, match=r"must end in \.mp4"):

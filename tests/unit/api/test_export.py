@@ -201,7 +201,7 @@ def test_directories_that_do_not_make_the_stage_are_refused(blink, tmp_path):
         ([low, other], CheckpointError, f"{other} holds none of high, low; leave it out"),
         ([low], CheckpointError, "has no player 'high', it has: low; give a directory that holds"),
         ([low, wide], ConfigError, f"{wide} and {low} have different task configs; give direct"),
-        ([low, blink], ConfigError, f"{blink} holds a blink stage; give it as --blink"),
+        ([low, blink], ConfigError, f"{blink} holds a blink stage; give it as the blink stage"),
     ]
     for places, error, words in cases:
         with pytest.raises(error) as refused:
@@ -226,7 +226,10 @@ def test_nothing_given_is_nothing_to_export(tmp_path):
         with pytest.raises(ConfigError, match=r"^there is nothing to export; give the working"):
             api.export(stages, out=tmp_path / "bundle")
     eyes = _write(tmp_path / "eyes", {}, stage="blink", config=BlinkConfig())
-    with pytest.raises(ConfigError, match=r"^toy has the stages voice, blink; give --voice too$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^toy has the stages voice, blink; give a working directory of voice too$",
+    ):
         api.export({"voice": [], "blink": eyes}, out=tmp_path / "bundle")
 
 

@@ -40,7 +40,7 @@ def test_help_says_what_each_method_takes(capsys):
         cli.main(["synthesize", "--help"])
     text = capsys.readouterr().out
     for name, method in registry.methods().items():
-        flags = [f"--{stage}" for stage in method.stages]
+        flags = [f"--{stage}-workdir" for stage in method.chained]
         assert f"  {name} needs {' '.join(flags)}\n" in text
         controls = text.split("\ncontrols:\n")[1]
         taken = " ".join(control.flag for control in method.controls)

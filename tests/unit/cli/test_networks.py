@@ -27,9 +27,9 @@ def stages(tmp_path):
     "networks",
     [
         (),
-        ("--bundle=b", "--motion=m"),
-        ("--bundle=b", "--render=r"),
-        ("--bundle=b", "--motion=m", "--render=r"),
+        ("--bundle=b", "--motion-workdir=m"),
+        ("--bundle=b", "--render-workdir=r"),
+        ("--bundle=b", "--motion-workdir=m", "--render-workdir=r"),
     ],
 )
 def test_exactly_one_form_of_networks(networks, capsys):
@@ -48,7 +48,10 @@ def test_export_needs_a_stage(capsys):
 
 
 def test_a_missing_stage_is_named(stages, tmp_path):
-    with pytest.raises(ConfigError, match=r"iplap has the stages motion, render; give --render"):
+    with pytest.raises(
+        ConfigError,
+        match="iplap has the stages motion, render; give a working directory of render too",
+    ):
         exporting.export({"motion": stages["motion"]}, out=tmp_path / "bundle")
 
 
@@ -68,7 +71,8 @@ def test_the_bundle_reaches_the_engine_and_a_made_one_is_thrown_away(
 
     monkeypatch.setattr(exporting, "export", export)
     monkeypatch.setattr(engine, "synthesize", run)
-    given = {"bundle": ["--bundle=b"], "stages": ["--motion=m", "--render=r", "--render=s"]}[form]
+    workdirs = ["--motion-workdir=m", "--render-workdir=r", "--render-workdir=s"]
+    given = {"bundle": ["--bundle=b"], "stages": workdirs}[form]
     rest = ["--face=f.mp4", "--audio=a.wav", "--out=o.mp4", "--references=3"]
     assert cli.main(["synthesize", *given, *rest]) == 0
     ((request, existed),) = seen
@@ -88,7 +92,9 @@ def test_the_bundle_reaches_the_engine_and_a_made_one_is_thrown_away(
 
 def test_stages_that_do_not_belong_together(stages, tmp_path):
     swapped = {"motion": stages["render"], "render": stages["motion"]}
-    with pytest.raises(ConfigError, match=r"render holds a render stage; give it as --render"):
+    with pytest.raises(
+        ConfigError, match=r"render holds a render stage; give it as the render stage"
+    ):
         exporting.export(swapped, out=tmp_path / "bundle")
     with pytest.raises(ConfigError, match=r"none/config\.json is missing"):
         exporting.export({**stages, "render": tmp_path / "none"}, out=tmp_path / "bundle")

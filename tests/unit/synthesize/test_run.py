@@ -87,9 +87,9 @@ def test_report_counts_in_words(count, words):
 def test_controls_that_the_method_does_not_honour():
     registry.declaration("iplap").read_controls({})
     with pytest.raises(
-        ConfigError, match=r"iplap has no --blink-rate; leave it out \(it takes --references\)"
+        ConfigError, match=r"iplap has no --blink; leave it out \(it takes --references\)"
     ):
-        registry.declaration("iplap").read_controls({"blink_rate": 0.3})
+        registry.declaration("iplap").read_controls({"blink": 0.3})
     with pytest.raises(
         ConfigError, match=r"sinha2020 has no --references; leave it out \(it takes"
     ):
@@ -99,13 +99,13 @@ def test_controls_that_the_method_does_not_honour():
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        *(("blink_rate", value, "at least 0") for value in (-1.0, np.nan, np.inf)),
+        *(("blink", value, "at least 0") for value in (-1.0, np.nan, np.inf)),
         *(("blink_duration", value, "above 0") for value in (0.0, -1.0, np.nan, np.inf)),
     ],
 )
 def test_controls_out_of_range(name, value, words):
     method = registry.declaration("sinha2020")
-    method.read_controls({"blink_rate": 0.0, "blink_duration": 0.3, "seed": 0})
+    method.read_controls({"blink": 0.0, "blink_duration": 0.3, "seed": 0})
     flag = f"--{name.replace('_', '-')}"
     words = words if np.isfinite(value) else "a finite number"
     with pytest.raises(ConfigError, match=f"^{flag} must be {words}, but is {value:g}; give"):

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
-from talkface_jax.capabilities import BLINK_DURATION, BLINK_RATE, SEED
+from talkface_jax.capabilities import AUTO, BLINK_DURATION, OFF, SEED
+from talkface_jax.capabilities import BLINK as BLINK_CONTROL
 from talkface_jax.errors import ConfigError
 from talkface_jax.landmarks import blinks
 from talkface_jax.methods.base import Call, program, shapes_of
@@ -54,14 +55,18 @@ class Blinker:
         self._config, self._call = config, call
 
     def track(self, frames: int, controls: Controls) -> Float32[np.ndarray, "t 22 2"]:
-        """Displacements of lids and brows, from noise alone; see `blinks.retime` for the controls.
+        """Displacements of lids and brows, from noise alone; see `blinks.retime` for a rate and a
+        duration. With blinks off they are zero.
 
         A longer track begins like a shorter one of the same seed, unless it is retimed.
 
         Raises:
           ConfigError: a rate and a duration that do not fit each other.
         """
-        rate, duration = controls.get(BLINK_RATE.name), controls.get(BLINK_DURATION.name)
+        asked, duration = controls.get(BLINK_CONTROL.name, AUTO), controls.get(BLINK_DURATION.name)
+        if asked == OFF:
+            return np.zeros((frames, len(blinks.POINTS), 2), np.float32)
+        rate = None if asked == AUTO else asked
         retimed = rate is not None or duration is not None
         least = max(frames, _RETIMED_FRAMES) if retimed else frames
         rng = np.random.default_rng(controls.get(SEED.name, 0))
@@ -74,7 +79,7 @@ class Blinker:
             return blinks.retime(track, rate=rate, duration=duration, frames=frames)
         except ValueError as error:
             raise ConfigError(
-                f"--blink-rate and --blink-duration cannot be had ({error}); give others or "
+                f"--blink and --blink-duration cannot be had ({error}); give others or "
                 "leave them out"
             ) from error
 

@@ -233,7 +233,7 @@ def test_blinks_are_made_of_the_stage_as_it_is_asked():
 
 
 def test_what_does_not_fit():
-    refused = r"^sinha2020 has no --references; leave it out \(it takes --blink-rate, "
+    refused = r"^sinha2020 has no --references; leave it out \(it takes --blink, "
     with pytest.raises(ConfigError, match=refused):
         chain.METHOD.declaration.read_controls({"references": 3})
     with pytest.raises(FaceError):

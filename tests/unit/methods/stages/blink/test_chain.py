@@ -59,12 +59,28 @@ def test_noise_makes_the_blinks(closing):
     np.testing.assert_array_equal(long, expected["displacements"][WARMUP : WARMUP + 300])
 
 
+@pytest.mark.parametrize("duration", [{}, {"blink_duration": 0.3}])
+def test_blinks_are_off(closing, duration):
+    call = Lids(closing)
+    track = Blinker(BlinkConfig(), call=call).track(100, {"blink": "off", **duration})
+    np.testing.assert_array_equal(track, np.zeros((100, 22, 2), np.float32))
+    assert track.dtype == np.float32 and not call.asked
+
+
+def test_blinks_left_to_the_network_are_as_without_the_control(closing):
+    blinker = Blinker(BlinkConfig(), call=Lids(closing))
+    for others in ({"seed": 3}, {"seed": 3, "blink_duration": 0.4}):
+        asked = blinker.track(300, {"blink": "auto", **others})
+        np.testing.assert_array_equal(asked, blinker.track(300, others))
+        assert blinks.find_blinks(blinks.closure(asked))
+
+
 def test_blinks_come_as_they_are_asked_for(closing):
     blinker = Blinker(BlinkConfig(), call=Lids(closing))
-    made = blinker.track(1500, {"blink_rate": 0.25, "blink_duration": 0.4})
+    made = blinker.track(1500, {"blink": 0.25, "blink_duration": 0.4})
     found = blinks.find_blinks(blinks.closure(made))
     assert len(found) == pytest.approx(0.25 * 60, abs=2)
     durations = [blink.duration / 25 for blink in found if blink.whole]
     assert np.mean(durations) == pytest.approx(0.4, abs=0.04)
-    with pytest.raises(ConfigError, match="--blink-rate and --blink-duration cannot be had"):
-        blinker.track(100, {"blink_rate": 3.0, "blink_duration": 0.5})
+    with pytest.raises(ConfigError, match="--blink and --blink-duration cannot be had"):
+        blinker.track(100, {"blink": 3.0, "blink_duration": 0.5})
