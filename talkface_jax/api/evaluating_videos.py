@@ -39,6 +39,7 @@ def evaluate_videos(
     tolerance: int = TOLERANCE,
     workers: int = 1,
     tracks: Place | None = None,
+    legacy: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> Scores:
@@ -55,10 +56,11 @@ def evaluate_videos(
         speaker's sentence.
       face: of several: "speaker", "largest", or an index from the left.
       against: a row with which every system is compared; by default each with all others.
-      clips: csv file of what is known of the clips: columns clip, speaker, and groups.
+      clips: csv file of what is known of the clips: columns clip, speaker, emotion, and groups.
       tolerance: frames by which a video's length may differ from its truth's.
       workers: processes.
       tracks: folder in which tracks are kept; by default in the user's cache.
+      legacy: whether M-LVD and F-LVD are also counted as a public script does.
       command: the command line that the report states; this process's by default.
       progress: called as progress(what, done, total).
 
@@ -74,15 +76,14 @@ def evaluate_videos(
     known = None if clips is None else metadata.read_metadata(pathlib.Path(clips))
     kept = runtime.cache_dir("tracks") if tracks is None else pathlib.Path(tracks)
     runtime.require_folder(kept, flag="--tracks")
-    options = Options(face=face, tolerance=tolerance, against=against, workers=workers, tracks=kept)
-    systems = _systems(pred)
+    options = Options(face, tolerance, against, workers, kept, legacy=legacy)
+    systems, report = _systems(pred), {"command": command, "progress": progress}
     with tempfile.TemporaryDirectory() as scratch:
         made = Rows()
         if bundle is not None:
             benchmark.check(folder, true, systems, options=options, further=_HEARD)
             rows = _Rows(pathlib.Path(bundle), pathlib.Path(scratch), face=face, known=known)
             made = rows.synthesize(true, progress)
-        report = {"command": command, "progress": progress}
         return benchmark.benchmark(
             systems, true, folder, made=made, metadata=known, options=options, **report
         )

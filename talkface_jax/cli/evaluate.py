@@ -60,6 +60,7 @@ _OF_VIDEOS = (
     "metadata",
     "workers",
     "tracks",
+    "legacy_landmarks",
 )
 
 
@@ -121,11 +122,16 @@ def _add_video_arguments(videos: Any) -> None:
         metavar="N",
         help="frames by which lengths may differ (default: 3; official IP-LAP needs 8)",
     )
+    _add_knowledge_arguments(videos)
+
+
+def _add_knowledge_arguments(videos: Any) -> None:
+    """What is known of the clips, and how they are tracked and counted."""
     videos.add_argument(
         "--metadata",
         type=pathlib.Path,
         metavar="CSV",
-        help="columns clip, speaker, and any groups (skin, sex, view, …)",
+        help="columns clip, speaker, emotion, and any groups (skin, sex, view, …)",
     )
     videos.add_argument(
         "--face",
@@ -140,6 +146,12 @@ def _add_video_arguments(videos: Any) -> None:
         type=pathlib.Path,
         metavar="DIR",
         help="where tracks are kept (default: in the user's cache)",
+    )
+    videos.add_argument(
+        "--legacy-landmarks",
+        action="store_true",
+        default=None,
+        help="M-LD, F-LD, M-LVD, F-LVD also as a public script for MEAD counts them",
     )
 
 
@@ -185,7 +197,7 @@ def _wrong_flags(args: argparse.Namespace, *, videos: bool) -> str:
         return "--bundle needs --data=DIR, or --pred and --truth"
     if args.bundle is None:
         return "--data needs --bundle=DIR"
-    return f"--{given[0]} goes with --pred and --truth only" if given else ""
+    return f"--{given[0].replace('_', '-')} goes with --pred and --truth only" if given else ""
 
 
 def _score_landmarks(args: argparse.Namespace) -> Any:
@@ -241,6 +253,7 @@ def _score_videos(args: argparse.Namespace) -> Any:
             out=args.out,
             bundle=args.bundle,
             clips=args.metadata,
+            legacy=bool(args.legacy_landmarks),
             command=args.command_line,
             progress=progress,
             **given,

@@ -16,6 +16,7 @@ from talkface_jax.errors import TalkfaceError
 from talkface_jax.evaluate import (
     clip,
     crops,
+    expression,
     lost,
     noise,
     pairs,
@@ -106,6 +107,7 @@ class Options:
       workers: processes.
       tracks: folder in which tracks are kept; None keeps none.
       seed: of the tracker's jitter and the bootstrap.
+      legacy: whether M-LVD and F-LVD are also counted as a public script does.
     """
 
     face: str | None = "largest"
@@ -114,6 +116,7 @@ class Options:
     workers: int = 1
     tracks: pathlib.Path | None = None
     seed: int = 0
+    legacy: bool = False
 
 
 def benchmark(
@@ -160,7 +163,7 @@ def benchmark(
         "benchmark",
         clips=found.clips,
         failures=found.failures,
-        conventions={**CONVENTIONS, "lengths": _lengths(chosen.tolerance)},
+        conventions=_conventions(jobs, chosen),
         run={
             **provenance.describe_run(command),
             **_facts(given, truth, setup),
@@ -248,7 +251,14 @@ def _jobs(
     about = metadata or Metadata({})
     notes |= about.gaps(truths) if about.rows else {}
     jobs = [
-        Job(name, path, predicted[name], about.speaker(name), about.groups(name))
+        Job(
+            name,
+            path,
+            predicted[name],
+            about.speaker(name),
+            about.groups(name),
+            about.emotion(name),
+        )
         for name, path in truths.items()
     ]
     return jobs, notes
@@ -262,7 +272,19 @@ def _setup(given: Mapping[str, System], systems: tuple[str, ...], options: Optio
         folder=options.tracks,
         systems=systems,
         shifted="" if scores.SHIFTED_AUDIO in given else systems[0],
+        legacy=options.legacy,
     )
+
+
+def _conventions(jobs: Sequence[Job], options: Options) -> dict[str, str]:
+    """What the numbers of this run mean."""
+    labelled = any(job.emotion is not None for job in jobs)
+    return {
+        **CONVENTIONS,
+        **(expression.CONVENTIONS if labelled else {}),
+        **(expression.LEGACY_CONVENTIONS if options.legacy else {}),
+        "lengths": _lengths(options.tolerance),
+    }
 
 
 def _scored(jobs: Sequence[Job], setup: clip.Setup, *, workers: int) -> Iterator[Findings]:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from talkface_jax.errors import FaceError, MediaError, TalkfaceError
-from talkface_jax.evaluate import crops, lengths, lost, rows, scores, tracks
+from talkface_jax.evaluate import crops, expression, lengths, lost, rows, scores, tracks
 from talkface_jax.evaluate.cropping import Crop, CroppedVideo
+from talkface_jax.evaluate.expression import Expected
 from talkface_jax.evaluate.pictures import ClipPictures
 from talkface_jax.landmarks import schemes
 from talkface_jax.metrics import alignment, behaviour, image, landmark
@@ -38,6 +39,7 @@ class Setup:
       folder: where tracks are kept; None keeps none.
       systems: the rows that are predictions; pictures are made of them.
       shifted: the system from whose own track the shifted-audio row is made; "" for none.
+      legacy: whether landmark dynamics are also counted as a public script does.
     """
 
     face: str | None
@@ -46,6 +48,7 @@ class Setup:
     folder: pathlib.Path | None
     systems: tuple[str, ...]
     shifted: str = ""
+    legacy: bool = False
 
     def costs(self, row: str) -> list[str]:
         """The rows that are missing where this one cannot be scored."""
@@ -63,13 +66,15 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A clip: its name, true video and metadata, and each row's prediction."""
+    """A clip: its name, true video and metadata (`emotion` an index of `records.EMOTIONS`, None
+    where it is not known), and each row's prediction."""
 
     clip: str
     truth: pathlib.Path
     predicted: Mapping[str, Prediction]
     speaker: str = ""
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    emotion: int | None = None
 
 
 @dataclasses.dataclass
@@ -126,6 +131,7 @@ class _True:
     silent: np.ndarray | None
     boxes: crops.Boxes
     still: np.ndarray
+    expected: Expected
 
 
 class ClipScorer:
@@ -182,6 +188,7 @@ class ClipScorer:
             None if audio is None else behaviour.silent_frames(audio),
             crops.true_boxes(side),
             rows.static_mouth(video.points, valid=side.valid),
+            Expected.of(video.track, emotion=job.emotion, audio=audio, legacy=self._setup.legacy),
         )
 
     @contextlib.contextmanager
@@ -202,14 +209,21 @@ class ClipScorer:
         """The rows that need no prediction."""
         clip, points, valid = truth.job.clip, truth.video.points, truth.video.track.valid
         perfect = rows.compare(clip, scores.GROUND_TRUTH, points, points, valid=valid)
+        shown, notes = expression.shown(truth.expected, truth.video.track)
         images = {
             **dict.fromkeys(("psnr_face", "psnr_mouth"), image.MAX_PSNR),
             **dict.fromkeys(("ssim_face", "ssim_mouth"), 1.0),
             "lpips_mouth": 0.0,
         }
-        found.clips.append(_complete(perfect, truth, values={**images, **_behaviour(truth.video)}))
+        values = {
+            **images,
+            **expression.moved(truth.expected, truth.expected.mesh, valid=valid),
+            **shown,
+            **_behaviour(truth.video),
+        }
+        found.clips.append(_complete(perfect, truth, values=values, notes=notes))
         still = rows.compare(clip, scores.STATIC_MOUTH, truth.still, points, valid=valid)
-        found.clips.append(_complete(still, truth))
+        found.clips.append(_complete(still, truth, values=_moved(truth, truth.still, valid)))
         try:
             again = self._store.retrack(
                 truth.video.video, truth.video.source, audio=truth.audio, seed=self._setup.seed
@@ -218,7 +232,8 @@ class ClipScorer:
             found.fail(clip, [scores.NOISE_FLOOR], str(error))
             return
         noise = rows.compare(clip, scores.NOISE_FLOOR, _select(again), points, valid=valid)
-        found.clips.append(_complete(noise, truth))
+        jitter = _moved(truth, _select(again), valid)
+        found.clips.append(_complete(noise, truth, values=jitter))
 
     def _score_prediction(
         self, row: str, pred: _Tracked, truth: _True, found: Findings, shown: ClipPictures
@@ -262,7 +277,9 @@ class ClipScorer:
             ),
             **_behaviour(pred),
         }
-        score = _complete(score, truth, values=values, notes=_notes(span, views))
+        shows, told = _expression(pred, truth, views)
+        notes = (*_notes(span, views), *told)
+        score = _complete(score, truth, values={**values, **shows}, notes=notes)
         gone = int((valid & ~ours.valid).sum())
         found.clips.append(dataclasses.replace(score, lost=gone, missing=span.shortfall))
         if row in self._setup.systems:
@@ -273,7 +290,8 @@ class ClipScorer:
             shifted = rows.compare(
                 truth.job.clip, scores.SHIFTED_AUDIO, ahead, theirs.points, valid=both
             )
-            found.clips.append(_complete(shifted, truth))
+            values = _moved(truth, ahead, both)
+            found.clips.append(_complete(shifted, truth, values=values))
 
 
 def _complete(
@@ -283,7 +301,8 @@ def _complete(
     values: Mapping[str, float] | None = None,
     notes: tuple[str, ...] = (),
 ) -> scores.ClipScore:
-    """Who is seen, what is known of the clip, how open the mouth is, and further numbers."""
+    """Who is seen, what is known of the clip, how open the mouth is and whether it
+    shuts on p, b and m, and further numbers."""
     opening = score.opening
     seen = np.isfinite(opening)
     mouth = {"mean_opening": 100 * float(opening[seen].mean())} if seen.any() else {}
@@ -295,9 +314,32 @@ def _complete(
         score,
         speaker=truth.job.speaker,
         groups=truth.job.groups,
-        values={**score.values, **mouth, **(values or {})},
+        values={
+            **score.values,
+            **mouth,
+            **expression.closed(truth.expected, opening),
+            **(values or {}),
+        },
         notes=notes,
     )
+
+
+def _moved(truth: _True, points: np.ndarray, valid: np.ndarray) -> dict[str, float]:
+    """Landmark dynamics of a row of the truth's own picture that has the scheme's points only."""
+    seen = np.isfinite(points).all((1, 2)) & valid
+    mesh = expression.with_points(truth.expected, points)
+    return expression.moved(truth.expected, mesh, valid=seen)
+
+
+def _expression(
+    pred: _Tracked, truth: _True, views: crops.Views
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """What a prediction expresses, and what to tell of it."""
+    scale = views.framing.scale
+    mesh = pred.track.landmarks[: len(scale), :, :2] / scale[:, None, None]
+    moved = expression.moved(truth.expected, mesh, valid=pred.track.valid[: len(scale)])
+    shows, told = expression.shown(truth.expected, pred.track)
+    return {**moved, **shows}, told
 
 
 def _behaviour(shown: _Tracked) -> dict[str, float]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 
 from talkface_jax.evaluate import bootstrap
+from talkface_jax.records import RECORD_SIZE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class MetricInfo:
     judged: bool = False
 
 
+_PIXELS = f"px at {RECORD_SIZE}"
+
 METRICS: Mapping[str, MetricInfo] = {
     "lip_distance": MetricInfo("Lips (40 points)", "% of eye distance", "lower", 2, judged=True),
     "lip_distance_aligned": MetricInfo(
@@ -46,6 +49,16 @@ METRICS: Mapping[str, MetricInfo] = {
     "psnr_mouth": MetricInfo("PSNR, mouth", "dB", "higher", 2, judged=True),
     "ssim_mouth": MetricInfo("SSIM, mouth", "", "higher", 3, judged=True),
     "lpips_mouth": MetricInfo("LPIPS, mouth", "AlexNet", "lower", 3, judged=True),
+    "emotion_accuracy": MetricInfo("Emotion right", "share", "higher", 2, judged=True),
+    "closures": MetricInfo("Closed on p, b, m", "share", "higher", 2, judged=True),
+    "mld": MetricInfo("M-LD", _PIXELS, "lower", 2, judged=True),
+    "fld": MetricInfo("F-LD", _PIXELS, "lower", 2, judged=True),
+    "mlvd": MetricInfo("M-LVD", _PIXELS, "lower", 2, judged=True),
+    "flvd": MetricInfo("F-LVD", _PIXELS, "lower", 2, judged=True),
+    "mld_legacy": MetricInfo("M-LD, legacy", _PIXELS, "lower", 2),
+    "fld_legacy": MetricInfo("F-LD, legacy", _PIXELS, "lower", 2),
+    "mlvd_legacy": MetricInfo("M-LVD, legacy", _PIXELS, "lower", 2),
+    "flvd_legacy": MetricInfo("F-LVD, legacy", _PIXELS, "lower", 2),
 }
 """In the order of the tables. Of the point counts the labels name those of iplap131."""
 JUDGED = tuple(name for name, info in METRICS.items() if info.judged)

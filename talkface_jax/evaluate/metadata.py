@@ -6,8 +6,9 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from talkface_jax.errors import TalkfaceError, counted
+from talkface_jax.records import EMOTIONS
 
-CLIP, SPEAKER = "clip", "speaker"
+CLIP, SPEAKER, EMOTION = "clip", "speaker", "emotion"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,13 @@ class Metadata:
             if column != SPEAKER and value
         }
 
+    def emotion(self, clip: str) -> int | None:
+        """Index of `records.EMOTIONS` that the column emotion names; None where it names none."""
+        name = self._row(clip).get(EMOTION, "").lower()
+        return EMOTIONS.index(name) if name in EMOTIONS else None
+
     def gaps(self, clips: Iterable[str]) -> dict[str, str]:
-        """What to state where rows and clips do not fit together; empty where they do.
+        """What to state where rows and clips, or emotions, do not fit; empty where they do.
 
         Raises:
           TalkfaceError: no row names any of these clips.
@@ -47,6 +53,10 @@ class Metadata:
             told.append(f"{counted(len(strangers), 'row')} without a clip ({_some(strangers)})")
         if bare:
             told.append(f"{counted(len(bare), 'clip')} without a row ({_some(bare)})")
+        unknown = {self._row(name).get(EMOTION, "").lower() for name in names} - {"", *EMOTIONS}
+        if unknown:
+            listed = _some(sorted(unknown))
+            told.append(f"{listed} in column {EMOTION} is none of {', '.join(EMOTIONS)}")
         return {"metadata": ", ".join(told)} if told else {}
 
     def require_any(self, clips: Iterable[str]) -> None:
@@ -73,7 +83,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 def read_metadata(path: pathlib.Path) -> Metadata:
-    """Reads a csv file with a header: columns clip, perhaps speaker, and any others (skin, sex).
+    """Reads a csv file with a header: columns clip, perhaps speaker and emotion, and any others
+    (skin, sex, level).
 
     Raises:
       TalkfaceError: it cannot be read, is no csv in UTF-8, lacks the column clip, or names a clip

@@ -18,10 +18,16 @@ from talkface_jax.evaluate.scores import ClipScore, Scores
 from talkface_jax.records import FPS
 
 _IMAGES = tuple(name for name in METRICS if name.split("_")[0] in ("psnr", "ssim", "lpips"))
+_EXPRESSION = tuple(
+    name
+    for name in METRICS
+    if name in ("emotion_accuracy", "closures") or name.split("_")[0].endswith(("ld", "lvd"))
+)
 _DESCRIBED = tuple(name for name, info in METRICS.items() if not info.better)
 TABLES: Mapping[str, Sequence[str]] = {
-    "Motion": tuple(name for name in METRICS if name not in _IMAGES + _DESCRIBED),
+    "Motion": tuple(name for name in METRICS if name not in _IMAGES + _EXPRESSION + _DESCRIBED),
     "Images": _IMAGES,
+    "Emotion": _EXPRESSION,
     "Behaviour": _DESCRIBED,
 }
 """Metrics of the tables of results; behaviour is read against the truth's row."""

@@ -23,6 +23,7 @@ HEADLINE = {
     "benchmark": {**_MOTION, "psnr_mouth": "PSNR\nmouth, dB", "lpips_mouth": "LPIPS\nmouth"},
 }
 """Columns by kind of evaluation, with their heads."""
+_EMOTION = "emotion_accuracy"
 _VALUE = 5
 _BOUND = {"benchmark": 4, "motion": 5}
 _NAME = {"benchmark": 14, "motion": 18}
@@ -118,6 +119,13 @@ def _caption(result: scores.Scores) -> list[str]:
         ]
         if told:
             lines.append(f"{what}: " + ", ".join(told))
+    read = [
+        f"{plots.shortened(row)} {summary.metrics[_EMOTION].value:.0%}"
+        for row, summary in result.rows.items()
+        if _EMOTION in summary.metrics
+    ]
+    if read:
+        lines.append("emotion read right: " + ", ".join(read))
     if "metadata" in result.run:
         lines.append(f"metadata: {result.run['metadata']}")
     if result.failures:

@@ -38,7 +38,17 @@ def faces():
     return [talking_face(seed) for seed in range(6)]
 
 
-def _clip(clip: str, row: str, *, rng, truth: np.ndarray, quality: float, images: bool, **facts):
+def _clip(
+    clip: str,
+    row: str,
+    *,
+    rng,
+    truth: np.ndarray,
+    quality: float,
+    images: bool,
+    expression: dict[str, float],
+    **facts,
+):
     """A made-up score; `quality` of 0 is perfect, 1 as bad as a still mouth."""
     values = {
         "lip_distance": 0.3 + 3 * quality + 0.2 * rng.random(),
@@ -54,6 +64,7 @@ def _clip(clip: str, row: str, *, rng, truth: np.ndarray, quality: float, images
     if images:
         values["psnr_mouth"] = 36 - 12 * quality + rng.random()
         values["ssim_mouth"] = 0.97 - 0.2 * quality + 0.01 * rng.random()
+        values |= expression
         values["lpips_mouth"] = 0.02 + 0.2 * quality + 0.01 * rng.random()
     if row == scores.GROUND_TRUTH:
         values |= {"lip_distance": 0.0, "lip_distance_aligned": 0.0, "opening_correlation": 1.0}
@@ -73,10 +84,28 @@ def _clip(clip: str, row: str, *, rng, truth: np.ndarray, quality: float, images
     )
 
 
+def _expression(quality: float, index: int) -> dict[str, float]:
+    return {
+        "emotion_accuracy": float(index % 5 < 5 - 6 * quality),
+        "closures": 0.9 - 0.5 * quality,
+        "mld": 8 * quality,
+        "fld": 10 * quality,
+        "mlvd": 2 * quality,
+        "flvd": 3 * quality,
+    }
+
+
 def made_scores(
-    systems=("model",), *, clips: int = 6, kind: str = "benchmark", failures=(), seed: int = 0
+    systems=("model",),
+    *,
+    clips: int = 6,
+    kind: str = "benchmark",
+    failures=(),
+    seed: int = 0,
+    expression: bool = False,
 ) -> scores.Scores:
-    """Scores of systems that are ever worse, of the truth and of a static mouth."""
+    """Scores of systems that are ever worse, of the truth and of a static mouth; with `expression`
+    those of clips whose emotion is known."""
     rng = np.random.default_rng(seed)
     images = kind == "benchmark"
     found = []
@@ -97,6 +126,7 @@ def made_scores(
                     truth=truth,
                     quality=quality,
                     images=images and row in (*systems, scores.GROUND_TRUTH),
+                    expression=_expression(quality, index) if expression else {},
                     speaker=f"M{index // 2:03}",
                     groups={"emotion": ("happy", "sad")[index % 2], "view": "front"},
                     lost=3 if row == systems[-1] and index == 0 else 0,

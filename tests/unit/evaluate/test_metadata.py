@@ -47,3 +47,14 @@ def test_no_file_and_no_text(tmp_path):
     (tmp_path / "binary.csv").write_bytes(b"clip\n\xff\xfe")
     with pytest.raises(TalkfaceError, match="give a csv file in UTF-8"):
         read_metadata(tmp_path / "binary.csv")
+
+
+def test_emotions_by_name_and_those_that_are_none(tmp_path):
+    path = tmp_path / "clips.csv"
+    path.write_text("clip,emotion,level\na,Happy,2\nb,joy,1\nc,,3\nd,neutral,1\n")
+    found = read_metadata(path)
+    assert [found.emotion(name) for name in ("a", "b", "c", "d", "e")] == [4, None, None, 5, None]
+    assert found.groups("a") == {"emotion": "Happy", "level": "2"}
+    told = found.gaps(["a", "b", "c", "d"])["metadata"]
+    assert told.startswith("joy in column emotion is none of angry, contempt, disgusted, fear, ")
+    assert found.gaps(["a", "c", "d"]) == {"metadata": "1 row without a clip (b)"}

@@ -82,3 +82,13 @@ def test_the_screenshot_shows_the_page(page, browse, tmp_path):
         assert (pixels == wanted).all(-1).sum() > 200, colour
     right = pixels[:, -15:]
     assert (right == 255).all(), "the margin is empty"
+
+
+def test_clips_with_emotions_have_a_table_of_their_own_that_fits(
+    make_scores, make_pictures, browse, tmp_path
+):
+    found = make_scores(SYSTEMS[:2], expression=True)
+    report.write_report(found, tmp_path, pictures=make_pictures(found))
+    text = (tmp_path / "report.html").read_text()
+    assert "Emotion right" in text and "Closed on p, b, m" in text
+    assert measures(tmp_path / "report.html", browse, 1280)["outside"] == []
