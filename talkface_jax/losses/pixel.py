@@ -1,4 +1,4 @@
-"""Losses on images."""
+"""Losses on images and on maps over them."""
 
 import jax
 import jax.numpy as jnp
@@ -19,3 +19,12 @@ def weighted_l1(prediction: jax.Array, target: jax.Array, weight: jax.Array) -> 
     difference = jnp.abs(prediction - target)
     weight = jnp.broadcast_to(weight, difference.shape)
     return per_item_mean(weight * difference) / per_item_mean(weight)
+
+
+def total_variation(field: jax.Array) -> jax.Array:
+    """Mean absolute difference of neighbours, across plus down: (b, h, w, c) -> (b,).
+
+    Of an attention map, or of a flow in pixels.
+    """
+    across = per_item_mean(jnp.abs(field[:, :, 1:] - field[:, :, :-1]))
+    return across + per_item_mean(jnp.abs(field[:, 1:] - field[:, :-1]))

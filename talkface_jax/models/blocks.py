@@ -87,6 +87,21 @@ def pixel_shuffle(x: jax.Array) -> jax.Array:
     return x.transpose(0, 1, 4, 2, 5, 3).reshape(b, 2 * h, 2 * w, c // 4)
 
 
+def fold(x: jax.Array, side: int) -> jax.Array:
+    """Squares of `side` pixels, 1 or 2, become channels: (b, h, w, c) -> (b, h/side, w/side,
+    side² c); `unfold` undoes it."""
+    if side == 1:
+        return x
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // 2, 2, w // 2, 2, c)
+    return x.transpose(0, 1, 3, 5, 2, 4).reshape(b, h // 2, w // 2, 4 * c)
+
+
+def unfold(x: jax.Array, side: int) -> jax.Array:
+    """(b, h, w, side² c) -> (b, side h, side w, c), the inverse of `fold`."""
+    return x if side == 1 else pixel_shuffle(x)
+
+
 def halve(x: jax.Array) -> jax.Array:
     """Bilinear resize of (b, h, w, c) to half the size, pixel centres aligned: 2x2 means."""
     # Summed in PyTorch's order, so that sampling positions round as the released code's do.
@@ -163,6 +178,18 @@ class ConvBlock(nn.Module):
         y = nn.Conv(spec.features, spec.kernel, spec.stride, padding, name="conv")(x)
         y = batch_norm(train=train, name="norm")(y)
         return _ACTIVATIONS[spec.activation](y + x if spec.residual else y)
+
+
+class ResidualBlock(nn.Module):
+    """3x3 convolution, instance norm, ReLU, 3x3 convolution, instance norm; the input added."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(b, h, w, features) -> the same shape."""
+        y = nn.relu(instance_norm(conv(self.features, size=3, name="conv_1")(x)))
+        return x + instance_norm(conv(self.features, size=3, name="conv_2")(y))
 
 
 class ConvStack(nn.Module):

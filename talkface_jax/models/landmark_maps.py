@@ -87,6 +87,23 @@ def mouth_and_eyes(points: jax.Array, *, size: int, reach: float = 0.05) -> jax.
     return jnp.exp(-0.5 * nearest / reach**2)[..., None]
 
 
+def heatmaps(points: jax.Array, *, size: int, sigma: float) -> jax.Array:
+    """A Gaussian about every point.
+
+    Args:
+      points: (b, n, 2), [0, 1] over the crop.
+      size: height and width of the maps in pixels.
+      sigma: deviation in pixels of the maps.
+
+    Returns:
+      (b, size, size, n) in [0, 1], float32; 1 at a point that lies on a pixel's centre.
+    """
+    centres = jnp.asarray(np.arange(size) + 0.5, jnp.float32)
+    offsets = points.astype(jnp.float32)[..., None] * size - centres  # (b, n, 2, size)
+    across, down = jnp.moveaxis(jnp.exp(-0.5 * jnp.square(offsets / sigma)), 2, 0)
+    return down.swapaxes(1, 2)[:, :, None] * across.swapaxes(1, 2)[:, None]
+
+
 def _pixels(size: int) -> tuple[jax.Array, jax.Array]:
     """x and y of the pixel centres, shaped to broadcast over (b, e, size, size)."""
     centres = jnp.asarray(np.arange(size) + 0.5, jnp.float32)

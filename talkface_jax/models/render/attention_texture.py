@@ -17,11 +17,13 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.models.blocks import (
+    ResidualBlock,
     conv,
     double,
+    fold,
     instance_norm,
     like_params,
-    pixel_shuffle,
+    unfold,
     widen,
 )
 from talkface_jax.models.landmark_maps import landmark_maps
@@ -77,18 +79,6 @@ class Rendered:
     colour: jax.Array
 
 
-class ResidualBlock(nn.Module):
-    """3x3 convolution, instance norm, ReLU, 3x3 convolution, instance norm; the input added."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(b, h, w, features) -> the same shape."""
-        y = nn.relu(instance_norm(conv(self.features, size=3, name="conv_1")(x)))
-        return x + instance_norm(conv(self.features, size=3, name="conv_2")(y))
-
-
 class EncoderDecoder(nn.Module):
     """Two stages down, residual blocks, two stages up with skips."""
 
@@ -140,16 +130,16 @@ class AttentionTexture(nn.Module):
             landmark_maps(places, size=small, width=config.line_width)
             for places in (identity_points, points)
         ]
-        seen = jnp.concatenate([_fold(2 * pictures - 1, config.fold), *maps], -1)
+        seen = jnp.concatenate([fold(2 * pictures - 1, config.fold), *maps], -1)
         x = EncoderDecoder(config, name="net")(like_params(self, seen))
         painted = self._head("colour", 3)(x)
         if config.colour == "warped":
             base = jnp.arctanh(jnp.clip(2 * warped - 1, -_REACH, _REACH))
-            painted = widen(_unfold(painted, config.fold)) + base
+            painted = widen(unfold(painted, config.fold)) + base
         else:
-            painted = widen(_unfold(painted, config.fold))
+            painted = widen(unfold(painted, config.fold))
         colour = (jnp.tanh(painted) + 1) / 2
-        attention = nn.sigmoid(widen(_unfold(self._head("attention", 1)(x), config.fold)))
+        attention = nn.sigmoid(widen(unfold(self._head("attention", 1)(x), config.fold)))
         image = attention * colour + (1 - attention) * identity
         return Rendered(image=image, attention=attention, colour=colour)
 
@@ -167,16 +157,3 @@ class AttentionTexture(nn.Module):
             bias_init=nn.initializers.constant(bias),
             name=name,
         )
-
-
-def _fold(x: jax.Array, side: int) -> jax.Array:
-    """(b, h, w, c) -> (b, h/side, w/side, side² c), the inverse of `_unfold`."""
-    if side == 1:
-        return x
-    b, h, w, c = x.shape
-    x = x.reshape(b, h // 2, 2, w // 2, 2, c)
-    return x.transpose(0, 1, 3, 5, 2, 4).reshape(b, h // 2, w // 2, 4 * c)
-
-
-def _unfold(x: jax.Array, side: int) -> jax.Array:
-    return x if side == 1 else pixel_shuffle(x)

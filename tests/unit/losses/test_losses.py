@@ -175,3 +175,20 @@ class TestPerceptual:
         make = self.features(scales=1)
         slopes = jax.grad(lambda p: sum(x.sum() for x in make(p, image)[0].values()))(params)
         assert all(float(jnp.abs(leaf).max()) == 0 for leaf in jax.tree.leaves(slopes))
+
+
+def test_total_variation_is_the_mean_step_across_plus_down():
+    x = np.random.default_rng(1).random((2, 6, 7, 2))
+    expected = [
+        np.mean([abs(p[i, j + 1] - p[i, j]) for i in range(6) for j in range(6)])
+        + np.mean([abs(p[i + 1, j] - p[i, j]) for i in range(5) for j in range(7)])
+        for p in x
+    ]
+    np.testing.assert_allclose(pixel.total_variation(jnp.asarray(x)), expected, rtol=1e-5)
+
+
+def test_a_flat_map_has_no_variation_and_no_slope():
+    flat = jnp.full((1, 5, 5, 1), 0.7)
+    value, slope = jax.value_and_grad(lambda x: pixel.total_variation(x).sum())(flat)
+    assert float(value) == 0
+    assert np.isfinite(slope).all()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from talkface_jax.models.counts import count_params
-from talkface_jax.models.render import attention_texture
 from talkface_jax.models.render.attention_texture import (
     SMALL,
     AttentionTexture,
@@ -150,13 +149,6 @@ def test_both_sets_of_landmarks_are_drawn_for_the_network(face):
     )
     assert np.abs(both - attention(points, points)).max() > 0.01
     assert np.abs(both - attention(identity_points, identity_points)).max() > 0.01
-
-
-def test_unfolding_undoes_folding():
-    x = np.random.default_rng(0).random((2, 8, 6, 5))
-    folded = attention_texture._fold(jnp.asarray(x), 2)
-    assert folded.shape == (2, 4, 3, 20)
-    np.testing.assert_allclose(attention_texture._unfold(folded, 2), x, atol=1e-6)
 
 
 def test_results_stay_float32_under_bfloat16_parameters(face):

@@ -62,3 +62,10 @@ def test_sinusoid_is_the_published_encoding():
     np.testing.assert_array_equal(code[0], [0, 1] * 4)
     assert code[3, 2] == pytest.approx(np.sin(3 / 10_000 ** (2 / 8)), abs=1e-6)
     assert code[3, 3] == pytest.approx(np.cos(3 / 10_000 ** (2 / 8)), abs=1e-6)
+
+
+def test_unfolding_undoes_folding():
+    x = np.random.default_rng(0).random((2, 8, 6, 5))
+    folded = blocks.fold(jnp.asarray(x), 2)
+    assert folded.shape == (2, 4, 3, 20)
+    np.testing.assert_allclose(blocks.unfold(folded, 2), x, atol=1e-6)

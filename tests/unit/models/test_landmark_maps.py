@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from talkface_jax.landmarks.schemes import get_scheme
-from talkface_jax.models.landmark_maps import CHANNELS, landmark_maps, mouth_and_eyes
+from talkface_jax.models.landmark_maps import CHANNELS, heatmaps, landmark_maps, mouth_and_eyes
 
 SCHEME = get_scheme("ibug68")
 SIZE = 48
@@ -101,3 +101,17 @@ def test_region_is_around_mouth_and_eyes(face):
         nearest = np.linalg.norm(chosen - pixel, axis=1).min()
         expected = np.exp(-0.5 * (nearest / 0.04) ** 2)
         assert region[row, column] == pytest.approx(expected, abs=1e-4)
+
+
+def test_heatmaps_are_gaussians_about_the_points():
+    points = np.random.default_rng(0).uniform(0.1, 0.9, (2, 5, 2)).astype(np.float32)
+    points[0, 0] = (10.5 / SIZE, 20.5 / SIZE)
+    found = np.asarray(heatmaps(points, size=SIZE, sigma=2.5))
+    assert found.shape == (2, SIZE, SIZE, 5)
+    assert found[0, 20, 10, 0] == pytest.approx(1, abs=1e-5)
+    for row, column in ((0, 0), (20, 10), (31, 7), (12, 40)):
+        pixel = np.array([column, row]) + 0.5
+        squares = np.square(pixel - points * SIZE).sum(-1)
+        np.testing.assert_allclose(
+            found[:, row, column], np.exp(-0.5 * squares / 2.5**2), atol=1e-6
+        )

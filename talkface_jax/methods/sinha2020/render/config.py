@@ -1,68 +1,22 @@
 """Config of the render stage."""
 
 import dataclasses
-from typing import Literal
 
+from talkface_jax.methods.stages.portrait.config import PortraitConfig
 from talkface_jax.models.render.attention_texture import AttentionTextureConfig
-from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, LAYERS, MARGIN, SHARE, SMOOTH, ranged
+from talkface_jax.ranges import AT_LEAST_0, ranged
 
 
 @dataclasses.dataclass(frozen=True)
-class RenderConfig:
+class RenderConfig(PortraitConfig):
     """Attention and colour maps over one picture of the identity, and the conditional PatchGAN.
-
-    "As published" is as the paper is remembered, so unverified too.
 
     Attributes:
       net: network sizes.
-      align: "affine" moves the picture of the identity onto the target's head pose first, in
-        training and at inference; "none" as published.
-      margin: crop margin relative to the tight box of the 68 points. Unverified default.
-      smooth: deviation, in frames, of the smoothing of the crop box over time. Unverified default.
-      flip: whether half of the training samples are mirrored; off as published.
-      colour_jitter: each colour channel of a training sample, identity and target alike, is
-        multiplied by a factor within 1 ± this; 0 as published.
-      closed_share: how often a training sample's target is replaced by a frame with closed eyes; 0
-        as published.
-      l1_weight: weight of the pixels' L1. Unverified default.
-      region_weight: how much more the L1 counts at mouth and eyes: pixels there weigh 1 plus this,
-        falling off around the points; 0 as published.
-      adversarial_weight: weight of the least-squares GAN term. Unverified default.
-      perceptual_weight: weight of the VGG term. Unverified default.
-      perceptual: which frozen network gives perceptual features; "vgg19" as published needs its
-        file. Unverified default.
-      vgg19_path: file with torchvision's VGG-19 weights, where `perceptual` is "vgg19".
-      perceptual_layers: depth of the features, 1 (relu1_1) to 5 (relu5_1). Unverified default.
-      perceptual_scales: image scales of the perceptual loss (halved each time). Unverified default.
-      perceptual_halvings: how often the image is halved before the first scale.
-      mouth_weight: weight of the VGG term once more, of a close-up of the mouth, halved once less
-        than the image; 0 as published.
       attention_weight: weight of the mean of the attention map. Unverified default.
       variation_weight: weight of the total variation of the attention map. Unverified default.
-      disc_channels: width of the discriminator. Unverified default.
-      disc_scales: patch discriminators, each on half the size. Unverified default.
-      disc_halvings: how often the images are halved before the first of them.
     """
 
     net: AttentionTextureConfig = dataclasses.field(default_factory=AttentionTextureConfig)
-    align: Literal["affine", "none"] = "none"
-    margin: float = ranged(0.2, MARGIN)
-    smooth: float = ranged(12.0, SMOOTH)
-    flip: bool = False
-    colour_jitter: float = ranged(0.0, SHARE)
-    closed_share: float = ranged(0.0, SHARE)
-    l1_weight: float = ranged(10.0, AT_LEAST_0)
-    region_weight: float = ranged(0.0, AT_LEAST_0)
-    adversarial_weight: float = ranged(1.0, AT_LEAST_0)
-    perceptual_weight: float = ranged(10.0, AT_LEAST_0)
-    perceptual: Literal["vgg19", "vgg16", "none"] = "vgg19"
-    vgg19_path: str = ""
-    perceptual_layers: int = ranged(5, LAYERS)
-    perceptual_scales: int = ranged(1, AT_LEAST_1)
-    perceptual_halvings: int = ranged(0, AT_LEAST_0)
-    mouth_weight: float = ranged(0.0, AT_LEAST_0)
     attention_weight: float = ranged(0.1, AT_LEAST_0)
     variation_weight: float = ranged(0.1, AT_LEAST_0)
-    disc_channels: int = ranged(64, AT_LEAST_1)
-    disc_scales: int = ranged(1, AT_LEAST_1)
-    disc_halvings: int = ranged(0, AT_LEAST_0)
