@@ -259,7 +259,7 @@ def _inside(flow: jax.Array) -> jax.Array:
     h, w = flow.shape[1:3]
     x, y = np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32)
     base = np.stack(np.broadcast_arrays(x[None], y[:, None]), -1)
-    return jnp.clip(base + flow, 0.0, np.float32([w - 1, h - 1])) - base
+    return jnp.clip(base + flow, 0.0, np.array([w - 1, h - 1], np.float32)) - base
 
 
 def _moved(x: jax.Array, flow: jax.Array, occlusion: jax.Array) -> jax.Array:
