@@ -19,7 +19,7 @@ from typing import Any
 from data_prep import crashes, datasets, places, tree
 from data_prep import job as jobs
 from data_prep.datasets import Listing, splits
-from data_prep.datasets.splits import ValSplit
+from data_prep.datasets.splits import SpeakerSplit, ValSplit
 from data_prep.gates import Gates
 from data_prep.job import ClipTask, Job
 from talkface_jax.data import manifest, remedy, tfds_info
@@ -28,21 +28,6 @@ from talkface_jax.media import faces
 from talkface_jax.records import ClipInfo
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class SpeakerSplit:
-    """Splits that share no speaker, in the place of the data set's own.
-
-    Attributes:
-      test, val: shares of the clips, as near as whole speakers come; the rest is for training.
-        None for a val share of `splits.VAL_SHARE`, or 0 where there are too few speakers.
-      seed: the split is a function of it and of the speakers' names.
-    """
-
-    test: float = 0.1
-    val: float | None = None
-    seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +83,7 @@ def prepare(
     gates: Gates | None = None,
     speaker_split: SpeakerSplit | None = None,
     val_split: ValSplit | None = None,
+    protocol: str = "",
     shards: int | None = None,
     workers: int = 1,
     max_failures: int | str = 0,
@@ -114,26 +100,25 @@ def prepare(
       gates: what a clip must fulfil; None for `Gates()`.
       speaker_split: splits that share no speaker; None for the data set's own.
       val_split: who of training becomes val where there is neither; None for `ValSplit()`.
-      shards: shards of each split; None for 100 to 250 MB each.
-      workers: processes on this machine.
+      protocol: a published split besides the data set's own ("four-actors"), or "".
+      shards: of each split, None for 100 to 250 MB each; workers: processes on this machine.
       max_failures: how many clips may fail, or what share ("5%"); rows of failures.jsonl.
       beam_options: Apache Beam's own, as on the command line ("--runner=DataflowRunner", ...).
       progress: called as progress("prepare", clips done, clips in all).
 
     Raises:
-      TalkfaceError: nothing was prepared, too many clips failed, the disk is full, a library is
-        missing, `out` holds another prepared set, or another process is writing to it.
+      TalkfaceError: nothing or too little could be prepared, no such split, a full disk, a missing
+        library, or an `out` that holds another set or that another process writes to.
     """
-    _check_asked(face, workers, shards)
-    _check_places(os.fspath(raw), os.fspath(out))
+    _check_asked(face, workers, shards, ends=(os.fspath(raw), os.fspath(out)))
     places.import_beam()
     from data_prep import pipeline
 
     options = pipeline.parse_options(beam_options, raw=raw, out=out)
     found = tree.scan(raw)
     split, gates = speaker_split or val_split or ValSplit(), gates or Gates()
-    listing = _listing(dataset, found, split)
-    facts = _facts(face, gates, split, shards)
+    listing = _listing(dataset, found, split, protocol)
+    facts = _facts(face, gates, split, shards) | {"protocol": protocol}
     plan = _plan(listing.clips, found, facts)
     job = Job(
         dataset=dataset,
@@ -151,10 +136,13 @@ def prepare(
     return _existing(job) or _run_alone(job, plan, listing, run)
 
 
-def _check_asked(face: str | None, workers: int, shards: int | None) -> None:
+def _check_asked(
+    face: str | None, workers: int, shards: int | None, *, ends: tuple[str, str]
+) -> None:
     if workers < 1 or (shards is not None and shards < 1):
         raise ConfigError("--workers and --shards must be at least 1.")
     faces.check_choice(face)
+    _check_places(*ends)
 
 
 def _facts(
@@ -228,13 +216,23 @@ def allowed_failures(limit: int | str, clips: int) -> int:
     )
 
 
-def _listing(dataset: str, found: tree.Tree, split: SpeakerSplit | ValSplit) -> Listing:
+def _listing(
+    dataset: str, found: tree.Tree, split: SpeakerSplit | ValSplit, protocol: str
+) -> Listing:
     """The clips by name, in the splits that were asked for.
 
     Raises:
-      TalkfaceError: no clip, two of one name, or a tree that is not of that data set.
+      TalkfaceError: no clip, two of one name, a tree that is not of that data set, or a protocol
+        that it does not have or does not fit.
     """
-    listing = datasets.get_adapter(dataset).list_clips(found)
+    adapter = datasets.get_adapter(dataset)
+    protocols = getattr(adapter, "PROTOCOLS", {})
+    if protocol and protocol not in protocols:
+        raise ConfigError(
+            f"--dataset={dataset} has no --split={protocol}; give one of "
+            f"{', '.join(['official', 'speaker', *protocols])}."
+        )
+    listing = adapter.list_clips(found)
     if not listing.clips and not listing.problems:
         raise MediaError(f"--raw={found.root} holds no clip; check the path and the --dataset.")
     clips = sorted(listing.clips, key=lambda info: info.clip)
@@ -243,6 +241,8 @@ def _listing(dataset: str, found: tree.Tree, split: SpeakerSplit | ValSplit) -> 
             raise MediaError(
                 f"{first.video} and {second.video} are both clip {first.clip}; rename one."
             )
+    if protocol:
+        clips = protocols[protocol](clips)
     listing = dataclasses.replace(listing, clips=tuple(clips))
     if isinstance(split, SpeakerSplit):
         listing = splits.split_speakers(listing, **dataclasses.asdict(split))
@@ -271,8 +271,9 @@ def _plan(clips: Sequence[ClipInfo], found: tree.Tree, facts: Mapping[str, Any])
         identities.append(jobs.clip_identity(info, files, options))
         tasks.append(ClipTask(number, jobs.clip_key(identities[-1], versions), info))
         sizes.append(files[0][0])
-    # What became of `val_split` is in the clips: two that give the same splits give the same set.
-    asked = json.dumps({k: v for k, v in facts.items() if k != "val_split"}, sort_keys=True)
+    # What became of these is in the clips: two that give the same splits give the same set.
+    in_clips = ("val_split", "protocol")
+    asked = json.dumps({k: v for k, v in facts.items() if k not in in_clips}, sort_keys=True)
     keys = jobs.digest([*(task.key for task in tasks), asked])
     return _Plan(tasks, sizes, jobs.digest([*identities, asked]), keys)
 

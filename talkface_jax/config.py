@@ -80,6 +80,7 @@ class TrainConfig:
       keep_latest, keep_best: how many checkpoints stay.
       best_metric: online metric by which "best" is judged; empty to keep only the latest.
       best_mode: whether a smaller or a larger value is better.
+      patience: evaluations without a better `best_metric` after which training ends; 0 for never.
       compute: number format of the networks' arithmetic; parameters and optimiser state stay
         float32.
       remat: what the backward pass recomputes instead of keeping: "none", all but convolutions and
@@ -100,6 +101,7 @@ class TrainConfig:
     keep_best: int = ranged(1, AT_LEAST_0)
     best_metric: str = ""
     best_mode: Literal["min", "max"] = "min"
+    patience: int = ranged(0, AT_LEAST_0)
     ema_decay: float = ranged(0.0, DROPOUT)
     compute: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "products", "everything"] = "none"
@@ -251,6 +253,11 @@ def validate(config: ExperimentConfig) -> None:
         raise ConfigError(
             "config.mesh.data must be -1 or at least 1, not 0; give another --config.mesh.data (-1 "
             "takes all devices)"
+        )
+    if config.train.patience and not config.train.best_metric:
+        raise ConfigError(
+            f"config.train.patience is {config.train.patience}, but there is no metric to wait "
+            "for; give --config.train.best_metric or leave patience at 0"
         )
     _validate_mixture(config.data)
     validate_optim(config.optim, where="optim")

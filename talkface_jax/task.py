@@ -155,7 +155,8 @@ class DataView(Protocol):
     from the same clip), `other_clip` (same speaker) and `other_speaker`, both drawn from the
     generator that `sample` got and from nothing else. All but `across` give None where there is no
     such segment, and a lone one has none. A record that cannot be read is named, whosever sample it
-    was for, and another window takes the place.
+    was for, and another window takes the place. A view that needs the emotion of every clip has an
+    attribute `labels` that is true; data without are refused then.
     """
 
     @property

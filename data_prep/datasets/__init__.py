@@ -18,7 +18,11 @@ SPEECH = "speech"
 
 
 class Adapter(Protocol):
-    """What a data set's module provides."""
+    """What a data set's module provides.
+
+    It may have `PROTOCOLS` too: published splits besides its own, by the name that `--split` gives,
+    each a function from the clips to the clips with new splits.
+    """
 
     def list_clips(self, tree: Tree) -> Listing:
         """Every clip of the tree, before a pixel is read; paths are relative to its root.

@@ -8,17 +8,16 @@ view, emotion and level are found by their vocabulary, wherever they stand. Flat
 sets are read too: `M003#angry#level_1#001.mp4`, `M003_ang_1_001.mp4`; where no view is named, the
 front is meant. A take without a sound file keeps the video's own track.
 
-The split is the authors': the last 10 takes of neutral and the last 6 of every other emotion and
-level are for testing. It is made by the numbers of the takes, of whatever view, so that all views
-of a take fall on one side. Both sides hold the same actors; `splits.by_speaker` keeps them apart.
-The authors name no val split: preparation takes the training takes of some actors for it
-(`splits.with_val`), whose test takes stay where they are.
+The split is the authors' (`by_authors`). Both of its sides hold the same actors; `by_four_actors`,
+which later papers use, and `splits.by_speaker` keep them apart. Neither protocol names a val split:
+preparation takes training takes of some actors for it (`splits.with_val`), whose test takes stay
+where they are.
 """
 
 import dataclasses
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from data_prep import archives
 from data_prep.datasets.listing import (
@@ -32,12 +31,14 @@ from data_prep.datasets.listing import (
 )
 from data_prep.tree import Entry, Tree
 from talkface_jax.data.manifest import Failure
+from talkface_jax.errors import ConfigError
 from talkface_jax.records import EMOTIONS, ClipInfo
 
 VIEWS = ("front", "down", "top", "left_30", "left_60", "right_30", "right_60")
 LAYOUT = "<actor>/video/<view>/<emotion>/level_<k>/<nnn>.mp4"
 _VIDEOS = frozenset({".mp4"})
 _SOUNDS = (".m4a", ".wav")  # the first is taken where there are both
+FOUR_ACTORS = ("M003", "M030", "W009", "W015")
 _TEST_TAKES = {"neutral": 10}
 _TEST_TAKES_OTHERS = 6
 _ACTOR = re.compile(r"[MW]\d{3}")
@@ -77,7 +78,6 @@ def list_clips(tree: Tree) -> Listing:
     found, twice = one_each(videos, tree)
     sounds, sounds_twice = _sounds(tree)
     problems += [*twice, *sounds_twice]
-    tests = _test_takes(take for take, _ in found)
     clips = [
         ClipInfo(
             dataset="mead",
@@ -85,7 +85,6 @@ def list_clips(tree: Tree) -> Listing:
             speaker=take.actor,
             video=entry.path,
             audio=sounds[take].path if take in sounds else "",
-            split="test" if take in tests else "train",
             emotion=EMOTIONS.index(take.emotion),
             level=take.level,
             view=view,
@@ -94,6 +93,7 @@ def list_clips(tree: Tree) -> Listing:
         for (take, view), entry in found.items()
     ]
     require_clips(clips, problems, tree)
+    clips = by_authors(clips)
     notes = [*archive_notes(tree, clips), *_notes(clips, viewless)]
     return Listing(in_order(clips), tuple(notes), tuple(problems))
 
@@ -158,17 +158,62 @@ def _sounds(tree: Tree) -> tuple[dict[Take, Entry], list[Failure]]:
     return found, problems
 
 
-def _test_takes(takes: Iterable[Take]) -> set[Take]:
-    groups: dict[tuple[str, str, int], set[Take]] = {}
-    for take in takes:
-        groups.setdefault((take.actor, take.emotion, take.level), set()).add(take)
-    return {
-        take
-        for (_, emotion, _), group in groups.items()
-        for take in sorted(group, key=lambda take: take.number)[
-            -_TEST_TAKES.get(emotion, _TEST_TAKES_OTHERS) :
-        ]
+def by_authors(clips: Sequence[ClipInfo]) -> list[ClipInfo]:
+    """The clips with the split of MEAD's authors: for each actor and level, the last 10 takes of
+    neutral and the last 6 of every other emotion are "test", the rest "train".
+
+    It goes by the numbers of the takes, of whatever view, so that all views of a take fall on one
+    side.
+    """
+    groups: dict[tuple[str, int, int], set[int]] = {}
+    for clip in clips:
+        groups.setdefault(_group(clip), set()).add(_number(clip))
+    tests = {
+        group: set(sorted(numbers)[-_TEST_TAKES.get(EMOTIONS[group[1]], _TEST_TAKES_OTHERS) :])
+        for group, numbers in groups.items()
     }
+    return [
+        dataclasses.replace(clip, split="test" if _number(clip) in tests[_group(clip)] else "train")
+        for clip in clips
+    ]
+
+
+def by_four_actors(clips: Sequence[ClipInfo]) -> list[ClipInfo]:
+    """The clips with those of four actors, two men and two women, as "test", the rest "train".
+
+    Source: the authors of EAT (Gan et al., ICCV 2023) name the four on whom they tested
+      (github.com/yuangan/EAT_code, issue 17), in the line of EVP and EAMM. Unverified: that those
+      two tested on the same four, and which of their takes each paper used. Here it is all that
+      there are; to compare with a paper's numbers, take its own list of clips.
+
+    Raises:
+      ConfigError: one of the four is missing.
+    """
+    actors = {clip.speaker for clip in clips}
+    if missing := [actor for actor in FOUR_ACTORS if actor not in actors]:
+        raise ConfigError(
+            f"--split=four-actors tests on {', '.join(FOUR_ACTORS)}, but there is no clip of "
+            f"{', '.join(missing)}; add them to --raw or give another --split."
+        )
+    return [
+        dataclasses.replace(clip, split="test" if clip.speaker in FOUR_ACTORS else "train")
+        for clip in clips
+    ]
+
+
+PROTOCOLS: Mapping[str, Callable[[Sequence[ClipInfo]], list[ClipInfo]]] = {
+    "four-actors": by_four_actors
+}
+"""Splits of other people than the authors, by the name that `--split` gives."""
+
+
+def _group(clip: ClipInfo) -> tuple[str, int, int]:
+    return clip.speaker, clip.emotion, clip.level
+
+
+def _number(clip: ClipInfo) -> int:
+    """Of the take: the last part of the clip's name."""
+    return int(clip.clip.rpartition("_")[2])
 
 
 def _notes(clips: list[ClipInfo], viewless: list[str]) -> list[str]:

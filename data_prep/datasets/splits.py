@@ -29,6 +29,21 @@ class ValSplit:
     seed: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class SpeakerSplit:
+    """Splits that share no speaker, in the place of the data set's own.
+
+    Attributes:
+      test, val: shares of the clips, as near as whole speakers come; the rest is for training.
+        None for a val share of `VAL_SHARE`, or 0 where there are too few speakers.
+      seed: the split is a function of it and of the speakers' names.
+    """
+
+    test: float = 0.1
+    val: float | None = None
+    seed: int = 0
+
+
 def with_val(listing: Listing, wanted: ValSplit) -> Listing:
     """The listing with a val split taken out of its training split, which then shares no speaker.
 

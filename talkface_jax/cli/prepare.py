@@ -30,6 +30,7 @@ EPILOG = """\
 examples:
   talkface prepare --dataset=folder --raw=my_videos --out=out/data --workers=8
   talkface prepare --dataset=mead --raw=MEAD --out=out/mead --max-failures=2%
+  talkface prepare --dataset=mead --raw=MEAD --out=out/mead4 --split=four-actors
   talkface prepare --dataset=hdtf --raw=HDTF --out=out/hdtf --split=speaker
   talkface prepare --dataset=synthetic --clips=24 --seed=0 --out=out/data
   talkface prepare --dataset=speech --clips=4000 --voices=package/voices --out=out/speech
@@ -40,7 +41,7 @@ EXTRAS = ("prepare",)
 MAKES = ("demo",)
 """Extras of the data sets that are made on the spot."""
 TAKES_REST = True
-_SPLITS = ("official", "speaker")
+_SPLITS = ("official", "speaker", "four-actors")
 _SPLIT_FLAGS = ("split", "test_share", "val_share", "split_seed")
 _MADE_FLAGS = ("clips", "val_clips", "test_clips", "seed")
 
@@ -106,7 +107,8 @@ def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--split",
         choices=_SPLITS,
-        help="the data set's own splits, or splits that share no speaker (default: official)",
+        help="the data set's own splits, splits that share no speaker, or, of mead, four actors "
+        "for testing (default: official)",
     )
     group.add_argument(
         "--test-share",
@@ -267,6 +269,7 @@ def _prepare_options(args: argparse.Namespace) -> dict[str, Any]:
     if args.test_share is not None and not by_speaker:
         args.parser.error("--test-share needs --split=speaker")
     val = "val" if by_speaker else "share"
+    own = args.split in (None, "official", "speaker")
     flags = {"test": args.test_share, val: args.val_share, "seed": args.split_seed}
     given = {name: value for name, value in flags.items() if value is not None}
     values = {name: getattr(args, name) for name in _gate_fields()}
@@ -276,6 +279,7 @@ def _prepare_options(args: argparse.Namespace) -> dict[str, Any]:
         "gates": gates.Gates(**values),
         "speaker_split": prepare.SpeakerSplit(**given) if by_speaker else None,
         "val_split": None if by_speaker else prepare.ValSplit(**given),
+        "protocol": "" if own else args.split,
         "shards": args.shards,
         "workers": args.workers,
         "max_failures": args.max_failures,

@@ -11,7 +11,7 @@ from typing import Any
 from talkface_jax import config, runtime
 from talkface_jax.data import remedy
 from talkface_jax.data.schema import SCHEMA_VERSION
-from talkface_jax.data.store import read_index
+from talkface_jax.data.store import read_index, rebuild_index
 from talkface_jax.errors import ConfigError, RecordError
 
 MANIFEST, CLIPS, FAILURES = "manifest.json", "clips.jsonl", "failures.jsonl"
@@ -209,3 +209,14 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def rebuild(directory: str | os.PathLike[str]) -> None:
+    """Makes the index of every shard anew from its records, as after an update of ours.
+
+    Raises:
+      RecordError: no manifest, or a shard that is missing or damaged.
+    """
+    directory = pathlib.Path(directory)
+    for shard in read_manifest(directory).shards:
+        rebuild_index(directory / shard.name)

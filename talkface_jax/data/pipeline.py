@@ -20,6 +20,7 @@ from talkface_jax.data.dataset import (
     enumerate_windows,
     open_dataset,
 )
+from talkface_jax.data.labels import check_labels
 from talkface_jax.data.mixture import Mixture, Shares
 from talkface_jax.data.sampler import SKIPPED, Part, Sample, Sampler, make_parts
 from talkface_jax.data.workers import WorkerBatches
@@ -39,6 +40,7 @@ __all__ = [
     "eval_batches",
     "open_dataset",
     "train_iterator",
+    "view_windows",
 ]
 
 
@@ -143,10 +145,12 @@ def train_iterator(
     Raises:
       RecordError: there is no window; also from `next`, where a record is damaged and the budget
         spent.
+      ConfigError: a view that needs labels, and a clip without; and what a view itself raises, from
+        `next`.
     """
     corrupt = CorruptRecords() if corrupt is None else corrupt
     mixture = dataset if isinstance(dataset, Mixture) else Mixture((dataset,))
-    windows = [_windows(part, view, stride=1) for part in mixture.parts]
+    windows = [view_windows(part, view) for part in mixture.parts]
     parts = make_parts(mixture.parts, windows)
     order = _order(parts, mixture.weights, seed)
     sampler = Sampler(parts, view, seed=seed, max_corrupt=corrupt.limit)
@@ -179,7 +183,15 @@ def _identity(mixture: Mixture, windows: Sequence[Windows], seed: int) -> dict[s
     return identity
 
 
-def _windows(dataset: Dataset, view: DataView, *, stride: int) -> Windows:
+def view_windows(dataset: Dataset, view: DataView, *, stride: int = 1) -> Windows:
+    """The windows that a view takes of a data set, which no record is read for.
+
+    Raises:
+      RecordError: there is none.
+      ConfigError: the view needs labels and a clip has none.
+    """
+    if getattr(view, "labels", False):
+        check_labels(dataset)
     return enumerate_windows(dataset, window=view.window, stride=stride, faces=view.faces)
 
 
@@ -245,11 +257,12 @@ def eval_batches(
 
     Raises:
       RecordError: there is no window, or a record is damaged and the budget spent.
+      ConfigError: a view that needs labels, and a clip without; and what a view itself raises.
     """
     corrupt = CorruptRecords() if corrupt is None else corrupt
     datasets = dataset.parts if isinstance(dataset, Mixture) else (dataset,)
     stride = stride or view.window
-    windows = [_windows(part, view, stride=stride) for part in datasets]
+    windows = [view_windows(part, view, stride=stride) for part in datasets]
     sampler = Sampler(make_parts(datasets, windows), view, seed=0, max_corrupt=corrupt.limit)
     count = sum(map(len, windows))
     chosen = np.arange(count)

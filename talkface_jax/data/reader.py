@@ -75,8 +75,8 @@ class SegmentReader:
 
     @property
     def meta(self) -> RecordMeta:
-        """The segment's clip, speaker, first frame, length and runs of frames with a face; from the
-        index, without reading the record."""
+        """The segment's clip, speaker, first frame, length, runs of frames with a face, emotion and
+        level; from the index, without reading the record."""
         if self._place is None:
             return record_meta(self.segment)
         record, opened = self._place
@@ -149,17 +149,22 @@ class SegmentReader:
         found = np.stack([rows[n][t] for n, t in zip(numbers.tolist(), frames, strict=True)])
         return found, exists
 
-    def other_clip(self, rng: np.random.Generator, *, faces: bool = True) -> "SegmentReader | None":
+    def other_clip(
+        self, rng: np.random.Generator, *, faces: bool = True, emotion: int | None = None
+    ) -> "SegmentReader | None":
         """A segment of another clip of the same speaker, every clip as likely as the other.
 
         Args:
           rng: the view's own, which alone decides.
           faces: draws only segments of which at least one frame shows a face.
+          emotion: draws only clips that the index labels with this one (of `records.EMOTIONS`).
 
         Returns:
           None, without a draw, where there is none or the speaker has no name.
         """
-        return self._other(lambda relations, own: relations.other_clip(own, rng, faces=faces))
+        return self._other(
+            lambda relations, own: relations.other_clip(own, rng, faces=faces, emotion=emotion)
+        )
 
     def other_speaker(
         self, rng: np.random.Generator, *, faces: bool = True

@@ -65,6 +65,8 @@ class Relations:
         self._clips = np.array([clip_number[meta.speaker, meta.clip] for meta in metas], np.int32)
         self._starts = np.array([meta.start for meta in metas], np.int32)
         self._frames = np.array([meta.frames for meta in metas], np.int32)
+        self._emotions = np.array([meta.emotion for meta in metas], np.int8)
+        self._levels = np.array([meta.level for meta in metas], np.int8)
         runs = [run for meta in metas for run in meta.runs]
         self._runs = np.array(runs, np.int32).reshape(-1, 2)
         self._run_edges = np.cumsum([0, *(len(meta.runs) for meta in metas)], dtype=np.int32)
@@ -73,6 +75,7 @@ class Relations:
         self._places[self._order] = np.arange(len(self._order), dtype=np.int32)
         every = np.arange(len(names) + 1)
         self._edges = np.searchsorted(self._clips[self._order], every).astype(np.int32)
+        self._pools: dict[tuple[bool, int | None], _Pool] = {}
 
     def meta(self, record: int) -> RecordMeta:
         """The record's index entry."""
@@ -84,6 +87,8 @@ class Relations:
             int(self._starts[record]),
             int(self._frames[record]),
             tuple((first, length) for first, length in runs.tolist()),
+            int(self._emotions[record]),
+            int(self._levels[record]),
         )
 
     def neighbour(self, record: int, offset: int) -> int | None:
@@ -114,9 +119,14 @@ class Relations:
         found = np.where(nearer, starts[after], last)
         return own[chosen], found - starts[chosen], found == wanted
 
-    def other_clip(self, record: int, rng: np.random.Generator, *, faces: bool) -> int | None:
-        """A record of another clip of the same speaker, drawn clip first; None if there is none."""
-        pool, clip = self._pool(faces), self._clips[record]
+    def other_clip(
+        self, record: int, rng: np.random.Generator, *, faces: bool, emotion: int | None = None
+    ) -> int | None:
+        """A record of another clip of the same speaker, drawn clip first; None if there is none.
+
+        With `emotion`, of clips that are labelled with it.
+        """
+        pool, clip = self._pool(faces, emotion), self._clips[record]
         speaker = int(self._speakers[clip])
         if not self._speaker_names[speaker]:
             return None
@@ -135,23 +145,24 @@ class Relations:
         return pool.draw(rng, (known, len(pool.clips)), but=(int(same[0]), int(same[1])))
 
     def __getstate__(self) -> dict[str, Any]:
-        pools = ("_with_faces", "_all")
-        return {name: value for name, value in self.__dict__.items() if name not in pools}
+        return {**self.__dict__, "_pools": {}}
 
     def _span(self, record: int) -> tuple[int, int]:
         clip = self._clips[record]
         return int(self._edges[clip]), int(self._edges[clip + 1])
 
-    def _pool(self, faces: bool) -> _Pool:
-        return self._with_faces if faces else self._all
-
-    @functools.cached_property
-    def _with_faces(self) -> _Pool:
-        return self._pool_of(np.diff(self._run_edges)[self._order] > 0)
-
-    @functools.cached_property
-    def _all(self) -> _Pool:
-        return self._pool_of(np.ones(len(self._order), bool))
+    def _pool(self, faces: bool, emotion: int | None = None) -> _Pool:
+        """The records that can be drawn, made when they are first drawn from. Threads that ask at
+        once may each make it: the same."""
+        key = faces, emotion
+        if key not in self._pools:
+            chosen = np.ones(len(self._order), bool)
+            if faces:
+                chosen &= np.diff(self._run_edges)[self._order] > 0
+            if emotion is not None:
+                chosen &= self._emotions[self._order] == emotion
+            self._pools[key] = self._pool_of(chosen)
+        return self._pools[key]
 
     def _pool_of(self, chosen: Bool[np.ndarray, " r"]) -> _Pool:
         records = self._order[chosen]

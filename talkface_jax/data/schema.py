@@ -24,6 +24,8 @@ from talkface_jax.records import (
 SCHEMA_VERSION = 1
 CONTEXT_SAMPLES = 3200
 """Most samples that a record keeps of the clip's sound before and after its own: 0.2 s."""
+NOT_INDEXED = -2
+"""Emotion and level of a record whose index is older than the labels in it; the record has them."""
 # Attribute -> type and shape of one frame.
 PER_FRAME: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "landmarks": ("<f4", (MESH_POINTS, 3)),
@@ -39,6 +41,7 @@ class RecordMeta:
     """What the index knows of a record, enough to enumerate windows without reading it.
 
     `runs` are the stretches of frames with a face: first frame and length, in the segment.
+    `emotion` and `level` are the clip's (`records.ClipInfo`); below 0 where unknown.
     """
 
     clip: str
@@ -46,6 +49,8 @@ class RecordMeta:
     start: int
     frames: int
     runs: tuple[tuple[int, int], ...]
+    emotion: int = -1
+    level: int = -1
 
     @property
     def valid(self) -> int:
@@ -63,6 +68,8 @@ def record_meta(segment: Segment) -> RecordMeta:
         segment.start,
         len(segment),
         runs,
+        segment.info.emotion,
+        segment.info.level,
     )
 
 

@@ -22,10 +22,18 @@ import numpy as np
 
 from talkface_jax import runtime
 from talkface_jax.data import remedy
-from talkface_jax.data.schema import SCHEMA_VERSION, RecordMeta, decode, record_meta
+from talkface_jax.data.schema import (
+    NOT_INDEXED,
+    SCHEMA_VERSION,
+    RecordMeta,
+    decode,
+    record_meta,
+)
 from talkface_jax.errors import RecordError
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
+_WITHOUT_LABELS = 1
+"""The index before emotion and level stood in it; it is read all the same."""
 # The framing of a TFRecord: length and checksum before a record, checksum behind it.
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
@@ -174,9 +182,12 @@ def read_index(shard: str | os.PathLike[str]) -> ShardIndex:
         crc = body.pop("crc32c")
         if crc != _body_crc(body):
             raise ValueError("its checksum is wrong")
-        if (body["index_version"], body["schema_version"]) != (INDEX_VERSION, SCHEMA_VERSION):
+        version = body["index_version"]
+        known = version in (_WITHOUT_LABELS, INDEX_VERSION)
+        if not known or body["schema_version"] != SCHEMA_VERSION:
             raise ValueError("it is of another version")
-        entries = tuple(_entry(record) for record in body["records"])
+        labelled = version == INDEX_VERSION
+        entries = tuple(_entry(record, labelled=labelled) for record in body["records"])
         size, name = int(body["size"]), body["shard"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(
@@ -328,8 +339,10 @@ class ShardSource:
             os.close(descriptor)
 
 
-def _entry(record: dict[str, Any]) -> IndexEntry:
+def _entry(record: dict[str, Any], *, labelled: bool) -> IndexEntry:
     meta = dict(record["meta"])
+    for name in ("emotion", "level"):
+        meta[name] = int(meta[name]) if labelled else NOT_INDEXED
     meta["runs"] = tuple((int(first), int(length)) for first, length in meta["runs"])
     return IndexEntry(
         int(record["offset"]), int(record["length"]), int(record["crc"]), RecordMeta(**meta)

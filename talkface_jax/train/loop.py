@@ -43,9 +43,10 @@ from talkface_jax.train.initial import (
     require_resumable,
     start_state,
 )
+from talkface_jax.train.patience import PATIENCE, Patience
 from talkface_jax.train.programs import Programs
 from talkface_jax.train.signals import StopRequest
-from talkface_jax.train.source import PreparedSource, Source, TrainBatches
+from talkface_jax.train.source import Source, TrainBatches, prepared_source
 from talkface_jax.train.state import evaluation_variables
 from talkface_jax.train.telemetry import Speedometer, Telemetry
 from talkface_jax.train.workdir import prepare_workdir
@@ -104,8 +105,7 @@ def train(
       WeightsError: the file of a frozen network is missing or altered.
     """
     programs = Programs(task, config, sharding.make_mesh(config.mesh))
-    source = _prepared(config) if source is None else source
-    first = jax.process_index() == 0
+    source, first = source or prepared_source(config), jax.process_index() == 0
     opened = source.train(task.view, batch_size=programs.rows, seed=config.seed)
     with (
         contextlib.closing(opened) as batches,
@@ -134,18 +134,13 @@ def train(
                 evaluated=dict(info.get("metrics", {})),
                 frozen=frozen,
                 frozen_sha256=dict(info.get(FROZEN, {})),
+                patience=Patience.of(config.train, info),
             )
             return run.to_the_end(state, step)
 
 
 def _nothing(*_: Any) -> None:
     """In place of a callback that was not given."""
-
-
-def _prepared(config: ExperimentConfig) -> PreparedSource:
-    train = config.train
-    evaluates = bool(train.eval_every or train.preview_every or train.best_metric)
-    return PreparedSource(config.data, evaluates=evaluates)
 
 
 def _claim(
@@ -209,6 +204,7 @@ class _Run:
     evaluated: dict[str, float]
     frozen: Any
     frozen_sha256: dict[str, str]
+    patience: Patience
     late: tuple[int, dict[str, jax.Array]] | None = None
     speed: Speedometer = dataclasses.field(default_factory=Speedometer)
 
@@ -223,8 +219,8 @@ class _Run:
         return optim.make_schedules(self.task, self.config)
 
     def to_the_end(self, state: TrainState, start: int) -> TrainResult:
-        """Steps until `train.steps` or a stop request."""
-        steps = self.config.train.steps
+        """Steps until `train.steps`, the end of `train.patience` or a stop request."""
+        steps = start if self.patience.spent else self.config.train.steps
         self.progress(self.name, start, steps)
         if start < steps:
             self._place_frozen()
@@ -236,6 +232,8 @@ class _Run:
             self.late = (step + 1, metrics)
             self.speed.count(waited=self.batches.waited)
             self._keep(state, step + 1)
+            if self.patience.spent:
+                break
         self.checkpoints.wait()
         latest = self.checkpoints.latest_step
         assert latest is not None
@@ -274,7 +272,7 @@ class _Run:
             self._evaluate(state, done)
         if previewing:
             self._preview(state, done)
-        if saving:
+        if saving or self.patience.spent:
             self.checkpoints.save(
                 state, self._info(), metrics=self.evaluated if evaluating else None
             )
@@ -351,6 +349,8 @@ class _Run:
         best = self.config.train.best_metric
         if best and best not in self.evaluated:
             raise unknown_metric(best, self.task, self.evaluated)
+        if best:
+            self.patience.see(self.evaluated[best])
         self.telemetry.write(
             done, {f"eval/{name}": value for name, value in self.evaluated.items()}
         )
@@ -385,6 +385,7 @@ class _Run:
             "lineage": {**self.source.lineage, **origin},
             "losses": self.losses,
             FROZEN: self.frozen_sha256,
+            PATIENCE: self.patience.state(),
         }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from talkface_jax.config import DataConfig
+from talkface_jax.config import DataConfig, ExperimentConfig
 from talkface_jax.errors import ConfigError
 from talkface_jax.records import Segment
 from talkface_jax.task import DataView, Sample
@@ -145,9 +145,10 @@ class PreparedSource:
         Raises:
           RecordError: the training split has no window, or that of the evaluation, which is looked
             at here and not at the first evaluation.
+          ConfigError: the view needs labels, and a clip of either split has none.
         """
         for part in self._eval.parts if self._eval is not None else ():
-            self._pipeline.enumerate_windows(part, window=view.window, faces=view.faces)
+            self._pipeline.view_windows(part, view)
         return self._pipeline.train_iterator(
             self._train,
             view,
@@ -182,6 +183,17 @@ class PreparedSource:
                 self._train, view, batch_size=1, batches=limit, corrupt=self._corrupt
             )
         )
+
+
+def prepared_source(config: ExperimentConfig) -> PreparedSource:
+    """The prepared directories of a run, with the split of the evaluation where it evaluates.
+
+    Raises:
+      ConfigError, RecordError: as `PreparedSource`.
+    """
+    train = config.train
+    evaluates = bool(train.eval_every or train.preview_every or train.best_metric)
+    return PreparedSource(config.data, evaluates=evaluates)
 
 
 class SegmentSource:

@@ -23,6 +23,7 @@ CHANGEABLE = frozenset(
         "train.eval_every",
         "train.preview_every",
         "train.checkpoint_every",
+        "train.patience",
         "data.threads",
         "data.workers",
         "data.prefetch",

@@ -56,7 +56,7 @@ def score_reader(reader: EmotionReader, dataset: PreparedDataset) -> ReaderScore
       dataset: records with labels; those without a face are left out.
 
     Raises:
-      RecordError: a record without emotion or level.
+      ConfigError: a record without emotion or level.
     """
     reads = []
     for number in range(len(dataset)):

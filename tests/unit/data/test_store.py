@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import os
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from talkface_jax.data import store
-from talkface_jax.data.schema import encode, record_meta
+from talkface_jax.data.schema import NOT_INDEXED, encode, record_meta
 from talkface_jax.errors import RecordError
 
 
@@ -198,3 +199,50 @@ def test_full_disk_keeps_the_old_shard(shard, records, monkeypatch):
         writer.write(*records[0])
     assert (shard.read_bytes(), store.index_path(shard).read_bytes()) == before
     assert len(list(shard.parent.iterdir())) == 2
+
+
+@pytest.fixture
+def labelled(tmp_path, make_segment):
+    """A shard of one segment whose clip has a label, and its index."""
+    segment = make_segment(seed=1, frames=6)
+    info = dataclasses.replace(segment.info, emotion=4, level=2)
+    segment = dataclasses.replace(segment, info=info)
+    path = tmp_path / "moods.tfrecord"
+    with store.ShardWriter(path) as writer:
+        writer.write(encode(segment), record_meta(segment))
+    return path
+
+
+def test_the_index_holds_the_label(labelled):
+    (entry,) = store.read_index(labelled).entries
+    assert (entry.meta.emotion, entry.meta.level) == (4, 2)
+
+
+def older(shard):
+    """The index as it was before labels stood in it."""
+    body = json.loads(store.index_path(shard).read_text())
+    body |= {"index_version": 1}
+    for record in body["records"]:
+        del record["meta"]["emotion"], record["meta"]["level"]
+    body.pop("crc32c")
+    body["crc32c"] = store._body_crc(body)
+    store.index_path(shard).write_text(json.dumps(body))
+
+
+def test_an_index_without_labels_is_still_read(labelled):
+    before = store.read_index(labelled)
+    older(labelled)
+    (entry,) = store.read_index(labelled).entries
+    assert (entry.meta.emotion, entry.meta.level) == (NOT_INDEXED, NOT_INDEXED)
+    unlabelled = dataclasses.replace(before.entries[0].meta, emotion=-2, level=-2)
+    assert entry.meta == unlabelled
+    assert store.ShardSource([labelled])[0] and store.rebuild_index(labelled) == before
+
+
+def test_an_index_of_a_later_version(labelled):
+    body = json.loads(store.index_path(labelled).read_text()) | {"index_version": 3}
+    body.pop("crc32c")
+    body["crc32c"] = store._body_crc(body)
+    store.index_path(labelled).write_text(json.dumps(body))
+    with pytest.raises(RecordError, match="it is of another version"):
+        store.read_index(labelled)

@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 
-from data_prep import datasets, tree
-from data_prep.datasets import mead
-from talkface_jax.errors import MediaError
+from data_prep import datasets, prepare, tree
+from data_prep.datasets import mead, splits
+from talkface_jax.cli.main import main
+from talkface_jax.errors import ConfigError, MediaError
 from talkface_jax.records import EMOTIONS
 
 
@@ -203,3 +204,82 @@ def test_actor_without_training_clips_is_noted(listing, tmp_path, write_files):
     listing = _list(write_files(tmp_path, files))
     assert {clip.split for clip in listing.clips} == {"test"}
     assert any("leaves none for training: 1 actor (M003)" in note for note in listing.notes)
+
+
+FOUR = ("M003", "M030", "W009", "W015")
+
+
+@pytest.fixture
+def write_actors(tmp_path, write_files):
+    """A tree of the given actors, each with 8 takes of anger and 12 neutral ones."""
+
+    def written(actors):
+        counts = {"angry": 8, "neutral": 12}
+        paths = [
+            f"{actor}/video/front/{emotion}/level_1/{n:03d}.mp4"
+            for actor in actors
+            for emotion, count in counts.items()
+            for n in range(1, count + 1)
+        ]
+        return write_files(tmp_path / "actors", dict.fromkeys(paths, b""))
+
+    return written
+
+
+def _prepared_listing(root, protocol, val=None):
+    wanted = splits.ValSplit() if val is None else splits.ValSplit(share=val)
+    return prepare._listing("mead", tree.scan(root), wanted, protocol)
+
+
+def test_four_actors_test_and_nobody_of_them_trains(write_actors):
+    root = write_actors([*FOUR, "M005", "M007", "W011", "W014"])
+    listing = _prepared_listing(root, "four-actors")
+    actors = collections.defaultdict(set)
+    for clip in listing.clips:
+        actors[clip.split].add(clip.speaker)
+    assert actors["test"] == set(FOUR)
+    assert len(actors["val"]) == 1 and len(actors["train"]) == 3
+    assert not actors["val"] & actors["train"]
+    counts = collections.Counter(clip.split for clip in listing.clips)
+    assert counts == {"test": 4 * 20, "val": 20, "train": 60}, "all takes"
+    without = _prepared_listing(root, "four-actors", val=0.0)
+    assert {clip.split for clip in without.clips} == {"train", "test"}
+
+
+def test_the_authors_split_is_a_function_of_the_clips(write_actors):
+    listing = _list(write_actors(["M003", "W009"]))
+    assert mead.by_authors([*reversed(listing.clips)]) == [*reversed(listing.clips)]
+    counts = collections.Counter((EMOTIONS[c.emotion], c.split) for c in listing.clips)
+    assert counts == {
+        ("angry", "train"): 4,
+        ("angry", "test"): 12,
+        ("neutral", "train"): 4,
+        ("neutral", "test"): 20,
+    }
+    moved = mead.by_four_actors(_list(write_actors([*FOUR, "M005"])).clips)
+    assert collections.Counter(clip.split for clip in moved) == {"test": 80, "train": 20}
+
+
+def test_four_actors_of_whom_some_are_missing(write_actors):
+    root = write_actors(["M003", "W009", "M005"])
+    said = (
+        "--split=four-actors tests on M003, M030, W009, W015, but there is no clip of M030, W015; "
+        "add them to --raw or give another --split."
+    )
+    with pytest.raises(ConfigError) as refused:
+        _prepared_listing(root, "four-actors")
+    assert str(refused.value) == said
+
+
+def test_a_protocol_of_another_data_set(tmp_path, write_files, capsys):
+    out = tmp_path / "out"
+    cases = {
+        "folder": "--dataset=folder has no --split=four-actors; give one of official, speaker.\n",
+        "mead": "--split=four-actors tests on M003, M030, W009, W015, but there is no clip of M030",
+    }
+    for name, said in cases.items():
+        root = write_files(tmp_path / name, {"M003/front/sad/level_1/001.mp4": b""})
+        flags = [f"--raw={root}", f"--out={out}", "--split=four-actors"]
+        assert main(["prepare", f"--dataset={name}", *flags]) == 1
+        assert f"talkface prepare: {said}" in capsys.readouterr().err
+    assert not out.exists()

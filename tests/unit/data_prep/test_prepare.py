@@ -113,6 +113,7 @@ def test_manifest(prepared, raw):
         "face": "speaker",
         "gates": dataclasses.asdict(Gates()),
         "shards": 2,
+        "protocol": "",
         "speaker_split": None,
         "val_split": {"share": 0.0, "seed": 0},
     }

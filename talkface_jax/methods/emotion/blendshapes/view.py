@@ -6,34 +6,21 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
+from talkface_jax.data import labels
 from talkface_jax.data.dataset import SegmentReader
-from talkface_jax.errors import RecordError
 from talkface_jax.features import emotion
 from talkface_jax.landmarks import blendshapes
 from talkface_jax.methods.emotion.blendshapes.config import FaceNoiseConfig
-from talkface_jax.records import EMOTIONS, Segment
-
-_LEVELS = 3
-
-
-def intensity_of(label: int, level: int) -> float:
-    """Level over 3; 0 of a neutral face, whatever its level says."""
-    return 0.0 if label == emotion.NEUTRAL else level / _LEVELS
+from talkface_jax.records import Segment
 
 
 def label_of(segment: Segment) -> tuple[int, float]:
-    """Emotion and intensity of a segment.
+    """Emotion and intensity of a segment: level over 3, and 0 of a neutral face.
 
     Raises:
-      RecordError: it has no label.
+      ConfigError: it has no label.
     """
-    info = segment.info
-    if not 0 <= info.emotion < len(EMOTIONS) or info.level < 1:
-        raise RecordError(
-            f"{info.dataset}/{info.clip} has no emotion and level; prepare a set with labels "
-            "(synthetic, MEAD, or a metadata.csv with the columns emotion and level)"
-        )
-    return info.emotion, intensity_of(info.emotion, info.level)
+    return segment.info.emotion, float(labels.label_of(segment).max())
 
 
 def _labelled(segment: Segment) -> tuple[np.ndarray, int, float]:
@@ -57,6 +44,7 @@ class EmotionView:
     name: str = "emotion/blendshapes"
     window: int = 1
     faces: bool = True
+    labels: bool = True
 
     def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of a batch."""
@@ -72,7 +60,7 @@ class EmotionView:
         """A stretch of the segment's valid frames; see the class.
 
         Raises:
-          RecordError: the segment has no label.
+          ConfigError: the segment has no label.
         """
         del start
         scores, label, intensity = segment.derived("emotion", _labelled)

@@ -9,7 +9,7 @@ from talkface_jax.data.dataset import open_dataset
 from talkface_jax.data.manifest import Manifest, shard_entry, write_manifest
 from talkface_jax.data.schema import encode, record_meta
 from talkface_jax.data.store import ShardWriter
-from talkface_jax.errors import RecordError
+from talkface_jax.errors import ConfigError
 from talkface_jax.features.emotion import NEUTRAL, EmotionReader, Reading
 from talkface_jax.methods.emotion import scores
 
@@ -68,6 +68,6 @@ def test_scores_count_segments_frames_and_levels(tmp_path, shown):
 
 
 def test_a_split_without_labels_is_refused(tmp_path, shown):
-    with pytest.raises(RecordError, match="no emotion and level"):
+    with pytest.raises(ConfigError, match="has no emotion, which"):
         scores.score_reader(Told(), prepared(tmp_path, [shown(emotion=-1, split="test")]))
     assert np.isnan(scores.accuracy(np.zeros((8, 8))))

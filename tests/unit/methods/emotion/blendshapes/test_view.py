@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from talkface_jax.data.dataset import SegmentReader
-from talkface_jax.errors import RecordError
+from talkface_jax.errors import ConfigError
 from talkface_jax.features import emotion
 from talkface_jax.landmarks import blendshapes
 from talkface_jax.methods.emotion.blendshapes.config import FaceNoiseConfig
@@ -63,9 +63,11 @@ def test_only_training_is_disturbed(shown):
     assert np.abs(other - plain).max() > 0.1
 
 
-@pytest.mark.parametrize("label", [{"emotion": -1}, {"level": -1}])
-def test_a_segment_without_label_is_named(shown, label):
-    with pytest.raises(RecordError, match=r"^fake/clip0 has no emotion and level; prepare"):
+@pytest.mark.parametrize(
+    ("label", "lacks"), [({"emotion": -1}, "emotion"), ({"level": -1}, "level")]
+)
+def test_a_segment_without_label_is_named(shown, label, lacks):
+    with pytest.raises(ConfigError, match=f"^clip clip0 of data set fake has no {lacks}, which"):
         EmotionView().sample(
             SegmentReader.of(shown(**label)), 0, np.random.default_rng(0), train=True
         )
