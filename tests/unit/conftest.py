@@ -84,6 +84,12 @@ def write_prepared(directory: pathlib.Path, shards: dict[str, list[Segment]]) ->
 
 
 @pytest.fixture(scope="session")
+def write() -> Callable[..., pathlib.Path]:
+    """`write_prepared`."""
+    return write_prepared
+
+
+@pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Two shards of training segments (one with faceless frames) and one of test segments."""
     return write_prepared(

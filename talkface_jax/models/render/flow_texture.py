@@ -36,6 +36,8 @@ from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, FINITE, Range, 
 
 QUARTER = 4
 """Pixels of the crop for one of the flow and of the occlusion that the motion branch gives."""
+MULTIPLE = 8
+"""Of which the crop's size must be a multiple: both branches halve it three times at most."""
 _NEAR_ZERO = nn.initializers.normal(1e-3)
 
 
@@ -44,7 +46,7 @@ class FlowTextureConfig:
     """Sizes of the network.
 
     Attributes:
-      size: height and width of the crop, a multiple of 4 times `fold` and of 8.
+      size: height and width of the crop, a multiple of `MULTIPLE`.
       channels: of the texture branch at full size; doubled at each of the two stages below.
       blocks: residual blocks at a quarter of the size.
       kernel: of the texture branch's first and last convolution. Unverified default.

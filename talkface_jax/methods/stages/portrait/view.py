@@ -110,12 +110,14 @@ class PortraitView:
         if train and self.closed_share and rng.random() < self.closed_share:
             closed = light.closed()
             start = int(rng.choice(closed)) if len(closed) else start
-        identity = self._identity(self.picture(segment, start, rng, train=train), light, start)
+        picture = self.picture(segment, start, rng, train=train)
+        identity = self._identity(picture, light, start)
         sample = {
             "face": self._crop(segment, light, start),
             "identity": identity.image,
             "points": light.crop_points[start],
             "identity_points": identity.points,
+            **self.beside(segment, picture[0]),
         }
         return self._changed(sample, rng) if train else sample
 
@@ -135,6 +137,11 @@ class PortraitView:
         if train:
             return segment, int(transforms.draw_references(rng, others, 1)[0])
         return segment, identity_frame(lips=light.lips, eyes=light.eyes, valid=others)
+
+    def beside(self, segment: SegmentReader, source: SegmentReader) -> dict[str, np.ndarray]:
+        """What a sample holds besides, of the target's segment and of the identity's: nothing."""
+        del segment, source
+        return {}
 
     def _crop(self, segment: SegmentReader, light: Light, frame: int) -> UInt8[np.ndarray, "s s 3"]:
         image = decode_jpeg(segment.frames[frame])
