@@ -104,6 +104,14 @@ def open_eyes(normalised: Normalised, *, valid: Bool[np.ndarray, " t"]) -> OpenE
     return OpenEyes(points, max(float(-closure(there)), _LEAST_GAP))
 
 
+def at_rest(normalised: Normalised, eyes: OpenEyes) -> Float64[np.ndarray, "68 2"]:
+    """The person's face at rest with open eyes, in the canonical frame: the neutral face, but for
+    lids and brows, which there hold a share of every blink."""
+    face = np.array(normalised.neutral, np.float64)
+    face[POINTS] += eyes.points / normalised.scale
+    return face
+
+
 def displacements(
     normalised: Normalised, *, valid: Bool[np.ndarray, " t"]
 ) -> Float32[np.ndarray, "t 22 2"]:

@@ -45,3 +45,10 @@ def landmark_velocity_mse(
 ) -> jax.Array:
     """`landmark_mse` of the differences between consecutive frames, t at least 2."""
     return landmark_mse(jnp.diff(prediction, axis=1), jnp.diff(target, axis=1), weight=weight)
+
+
+def seen_mse(prediction: jax.Array, target: jax.Array, *, seen: jax.Array) -> jax.Array:
+    """Mean squared coordinate difference of the points that count: (b, t, n, d) twice and (b, t, n)
+    of 0 or 1 -> (b,); 0 where none counts."""
+    squares = jnp.square(prediction - target).mean(-1) * seen
+    return squares.sum((1, 2)) / jnp.maximum(seen.sum((1, 2)), 1)

@@ -18,6 +18,7 @@ from talkface_jax.methods.base import StageTask, view_of
 from talkface_jax.methods.sinha2020.motion import preview
 from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.motion.view import MotionView
+from talkface_jax.methods.stages.portrait.moments import FeatureMoments
 from talkface_jax.metrics.base import Average
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks
 from talkface_jax.task import Batch, Objective, Outputs, Previews, PyTree, Sample, Variables
@@ -27,8 +28,6 @@ VARIANCE = 0.99
 _SCHEME = get_scheme("ibug68")
 _LIPS = _SCHEME.groups["lips"]
 _UPPER, _LOWER = _SCHEME.position(13), _SCHEME.position(14)
-# A feature that hardly varies in the samples is not blown up.
-_MIN_DEVIATION = 1e-3
 logger = logging.getLogger(__name__)
 
 
@@ -68,9 +67,9 @@ class MotionTask(StageTask):
     def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
         """Mean and deviation of the features, and the principal components of the motion as the
         decoder, each scaled to the deviation of its coefficient."""
-        features, motion = _Moments(), []
+        features, motion = FeatureMoments(), []
         for sample in samples():
-            features.add(sample["content"].reshape(-1, sample["content"].shape[-1]))
+            features.add(sample["content"])
             motion.append(sample["offsets"])
         offsets = np.concatenate(motion)
         if self.config.flip:
@@ -86,12 +85,7 @@ class MotionTask(StageTask):
         return {
             "motion": {
                 "params": {"decoder": {"kernel": components, "bias": mean}},
-                "constants": {
-                    "feature_mean": features.mean.astype(np.float32),
-                    "feature_deviation": np.maximum(features.deviation, _MIN_DEVIATION).astype(
-                        np.float32
-                    ),
-                },
+                "constants": features.constants(),
             }
         }
 
@@ -117,27 +111,6 @@ class MotionTask(StageTask):
 def _opening(offsets: jax.Array) -> jax.Array:
     """How much further apart than in the neutral face the inner lips are: (b, t)."""
     return offsets[..., _LOWER, 1] - offsets[..., _UPPER, 1]
-
-
-class _Moments:
-    """Running mean and deviation of the columns of arrays (rows, f)."""
-
-    def __init__(self) -> None:
-        self._count, self._sum, self._squares = 0, np.zeros(1), np.zeros(1)
-
-    def add(self, rows: np.ndarray) -> None:
-        wide = np.asarray(rows, np.float64)
-        self._count += len(wide)
-        self._sum = self._sum + wide.sum(0)
-        self._squares = self._squares + np.square(wide).sum(0)
-
-    @property
-    def mean(self) -> np.ndarray:
-        return self._sum / self._count
-
-    @property
-    def deviation(self) -> np.ndarray:
-        return np.sqrt(np.maximum(self._squares / self._count - self.mean**2, 0))
 
 
 def _principal(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, float]:

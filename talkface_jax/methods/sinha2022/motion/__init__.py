@@ -1,0 +1,1 @@
+"""Speech and emotion to landmarks on a graph."""
