@@ -1,4 +1,5 @@
-"""Blinks of `sinha2022` from noise, the stage that sinha2020 chains too (Sinha et al., IJCNN 2020), learned without labels by MMD.
+"""Blinks of `sinha2022`, which its paper has none of: the stage of sinha2020 (Sinha et al., IJCNN
+2020), from noise, learned without labels by MMD.
 
 base: 75-frame windows and an LSTM of 128 units, sizes and schedule of our own (unverified
 defaults). Not trained here:
@@ -11,48 +12,9 @@ three minutes. Its rate of blinks depends on the training seed (0.21 to 0.38 a s
 """
 
 from talkface_jax import config as c
-from talkface_jax.methods.stages.blink.config import BlinkConfig
-from talkface_jax.models.motion.blink_lstm import BlinkLstmConfig
-
-
-def _base() -> c.ExperimentConfig:
-    return c.ExperimentConfig(
-        method="sinha2022",
-        stage="blink",
-        task=BlinkConfig(),
-        data=c.DataConfig(batch_size=256, threads=8, prefetch=16),
-        optim=c.OptimConfig(
-            lr=1e-3, schedule="cosine", warmup_steps=200, betas=(0.9, 0.99), clip_norm=1.0
-        ),
-        train=c.TrainConfig(
-            steps=20_000,
-            log_every=100,
-            eval_every=2_000,
-            preview_every=2_000,
-            checkpoint_every=2_000,
-        ),
-    )
-
-
-def _tiny() -> c.ExperimentConfig:
-    return c.ExperimentConfig(
-        method="sinha2022",
-        stage="blink",
-        task=BlinkConfig(net=BlinkLstmConfig(width=48), interval_weight=2.0, count_weight=2.0),
-        data=c.DataConfig(batch_size=256),
-        optim=c.OptimConfig(
-            lr=4e-3, schedule="cosine", warmup_steps=50, betas=(0.9, 0.99), clip_norm=1.0
-        ),
-        train=c.TrainConfig(
-            steps=1_000,
-            log_every=50,
-            eval_every=500,
-            preview_every=500,
-            checkpoint_every=500,
-        ),
-    )
+from talkface_jax.methods.stages.blink import presets
 
 
 def get_config(size: str = ""):
     """The experiment of one size."""
-    return c.to_config_dict(c.pick({"base": _base, "tiny": _tiny}, size))
+    return c.to_config_dict(presets.sizes("sinha2022", size))

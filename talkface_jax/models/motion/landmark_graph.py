@@ -22,6 +22,8 @@ from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, ranged
 from talkface_jax.records import EMOTIONS
 
 _INTENSITIES = 3
+# Not zero, so that the first step reaches what lies before it.
+_NEAR_ZERO = nn.initializers.normal(1e-3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +91,8 @@ class LandmarkGraph(nn.Module):
           train: dropout and noise (rng "dropout").
 
         Returns:
-          (b, t, 68, 2) displacements of the face's points in the same frame, float32; zeros at the
-          start.
+          (b, t, 68, 2) displacements of the face's points in the same frame, float32; near zero
+          at the start.
         """
         config = self.config
         b, t, *window = content.shape
@@ -192,12 +194,11 @@ class GraphDecoder(nn.Module):
         for index, features in ((1, middle), (0, fine)):
             x = unpool(x, CLUSTER_OF[index])
             x = GraphLayer(features, LEVELS[index].edges, name=f"layer_{index}")(x)
-        zero = nn.initializers.zeros
         if self.config.head == "shared":
-            return nn.Dense(2, kernel_init=zero, name="displacement")(x)
-        kernel = self.param("kernels", zero, (len(LEVELS[0]), fine, 2))
+            return nn.Dense(2, kernel_init=_NEAR_ZERO, name="displacement")(x)
+        kernel = self.param("kernels", _NEAR_ZERO, (len(LEVELS[0]), fine, 2))
         return jnp.einsum("...nc,ncd->...nd", x, kernel) + self.param(
-            "biases", zero, (len(LEVELS[0]), 2)
+            "biases", nn.initializers.zeros, (len(LEVELS[0]), 2)
         )
 
 
