@@ -20,6 +20,7 @@ PACKAGES: dict[str, str] = {
     "emotion": "talkface_jax.methods.emotion",
     "iplap": "talkface_jax.methods.iplap",
     "sinha2020": "talkface_jax.methods.sinha2020",
+    "sinha2022": "talkface_jax.methods.sinha2022",
     "speech": "talkface_jax.methods.speech",
 }
 

@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from talkface_jax import emotions
-from talkface_jax.capabilities import FACE_EMOTION
 from talkface_jax.features import content
-from talkface_jax.features.emotion import EmotionReader
+from talkface_jax.features import emotion as reader
 from talkface_jax.landmarks import blinks
 from talkface_jax.methods.base import ChainMethod, in_parts
 from talkface_jax.methods.sinha2022 import DECLARATION, programs
@@ -71,9 +70,9 @@ class EmotionChain(PortraitChain):
           ConfigError: controls that do not fit each other.
         """
         plain = super().write_script(face, samples=samples, length=length, controls=controls)
-        shown = controls.get(FACE_EMOTION.name)
+        shown = emotions.of_face(controls)
         if shown is None:
-            shown = EmotionReader().estimate(face.blendshapes)
+            shown = reader.load().estimate(face.blendshapes)
         wanted = emotions.requested(controls, length)
         if wanted is None:
             wanted = np.tile(shown, (length, 1))
@@ -143,7 +142,7 @@ class EmotionMethod(ChainMethod):
         """
         return {
             "speech features": open_feature(configs["motion"]).cache_key(),
-            "emotion network": EmotionReader().cache_key(),
+            "emotion network": reader.load().cache_key(),
         }
 
     def programs(self, configs: Mapping[str, Any]) -> Sequence[Program]:

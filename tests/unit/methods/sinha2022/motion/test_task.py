@@ -1,0 +1,120 @@
+"""The motion stage: its terms against NumPy, what it fits, and what it refuses."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from talkface_jax import api
+from talkface_jax.errors import ConfigError
+from talkface_jax.features import content
+from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.methods.sinha2022.motion.config import MotionConfig
+from talkface_jax.methods.sinha2022.motion.task import MotionTask
+from talkface_jax.models.motion.landmark_graph import LandmarkGraphConfig
+from talkface_jax.task import LossContext
+
+LIPS = get_scheme("ibug68").groups["lips"]
+NET = LandmarkGraphConfig(lstm=4, audio_width=4, emotion_hidden=4, emotion_width=4)
+CONFIG = MotionConfig(net=NET, feature="ctc29", window=3)
+
+
+def _batch(task, rows=3, seed=0):
+    draw = np.random.default_rng(seed)
+    batch = {
+        name: draw.normal(0, 0.05, leaf.shape).astype(np.float32)
+        for name, leaf in task.view.spec(rows).items()
+    }
+    seen = draw.random(batch["seen"].shape) < 0.7
+    return {**batch, "seen": seen.astype(np.float32), "mask": np.ones(rows, np.float32)}
+
+
+def test_losses_against_numpy():
+    task = MotionTask(CONFIG)
+    batch, other = _batch(task), _batch(task, seed=1)["offsets"]
+    context = LossContext(
+        outputs={"offsets": jnp.asarray(other)},
+        batch=batch,
+        apply={},
+        frozen={},
+        step=jnp.zeros(()),
+    )
+    error, seen = np.asarray(other, np.float64) - batch["offsets"], batch["seen"]
+    change, both = np.diff(error, axis=1), seen[:, 1:] * seen[:, :-1]
+
+    def mean(values, weight):
+        items = (values**2).mean(-1) * weight
+        return np.mean(items.sum((1, 2)) / weight.sum((1, 2)))
+
+    expected = {
+        "position": mean(error, seen),
+        "lips": (error[:, :, LIPS] ** 2).mean(),
+        "velocity": mean(change, both),
+    }
+    (objective,) = task.objectives
+    found = {term.name: term for term in objective.terms}
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name](context), value, rtol=1e-5, err_msg=name)
+    weights = {name: term.weight for name, term in found.items()}
+    assert weights == {"position": 1.0, "lips": 5.0, "velocity": 10.0}
+
+
+def test_the_paper_has_one_frame_one_term_and_neutral_faces():
+    experiment = api.load_experiment("configs/sinha2022/motion.py:paper")
+    task = MotionTask(experiment.task)
+    (objective,) = task.objectives
+    assert [term.name for term in objective.terms] == ["position"]
+    assert task.view.window == 1 and task.view.neutral_share == 1
+    assert not experiment.task.net.face_emotion
+
+
+def test_what_is_heard_is_normalised_by_the_samples():
+    task = MotionTask(CONFIG)
+    draw = np.random.default_rng(0)
+    shape = (3, CONFIG.rows, content.SIZES["ctc29"])
+    samples = [{"content": draw.normal(2, 3, shape).astype(np.float32)} for _ in range(20)]
+    found = task.fitted(lambda: samples)["motion"]["constants"]
+    every = np.concatenate([sample["content"].reshape(-1, shape[-1]) for sample in samples])
+    np.testing.assert_allclose(found["feature_mean"], every.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(found["feature_deviation"], every.std(0), rtol=1e-4)
+
+
+def test_metrics_are_distances_of_the_samples_that_count():
+    task = MotionTask(CONFIG)
+    batch, other = _batch(task), _batch(task, seed=1)["offsets"]
+    batch["mask"][1] = 0
+    found = task.metrics({"offsets": jnp.asarray(other)}, batch, {})
+    error = np.linalg.norm(other - batch["offsets"], axis=-1)[[0, 2]]
+    np.testing.assert_allclose(found["lip_distance"].compute(), error[..., LIPS].mean(), rtol=1e-5)
+    np.testing.assert_allclose(found["face_distance"].compute(), error.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [({"window": 1}, "velocity_weight"), ({"neutral_share": 0.8, "other_share": 0.3}, "more")],
+)
+def test_fields_that_contradict_each_other(fields, named):
+    with pytest.raises(ConfigError, match=named):
+        MotionTask(dataclasses.replace(CONFIG, **fields))
+
+
+def test_base_at_full_size():
+    """Shapes and the count of parameters, by shapes alone."""
+    experiment = api.load_experiment("configs/sinha2022/motion.py:base")
+    task = MotionTask(experiment.task)
+    batch = task.view.spec(experiment.data.batch_size)
+    variables = jax.eval_shape(task.init, jax.random.key(0), batch)
+    count = sum(leaf.size for leaf in jax.tree.leaves(variables["motion"]["params"]))
+    assert count == BASE_PARAMETERS
+    made, _ = jax.eval_shape(
+        lambda v, b: task.forward(v, {}, b, jax.random.key(0), step=0, train=False),
+        variables,
+        batch,
+    )
+    assert made["offsets"].shape == (256, 5, 68, 2)
+
+
+BASE_PARAMETERS = 0
