@@ -8,7 +8,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.landmarks.schemes import get_scheme

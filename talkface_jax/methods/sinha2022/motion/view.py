@@ -95,6 +95,7 @@ class MotionView:
     face_noise: float = 0.0
     face_stretch: float = 0.0
     name: str = "sinha2022/motion"
+    labels: bool = True
     faces: bool = True
 
     def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -161,7 +162,9 @@ class MotionView:
         """The sample mirrored, and of a face that is nobody's."""
         changed = dict(sample)
         mirrored = self.flip and rng.random() < 0.5
-        if mirrored and not (sample["emotion"][:, _CONTEMPT].any() or sample["face_emotion"][_CONTEMPT]):
+        if mirrored and not (
+            sample["emotion"][:, _CONTEMPT].any() or sample["face_emotion"][_CONTEMPT]
+        ):
             changed["face"] = retarget.mirror(sample["face"])
             changed["offsets"] = retarget.mirror(sample["offsets"])
             changed["seen"] = sample["seen"][:, _SCHEME.flip]

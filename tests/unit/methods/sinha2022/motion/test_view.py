@@ -150,5 +150,5 @@ def test_the_face_is_changed_in_training_alone_and_the_motion_never(clips):
 
 def test_a_clip_without_a_label_is_refused_by_name(make_segment):
     unknown = _clip(make_segment, "who", -1)
-    with pytest.raises(ConfigError, match="fake/who"):
+    with pytest.raises(ConfigError, match="clip who of data set fake has no emotion"):
         _view().sample(SegmentReader.of(unknown), 0, _rng(), train=True)
