@@ -45,7 +45,11 @@ _EMOTIONAL = tuple(e for e in EMOTIONS if e != "neutral")
 
 @dataclasses.dataclass(frozen=True)
 class ClipPlan:
-    """One clip before it is made; `number` counts from 1 within actor, emotion and level."""
+    """One clip before it is made; `number` counts from 1 within actor, emotion and level.
+
+    Clips of one `voice` are spoken alike: at one pitch and pace, with the same pauses around them.
+    None: a voice of its own.
+    """
 
     index: int
     actor: str
@@ -54,6 +58,7 @@ class ClipPlan:
     number: int
     split: str
     text: str
+    voice: int | None = None
 
     @property
     def clip(self) -> str:
@@ -159,9 +164,10 @@ def make_clip(plan: ClipPlan, out: str, seed: int) -> int:
     cv2.setNumThreads(1)
     rng = np.random.default_rng([seed, 1, plan.index])
     model, root = load_head(), pathlib.Path(out)
-    pitch = _person(plan.actor).pitch * rng.uniform(0.92, 1.08)
-    sound = speech.speak(plan.text, pitch=pitch, speed=rng.uniform(0.85, 1.15))
-    sound = sound.padded(rng.uniform(0.05, 0.25), rng.uniform(0.10, 0.30))
+    voice = rng if plan.voice is None else np.random.default_rng([seed, 4, plan.voice])
+    pitch = _person(plan.actor).pitch * voice.uniform(0.92, 1.08)
+    sound = speech.speak(plan.text, pitch=pitch, speed=voice.uniform(0.85, 1.15))
+    sound = sound.padded(voice.uniform(0.05, 0.25), voice.uniform(0.10, 0.30))
     frames = int(sound.duration * FPS)
     sound = dataclasses.replace(sound, samples=sound.samples[: frames * speech.RATE // FPS])
     acted = performance.perform(
@@ -295,23 +301,50 @@ def generate(
         raise ConfigError(f"--clips={clips} and --workers={workers} must both be at least 1.")
     tests = max(1, clips // 4) if held_out_clips is None else held_out_clips
     vals = max(1, clips // 8) if val_clips is None else val_clips
-    out = pathlib.Path(out_dir)
+    counts = {"clips": clips, "held_out_clips": tests, "val_clips": vals, "seed": seed}
+    return write_set(
+        pathlib.Path(out_dir),
+        plan_clips(**counts),
+        request={"version": VERSION, **counts},
+        workers=workers,
+        progress=progress,
+    )
+
+
+def write_set(
+    out: pathlib.Path,
+    plans: list[ClipPlan],
+    *,
+    request: dict[str, int],
+    workers: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> Summary:
+    """Makes the planned clips that are missing, and the metadata of all.
+
+    Args:
+      out: folder of the set.
+      plans: of all its clips.
+      request: what they are a function of, "seed" among it.
+      workers: processes.
+      progress: called as progress(what, done, total).
+
+    Raises:
+      ConfigError: the folder holds a set of another request.
+      TalkfaceError: the folder cannot be made, or a worker process died.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TalkfaceError(
             f"{out} cannot be made ({error.strerror}); choose another folder."
         ) from error
-    counts = {"clips": clips, "held_out_clips": tests, "val_clips": vals, "seed": seed}
-    request = {"version": VERSION, **counts}
     _check_request(out, request)
-    plans = plan_clips(**counts)
     missing = [plan for plan in plans if not (out / plan.truth).exists()]
     began, frames = time.monotonic(), 0
     report = progress or (lambda what, done, total: None)
     done = len(plans) - len(missing)
     report("synthetic clips", done, len(plans))
-    for count in _run(missing, str(out), seed, workers):
+    for count in _run(missing, str(out), request["seed"], workers):
         frames, done = frames + count, done + 1
         report("synthetic clips", done, len(plans))
     _write_json(out / METADATA, _metadata(plans, request))
