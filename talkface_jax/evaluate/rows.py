@@ -63,6 +63,19 @@ def static_mouth(
     return still if unit is None else boxes.from_box(still, unit)
 
 
+def static_face(
+    points: Points, *, references: Float[np.ndarray, "r n 2"], scheme: str = landmark.SCHEME
+) -> Points:
+    """A face that never moves: all points of the mean reference, affinely aligned to each frame.
+
+    Both in the same coordinates; the points that speech does not move give the alignment.
+    """
+    pose = schemes.get_scheme(scheme).groups["pose"]
+    still = np.asarray(references, np.float64).mean(0)
+    maps = align.fit_affine(still[pose], np.asarray(points, np.float64)[:, pose])
+    return align.apply_affine(still, maps)
+
+
 def shifted(pred: Points, truth: Points, *, shift: int = SHIFT) -> Points:
     """The prediction's mouth of `shift` frames later, moved onto the truth's head of this frame.
 

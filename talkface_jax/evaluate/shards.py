@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from talkface_jax.capabilities import Declaration, clip_controls
 from talkface_jax.data.pipeline import Dataset, PreparedDataset
 from talkface_jax.errors import FaceError, RecordError, TalkfaceError
 from talkface_jax.evaluate import noise, ridge, scores
@@ -16,9 +17,11 @@ from talkface_jax.evaluate.rows import SHIFT
 from talkface_jax.landmarks import align, blinks, boxes, retarget, schemes
 from talkface_jax.records import (
     EMOTIONS,
+    NO_CONTROLS,
     RECORD_SIZE,
     SAMPLES_PER_FRAME,
     ClipInfo,
+    Controls,
     FaceTrack,
     Motion,
     Segment,
@@ -43,6 +46,7 @@ class MotionChain(Protocol):
         track: FaceTrack,
         *,
         samples: Samples,
+        controls: Controls = NO_CONTROLS,
         references: Bool[np.ndarray, " t"] | None = None,
     ) -> Motion:
         """Landmarks of every frame, in the crop boxes of `prepare`."""
@@ -212,7 +216,7 @@ class _Frames:
         return decode_jpeg(self._segment.frames[index])
 
 
-def _retracked(
+def retracked(
     segment: Segment, geometry: boxes.CropGeometry, scheme: str, tracker: Any
 ) -> np.ndarray | None:
     """The jittered segment's points in the crop boxes; None where no frame shows a face."""
@@ -226,10 +230,10 @@ def _retracked(
 
 
 def other_half_rows(
-    track: FaceTrack, chain: MotionChain, *, samples: Samples
+    track: FaceTrack, chain: MotionChain, *, samples: Samples, controls: Controls = NO_CONTROLS
 ) -> dict[str, Float32[np.ndarray, "t c 2"]]:
     """The model and the static mouth with references from the other half of the frames only: each
-    half is predicted from the other.
+    half is predicted from the other, with the same controls.
 
     Raises:
       FaceError: a half has no frame with a face.
@@ -238,7 +242,7 @@ def other_half_rows(
     made: dict[str, np.ndarray] = {}
     for half in (first, ~first):
         face = chain.prepare(track, references=~half)
-        motion = chain.predict_motion(track, samples=samples, references=~half)
+        motion = chain.predict_motion(track, samples=samples, references=~half, **_given(controls))
         groups, points = schemes.get_scheme(motion.scheme).groups, face.geometry.points
         pose, content = groups["pose"], groups["content"]
         known = points[face.order]
@@ -254,12 +258,18 @@ def other_half_rows(
     return made
 
 
+def _given(controls: Controls) -> dict[str, Any]:
+    """As keyword arguments; none where nothing is asked, as of a chain that takes no controls."""
+    return {"controls": controls} if controls else {}
+
+
 @dataclasses.dataclass(frozen=True)
 class _Predictor:
     """Makes cases of segments; see `motion_cases`."""
 
     dataset: Dataset
     chain: MotionChain
+    declaration: Declaration | None
     linear: ridge.Ridge | None
     failures: list[scores.Failure]
 
@@ -268,13 +278,15 @@ class _Predictor:
         segment = self.dataset.segment(record)
         name = f"{segment.info.clip}+{segment.start}"
         track, samples = track_of(segment), samples_of(segment)
+        asked = self._controls(segment.info)
         heard = dict(rows_of_samples(samples))
         if (other := other_speaker(self.dataset, record)) is not None:
             heard[scores.MISMATCHED] = mismatched(samples, samples_of(other))
         try:
             face = self.chain.prepare(track)
             motions = {
-                row: self.chain.predict_motion(track, samples=sound) for row, sound in heard.items()
+                row: self.chain.predict_motion(track, samples=sound, **_given(asked))
+                for row, sound in heard.items()
             }
         except TalkfaceError as error:
             others = (
@@ -290,7 +302,7 @@ class _Predictor:
         content, references = schemes.get_scheme(scheme).groups["content"], points[face.order]
         predictions = {row: item.landmarks[:, content] for row, item in motions.items()}
         try:
-            predictions |= other_half_rows(track, self.chain, samples=samples)
+            predictions |= other_half_rows(track, self.chain, samples=samples, controls=asked)
         except FaceError as error:
             self._fail(name, _OTHER_HALF, str(error))
         if self.linear is not None:
@@ -298,21 +310,27 @@ class _Predictor:
             predictions[scores.RIDGE] = self.linear.predict(
                 there, references=references, samples=samples
             )
-        retracked = None
+        noisy = None
         if tracker is not None:
-            retracked = _retracked(segment, face.geometry, scheme, tracker)
+            noisy = retracked(segment, face.geometry, scheme, tracker)
         return MotionCase(
             name=name,
             truth=points,
             valid=segment.valid,
             predictions=predictions,
             references=references,
-            retracked=retracked,
+            retracked=noisy,
             boxes=face.geometry.boxes,
             scheme=scheme,
             speaker=segment.info.speaker,
             groups=groups_of(segment.info),
         )
+
+    def _controls(self, info: ClipInfo) -> Controls:
+        """What the clip's label asks of the method."""
+        if self.declaration is None:
+            return NO_CONTROLS
+        return clip_controls(self.declaration, emotion=info.emotion, level=info.level)
 
     def _fail(self, name: str, rows: Iterable[str], reason: str) -> None:
         self.failures.extend(scores.Failure(name, row, reason) for row in rows)
@@ -323,6 +341,7 @@ def motion_cases(
     chain: MotionChain,
     *,
     failures: list[scores.Failure],
+    declaration: Declaration | None = None,
     linear: ridge.Ridge | None = None,
     noise_clips: int = 4,
     progress: Progress | None = None,
@@ -338,13 +357,15 @@ def motion_cases(
       dataset: the split.
       chain: of the method.
       failures: appended to.
+      declaration: of the method; one that takes an emotion is asked for that of each labelled clip,
+        in every row.
       linear: the regression of the ridge row; None for no such row.
       noise_clips: see above.
       progress: called as progress(what, done, total).
     """
     from talkface_jax.media.tracker import FaceTracker
 
-    predictor = _Predictor(dataset, chain, linear, failures)
+    predictor = _Predictor(dataset, chain, declaration, linear, failures)
     with FaceTracker(max_faces=1) if noise_clips else contextlib.nullcontext() as tracker:
         for record in range(len(dataset.metas)):
             case = predictor.case(record, tracker=tracker if record < noise_clips else None)

@@ -218,3 +218,47 @@ def test_every_row_is_described_and_no_description_is_of_another():
     assert len(set(scores.ROWS.values())) == len(scores.ROWS)
     assert scores.SILENCE == "silence" and "without sound" in scores.ROWS[scores.SILENCE]
     assert ridge.PENALTY in ridge.PENALTIES
+
+
+def test_labelled_clips_are_asked_for_their_own_emotion_in_every_row(make_segment):
+    """And a method without that control is asked for nothing, as a chain without controls is."""
+    from talkface_jax import capabilities
+    from talkface_jax.records import EMOTIONS
+
+    class Moody(Chain):
+        def __init__(self):
+            self.asked = []
+
+        def predict_motion(self, track, *, samples, controls=None, references=None):
+            self.asked.append(controls)
+            return super().predict_motion(track, samples=samples, references=references)
+
+    happy = {"emotion": EMOTIONS.index("happy"), "level": 2}
+    given = [_segment(make_segment, 1, **happy), _segment(make_segment, 2, emotion=-1, level=-1)]
+    controls = (capabilities.EMOTION, capabilities.LEVEL, capabilities.FACE_EMOTION)
+    for taken, wanted in (
+        (controls, {"emotion": "happy", "level": 2, "face_emotion": {"happy": 2 / 3}}),
+        ((), None),
+    ):
+        chain = Moody()
+        declared = capabilities.Declaration("moody", "none", {}, controls=taken)
+        cases = shards.motion_cases(
+            memory.hold(given), chain, failures=[], noise_clips=0, declaration=declared
+        )
+        assert len(list(cases)) == 2
+        # The model, shifted, silent and mismatched; both halves.
+        assert chain.asked == 6 * [wanted] + 6 * [None]
+
+
+def test_a_static_face_is_the_mean_reference_on_every_head():
+    from talkface_jax.evaluate import rows
+
+    rng = np.random.default_rng(0)
+    references = rng.normal(size=(5, 131, 2))
+    mean = references.mean(0)
+    turn = np.array([[0.9, 0.2], [-0.1, 1.2]])
+    points = np.stack([mean @ turn + 3, mean + 1])
+    moved = points.copy()
+    moved[:, CONTENT] += 5
+    found = rows.static_face(moved, references=references)
+    np.testing.assert_allclose(found, points, atol=1e-9)
