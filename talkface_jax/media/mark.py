@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from talkface_jax.errors import MediaError
+
 LABEL = "AI-generated"
 DETECTION_THRESHOLD = 6.0
 """Scores above it mean marked; unmarked footage scores like a standard normal variable."""
@@ -138,6 +140,30 @@ def provenance(
         "description": f"{LABEL} by {software}, method {method}, weights {weight_id}",
         "comment": json.dumps(values, sort_keys=True),
     }
+
+
+def read_provenance(path: pathlib.Path) -> Provenance | None:
+    """What a video's metadata says of its origin; None where `provenance` did not write it.
+
+    Raises:
+      MediaError: the file is not a readable video.
+    """
+    import av
+    import av.error
+
+    try:
+        with av.open(str(path)) as container:
+            text = container.metadata.get("comment", "")
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(
+            f"{path} cannot be read as a video ({error.strerror}); give another"
+        ) from error
+    try:
+        values = json.loads(text)
+        fields = [field.name for field in dataclasses.fields(Provenance)]
+        return Provenance(**{name: values[name] for name in fields})
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def file_digest(path: pathlib.Path) -> str:
