@@ -46,6 +46,10 @@ class Table(enum.Enum):
     """Rendered mp4s of some of them, tracked again."""
     BLINKS = "scores_blinks/blinks.json"
     """Blinks made from noise, against those of clips by which nothing was chosen."""
+    EMOTIONS = "scores_motion/emotions.json"
+    """Predicted landmarks of the held-out clips in every emotion."""
+    EMOTION_VIDEOS = "scores_emotion_video/scores.json"
+    """Rendered mp4s of held-out people in every emotion, tracked again."""
 
 
 class Paired(enum.Enum):
@@ -73,8 +77,8 @@ class Goal:
     Attributes:
       what: for the reader.
       table: where its number stands.
-      number: which one: a metric of the row, or in BLINKS the path of the field, parts joined by a
-        dot.
+      number: which one: a metric of the row, or in BLINKS and EMOTIONS the path of the field, parts
+        joined by a dot.
       least, most: its bounds; None for none.
       row: of the table.
       over: another row: the number is that of `row` over that of `over`, and the two rows'
@@ -198,6 +202,58 @@ BLINK_GOALS = (
     Goal("blinks nearer to tracked ones than a constant blinker", Table.BLINKS, "nearer", least=1),
 )
 """Those of a method that makes blinks of its own."""
+
+SAME_SPEECH = 0.8
+"""Least correlation of the mouth's opening with that in another emotion, or in another voice."""
+OTHER_SPEECH = 0.5
+"""Largest correlation of the mouth's opening for two recordings, the emotion the same."""
+CLOSURES = 0.9
+"""Least share of the p, b and m that close the lips, of those that do in a neutral face."""
+EMOTION_ACCURACY = 0.6
+"""Least share of the generated videos whose emotion is read off their faces; by chance one in
+eight."""
+EMOTION_GOALS = (
+    Goal(
+        "face, right emotion / wrong one",
+        Table.EMOTIONS,
+        "face_distance",
+        most=1.0,
+        over="wrong-emotion",
+        paired=Paired.RATIO,
+    ),
+    Goal(
+        "same speech, worst emotion: opening correlation with neutral",
+        Table.EMOTIONS,
+        "worst.correlation",
+        least=SAME_SPEECH,
+    ),
+    Goal(
+        "p, b and m that close, worst emotion / neutral",
+        Table.EMOTIONS,
+        "worst.closures",
+        least=CLOSURES,
+    ),
+    Goal(
+        "other speech, worst emotion: opening correlation",
+        Table.EMOTIONS,
+        "worst.other_speech",
+        most=OTHER_SPEECH,
+    ),
+    Goal("every level of every emotion moves the face farther", Table.EMOTIONS, "grows", least=1),
+    Goal(
+        "angry voice: opening correlation with the recording as it is",
+        Table.EMOTIONS,
+        "voice.value",
+        least=SAME_SPEECH,
+    ),
+    Goal(
+        "emotion read off the generated videos, share that is right",
+        Table.EMOTION_VIDEOS,
+        "emotion_accuracy",
+        least=EMOTION_ACCURACY,
+    ),
+)
+"""Those of a method that shows the emotion that is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)

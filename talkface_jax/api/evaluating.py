@@ -3,17 +3,20 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 
 from talkface_jax import runtime
 from talkface_jax.api.kinds import Place, Progress
-from talkface_jax.capabilities import Aspect
+from talkface_jax.capabilities import Aspect, Declaration
 from talkface_jax.data.pipeline import PreparedDataset, open_dataset
 from talkface_jax.errors import RecordError
 from talkface_jax.evaluate import (
     blink_page,
     blinks,
+    emotion_cases,
+    emotion_page,
+    emotions,
     landmarks,
     report,
     ridge,
@@ -21,12 +24,14 @@ from talkface_jax.evaluate import (
     shards,
 )
 from talkface_jax.evaluate.blinks import BlinkReport
+from talkface_jax.evaluate.emotions import EmotionReport
 from talkface_jax.evaluate.scores import Scores
-from talkface_jax.export.load import Bundle, load_bundle
+from talkface_jax.export.load import load_bundle
 from talkface_jax.methods import registry
 from talkface_jax.synthesize import run as engine
 
 _BLINKS = "make and measure blinks"
+_Report = TypeVar("_Report")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +43,17 @@ class LandmarkEvaluation:
       blinks: of a method that makes blinks of its own, as in blinks.json; None where it makes none
         or they could not be compared.
       no_blinks: why they could not be compared; empty elsewhere.
+      emotions: of a method that shows the emotion that is asked for, as in emotions.json; None
+        where it shows none, or they could not be measured.
+      no_emotions: why they could not be measured; empty elsewhere.
       left_out: row -> why the table does not have it.
     """
 
     scores: Scores
     blinks: BlinkReport | None = None
     no_blinks: str = ""
+    emotions: EmotionReport | None = None
+    no_emotions: str = ""
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -54,14 +64,16 @@ def evaluate_landmarks(
     out: Place,
     split: str = "test",
     train_data: Place | None = None,
+    without: Collection[Aspect] = (),
     command: str | None = None,
     progress: Progress | None = None,
 ) -> LandmarkEvaluation:
     """Scores the landmarks that a bundle predicts for a prepared split; nothing is rendered.
 
     Writes `out`/scores.json and `out`/report.html; of a method that makes blinks of its own also
-    blinks.json and blinks.html, the blinks against the tracked ones of the split. The ridge row is
-    fitted on the training split.
+    blinks.json and blinks.html, the blinks against the tracked ones of the split; of one that shows
+    the emotion that is asked for also emotions.json and emotions.html. The ridge row is fitted on
+    the training split.
 
     Args:
       bundle: from `export`.
@@ -69,6 +81,7 @@ def evaluate_landmarks(
       out: folder of the reports; made if need be.
       split: of `data`.
       train_data: prepared set from whose train split baselines learn; `data` by default.
+      without: what has a report of its own and is not measured this time.
       command: the command line that the report states; this process's by default.
       progress: called as progress(what, done, total).
 
@@ -81,42 +94,68 @@ def evaluate_landmarks(
     runtime.require_folder(folder, flag="--out")
     loaded = load_bundle(pathlib.Path(bundle))
     chain = engine.build_chain(loaded)
-    failures: list[scores.Failure] = []
+    method = registry.declaration(loaded.manifest.method)
     dataset = open_dataset(place, split)
     train = _training(dataset, place, train_data)
     linear, left_out = _fit_ridge(train, chain, data=place, progress=progress)
     if shards.speakers_of(dataset) < 2:
         left_out[scores.MISMATCHED] = f"{place} has one speaker in split {split}"
-    notes = {
-        "bundle": loaded.manifest.weight_id,
-        "data": f"{place}, {split}",
+    notes = {"bundle": loaded.manifest.weight_id, "data": f"{place}, {split}"}
+    notes |= {f"no row {row}": reason for row, reason in left_out.items()}
+    options = {"notes": notes, "command": command, "progress": progress}
+    found = _score(chain, method, dataset, linear=linear, **options)
+    report.write_report(found, folder)
+    wanted, told = {*method.generates} - {*without}, {"out": folder, "progress": progress}
+    blinked, no_blinks = _unless_refused(
+        Aspect.BLINKS in wanted,
+        lambda: _compare_blinks(chain, dataset, known=train or dataset, **told),
+    )
+    shown, no_emotions = _unless_refused(
+        Aspect.EMOTION in wanted, lambda: _measure_emotions(chain, method, dataset, **told)
+    )
+    return LandmarkEvaluation(found, blinked, no_blinks, shown, no_emotions, left_out)
+
+
+def _score(
+    chain: Any,
+    method: Declaration,
+    dataset: PreparedDataset,
+    *,
+    linear: ridge.Ridge | None,
+    notes: Mapping[str, str],
+    command: str | None,
+    progress: Progress | None,
+) -> Scores:
+    """The table of landmarks.
+
+    Raises:
+      TalkfaceError: no segment could be scored.
+    """
+    known = {
+        **notes,
         "unit of the intervals": "segments of at most 125 frames",
         **({} if linear is None else {"ridge regression": str(linear)}),
-        **{f"no row {row}": reason for row, reason in left_out.items()},
     }
-    cases = shards.motion_cases(dataset, chain, failures=failures, linear=linear, progress=progress)
-    found = landmarks.evaluate_motion(cases, failures=failures, command=command, notes=notes)
+    failures: list[scores.Failure] = []
+    cases = shards.motion_cases(
+        dataset, chain, failures=failures, declaration=method, linear=linear, progress=progress
+    )
+    found = landmarks.evaluate_motion(cases, failures=failures, command=command, notes=known)
     scores.require_predictions(
         found.clips,
         failures=found.failures,
         noun="segment",
         remedy="give a --data and --split with faces",
     )
-    report.write_report(found, folder)
-    made, why = _blinks_of(
-        loaded, chain, dataset, known=train or dataset, out=folder, progress=progress
-    )
-    return LandmarkEvaluation(found, made, no_blinks=why, left_out=left_out)
+    return found
 
 
-def _blinks_of(
-    loaded: Bundle, chain: Any, dataset: PreparedDataset, **options: Any
-) -> tuple[BlinkReport | None, str]:
-    """The blinks of a method that makes some; or None, and why they could not be compared."""
-    if Aspect.BLINKS not in registry.declaration(loaded.manifest.method).generates:
+def _unless_refused(wanted: bool, measure: Callable[[], _Report]) -> tuple[_Report | None, str]:
+    """What was measured; or None, and why it could not be."""
+    if not wanted:
         return None, ""
     try:
-        return _compare_blinks(chain, dataset, **options), ""
+        return measure(), ""
     except RecordError as error:
         return None, str(error)
 
@@ -170,4 +209,28 @@ def _compare_blinks(
     blink_page.write_report(found, out)
     if progress is not None:
         progress(_BLINKS, 1, 1)
+    return found
+
+
+def _measure_emotions(
+    chain: Any,
+    method: Declaration,
+    dataset: PreparedDataset,
+    *,
+    out: pathlib.Path,
+    progress: Progress | None,
+) -> EmotionReport:
+    """What the bundle makes of the labelled clips of the split, in every emotion.
+
+    Raises:
+      RecordError: no clip has a label, or none could be predicted.
+    """
+    for name in (emotion_page.JSON, emotion_page.PAGE):
+        (out / name).unlink(missing_ok=True)
+    failures: dict[str, str] = {}
+    cases = emotion_cases.emotion_cases(
+        dataset, chain, method, failures=failures, progress=progress
+    )
+    found = emotions.evaluate_emotions(cases, failures=failures)
+    emotion_page.write_report(found, out)
     return found

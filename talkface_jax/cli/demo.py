@@ -1,18 +1,16 @@
 """`talkface demo`: the whole road on data that it makes itself."""
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
-import shlex
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from talkface_jax import runtime
 from talkface_jax.capabilities import Aspect, Declaration
-from talkface_jax.cli import common
+from talkface_jax.cli import common, demo_emotion
+from talkface_jax.cli.walk import Walk, write_metadata
 from talkface_jax.errors import TalkfaceError
 
 HELP = "walk the whole road on synthetic speakers: raw video to talking mp4"
@@ -35,8 +33,6 @@ examples:
 EXTRAS = ("demo",)
 CLIPS, TEST_CLIPS, SEED = 80, 32, 0
 SHOWN = 4
-_LIGHT_SKIN = 0.55
-"""Mean of the base colour of skin (0 to 1) that parts the cast in two."""
 BLINK_CLIPS, BLINK_SEED = 64, 11
 """The settings of the blink stage were chosen on the demo's own test clips, so these judge it; half
 as many hold too few intervals between blinks to tell it from a metronome."""
@@ -60,35 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class Walk:
-    """Runs the commands of the demo one after the other and remembers how long each took."""
-
-    def __init__(self) -> None:
-        """Starts the clock."""
-        self.console = common.console()
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def timed(self, title: str) -> Iterator[None]:
-        """Announces a step and times it."""
-        self.console.print(f"\n[bold]{len(self.seconds) + 1}. {title}[/bold]")
-        start = time.monotonic()
-        yield
-        self.seconds[title] = time.monotonic() - start
-
-    def command(self, *arguments: str) -> None:
-        """Prints a talkface command and runs it in this process.
-
-        Raises:
-          TalkfaceError: it failed; its own message has been printed.
-        """
-        from talkface_jax.cli.main import main
-
-        self.console.print(f"$ talkface {shlex.join(arguments)}", style="cyan", soft_wrap=True)
-        if status := main(list(arguments)):
-            raise TalkfaceError(f"`talkface {arguments[0]}` failed with status {status}; see above")
-
-
 def _held_out(raw: pathlib.Path, count: int) -> list[dict]:
     """`count` test clips, speakers in turn, emotional and neutral mixed."""
     clips = json.loads((raw / "metadata.json").read_text())["clips"]
@@ -102,22 +69,6 @@ def _held_out(raw: pathlib.Path, count: int) -> list[dict]:
         for items in [list(by_speaker.values())[turn % len(by_speaker)]]
     ]
     return turns
-
-
-def _write_metadata(clips: Sequence[Mapping[str, str]], path: pathlib.Path) -> None:
-    """Who speaks in each clip, and the groups by which the scorer tells clips apart."""
-    import csv
-
-    from data_prep.synthetic.identity import CAST
-
-    people = {person.name: person for person in CAST}
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(("clip", "speaker", "sex", "skin", "emotion"))
-        for clip in clips:
-            person = people[clip["actor"]]
-            skin = "light" if sum(person.skin) > 3 * _LIGHT_SKIN else "dark"
-            table.writerow((clip["clip"], person.name, person.sex, skin, clip["emotion"]))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -150,16 +101,16 @@ def run(args: argparse.Namespace) -> int:
         clips = _held_out(raw, SHOWN)
         for folder in ("truth", "pred", "untrained"):
             (pairs / folder).mkdir(parents=True, exist_ok=True)
-        _write_metadata(clips, pairs / "clips.csv")
+        write_metadata(clips, pairs / "clips.csv")
         for clip in clips:
             name = f"{clip['clip']}.mp4"
             truth, voice = pairs / "truth" / name, raw / clip["audio"]
             shutil.copyfile(raw / clip["video"], truth)
-            _synthesize(walk, bundle, truth, voice, pairs / "pred" / name)
-            _synthesize(walk, untrained, truth, voice, pairs / "untrained" / name)
+            walk.synthesize(bundle, truth, voice, pairs / "pred" / name)
+            walk.synthesize(untrained, truth, voice, pairs / "untrained" / name)
         # The show-piece: one person's video with a sentence that another one says.
         mp4 = out / "talking.mp4"
-        _synthesize(walk, bundle, raw / clips[0]["video"], raw / clips[1]["audio"], mp4)
+        walk.synthesize(bundle, raw / clips[0]["video"], raw / clips[1]["audio"], mp4)
     with walk.timed("evaluate: landmarks of all held-out clips"):
         walk.command(
             "evaluate", f"--bundle={bundle}", f"--data={data}", f"--out={out / 'scores_motion'}"
@@ -167,9 +118,14 @@ def run(args: argparse.Namespace) -> int:
     with walk.timed("evaluate: the rendered mp4s, tracked again"):
         _score_videos(walk, pairs, bundle=bundle, out=out / "scores_video", workers=args.workers)
     if Aspect.BLINKS in method.generates:
-        _judge_blinks(walk, args, bundle=bundle, out=out)
+        _judge_blinks(walk, args, method, bundle=bundle, out=out)
+    more = {}
+    if Aspect.EMOTION in method.generates:
+        more = demo_emotion.show(
+            walk, method, bundle=bundle, raw=raw, out=out, workers=args.workers
+        )
     verdicts = _judge(walk, out, method)
-    _summary(walk, out, mp4, _strip(mp4, out / "talking_strip.png"))
+    _summary(walk, out, mp4, _strip(mp4, out / "talking_strip.png"), more)
     require_met(verdicts, out)
     return 0
 
@@ -206,9 +162,16 @@ def _prepare(
 
 
 def _judge_blinks(
-    walk: Walk, args: argparse.Namespace, *, bundle: pathlib.Path, out: pathlib.Path
+    walk: Walk,
+    args: argparse.Namespace,
+    method: Declaration,
+    *,
+    bundle: pathlib.Path,
+    out: pathlib.Path,
 ) -> None:
     """Generated blinks against those of clips that are made for this alone."""
+    # What was measured on the clips of the demo need not be measured again.
+    emotions = [f"--without={Aspect.EMOTION.value}"] if Aspect.EMOTION in method.generates else []
     other = args.out / "data_blinks"
     with walk.timed("prepare: other clips, to judge the blinks by"):
         _prepare(walk, other, clips=(1, BLINK_CLIPS), seed=BLINK_SEED, workers=args.workers)
@@ -218,6 +181,7 @@ def _judge_blinks(
             f"--bundle={bundle}",
             f"--data={other}",
             f"--train-data={args.out / 'data'}",
+            *emotions,
             f"--out={out / 'scores_blinks'}",
         )
 
@@ -279,13 +243,6 @@ def _judge(walk: Walk, out: pathlib.Path, method: Declaration) -> list[Any]:
     return verdicts
 
 
-def _synthesize(
-    walk: Walk, bundle: pathlib.Path, face: pathlib.Path, audio: pathlib.Path, out: pathlib.Path
-) -> None:
-    arguments = (f"--bundle={bundle}", f"--face={face}", f"--audio={audio}", f"--out={out}")
-    walk.command("synthesize", *arguments)
-
-
 def _strip(mp4: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
     """A PNG of frames spread over the video."""
     import cv2
@@ -301,8 +258,14 @@ def _strip(mp4: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
     return out
 
 
-def _summary(walk: Walk, out: pathlib.Path, mp4: pathlib.Path, strip: pathlib.Path) -> None:
-    """Times and paths."""
+def _summary(
+    walk: Walk,
+    out: pathlib.Path,
+    mp4: pathlib.Path,
+    strip: pathlib.Path,
+    more: Mapping[pathlib.Path, str],
+) -> None:
+    """Times and paths, with further files and what they show."""
     print_ = walk.console.print
     print_("\n[bold]Where the time went[/bold]")
     for title, seconds in walk.seconds.items():
@@ -316,3 +279,5 @@ def _summary(walk: Walk, out: pathlib.Path, mp4: pathlib.Path, strip: pathlib.Pa
         f"  {out / 'scores_video' / 'report.html'}   table 2, frames beside the truth",
         soft_wrap=True,
     )
+    for path, text in more.items():
+        print_(f"  {path}   {text}", soft_wrap=True)

@@ -5,10 +5,12 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from talkface_jax import api, runtime
+from talkface_jax.capabilities import Aspect
 from talkface_jax.cli import common
 
 if TYPE_CHECKING:
     from talkface_jax.evaluate.blinks import BlinkReport
+    from talkface_jax.evaluate.emotions import EmotionReport
 
 HELP = "score landmarks or mp4s against the truth and trivial baselines"
 DESCRIPTION = """\
@@ -32,7 +34,9 @@ a bundle silence and another speaker's sentence, the tracker's own noise,
 intervals over speakers and clips, and the failures; that of landmarks also a
 ridge regression fitted on the set's training split, and references from the
 clip's other half. Of a method that makes blinks of its own, --data also
-compares these with the tracked ones (blinks.json and blinks.html).
+compares these with the tracked ones (blinks.json and blinks.html). One that
+takes --emotion is asked for that of each labelled clip; one that is judged by
+it is also asked for all others (emotions.json and emotions.html).
 
 Predictions are found by the names of the true clips, and by what official
 IP-LAP, SadTalker, Wav2Lip and others make of them; --match and --pairs say it
@@ -50,6 +54,7 @@ examples:
 """
 EXTRAS = ("evaluate",)
 _SPLIT = "test"
+_REPORTS = (Aspect.BLINKS.value, Aspect.EMOTION.value)
 _OF_VIDEOS = (
     "face",
     "against",
@@ -82,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--train-data",
         metavar="DIR",
         help="prepared set that the baselines may know, by its train split (default: --data)",
+    )
+    landmarks.add_argument(
+        "--without",
+        action="append",
+        choices=_REPORTS,
+        help="leave out a report that the method has besides the table; again for another",
     )
     _add_video_arguments(parser.add_argument_group("with mp4s"))
 
@@ -178,13 +189,13 @@ def _wrong_flags(args: argparse.Namespace, *, videos: bool) -> str:
     """What is missing, or is of the other way in; "" where the flags fit."""
     given = [name for name in _OF_VIDEOS if getattr(args, name) is not None]
     if args.compare is not None:
-        others = ("out", "bundle", "data", "split", "train_data", "pred", "truth")
+        others = ("out", "bundle", "data", "split", "train_data", "without", "pred", "truth")
         others = [name for name in others if getattr(args, name) is not None] + given
         return f"--{others[0].replace('_', '-')} does not go with --compare" if others else ""
     if args.out is None:
         return "the following arguments are required: --out (or --compare A B)"
     if videos:
-        for flag in ("data", "split", "train-data"):
+        for flag in ("data", "split", "train-data", "without"):
             if getattr(args, flag.replace("-", "_")) is not None:
                 return f"--{flag} does not go with --pred and --truth"
         for flag, other in (("pred", "truth"), ("truth", "pred")):
@@ -208,6 +219,7 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
             out=args.out,
             split=args.split or _SPLIT,
             train_data=args.train_data,
+            without=[Aspect(name) for name in args.without or ()],
             command=args.command_line,
             progress=progress,
         )
@@ -218,6 +230,11 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
         common.console().print(text, soft_wrap=True)
     if found.blinks is not None:
         _print_blinks(found.blinks, args.out)
+    if found.no_emotions:
+        text = f"emotions were not measured: {found.no_emotions}"
+        common.console().print(text, soft_wrap=True)
+    if found.emotions is not None:
+        _print_emotions(found.emotions, args.out)
     return found.scores
 
 
@@ -237,6 +254,25 @@ def _print_blinks(found: "BlinkReport", folder: pathlib.Path) -> None:
         soft_wrap=True,
     )
     out.print(f"{folder / 'blinks.html'}", soft_wrap=True)
+
+
+def _print_emotions(found: "EmotionReport", folder: pathlib.Path) -> None:
+    from talkface_jax.evaluate import emotion_clip
+
+    out, worst = common.console(), found.worst
+    others = found.comparisons[emotion_clip.MODEL]
+    ratio = others[emotion_clip.WRONG][emotion_clip.FACE_DISTANCE].ratio
+    grows = "grows" if found.grows else "does not surely grow"
+    out.print(
+        f"emotions, {found.clips} clips: face {ratio.value:.2f} [{ratio.low:.2f}, "
+        f"{ratio.high:.2f}] times as far from the truth as with a wrong emotion; of the worst "
+        f"emotion the mouth's opening correlates with neutral's at {worst.correlation:.2f} and for "
+        f"other speech at {worst.other_speech:.2f}, p, b and m close {worst.closures:.2f} times as "
+        f"often as neutral's; the displacement {grows} with every level; an angry voice: "
+        f"correlation {found.voice.value:.2f}",
+        soft_wrap=True,
+    )
+    out.print(f"{folder / 'emotions.html'}", soft_wrap=True)
 
 
 def _score_videos(args: argparse.Namespace) -> Any:

@@ -8,6 +8,10 @@ from typing import Any
 
 from talkface_jax.capabilities import Goal, Paired, Table
 
+_BY_PATH = (Table.BLINKS, Table.EMOTIONS)
+"""Reports that have no table of rows: a number is named by its path."""
+_VERDICTS = ("nearer", "grows")
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -66,13 +70,13 @@ def _verdict(goal: Goal, report: Any, folder: pathlib.Path) -> Verdict:
 def _number(goal: Goal, report: Any) -> tuple[Any, bool]:
     """The goal's number, None where there is none; and whether the intervals of two rows are
     apart."""
-    if goal.table is Table.BLINKS:
+    if goal.paired is not None:
+        return _compared(goal, report, goal.paired)
+    if goal.table in _BY_PATH:
         value = report
         for part in goal.number.split("."):
             value = value[part]
         return value, True
-    if goal.paired is not None:
-        return _compared(goal, report, goal.paired)
     own = report["rows"][goal.row]["metrics"][goal.number]
     if not goal.over:
         return own["value"], True
@@ -94,7 +98,7 @@ def _compared(goal: Goal, report: Any, paired: Paired) -> tuple[Any, bool]:
 
 
 def _wanted(goal: Goal) -> str:
-    if goal.number == "nearer":
+    if goal.number in _VERDICTS:
         return "yes"
     if goal.either_way:
         return f"within {goal.most:g}"

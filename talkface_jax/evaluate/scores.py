@@ -183,7 +183,7 @@ class Scores:
         """The JSON document that the module's docstring describes."""
         comparisons: dict[str, dict[str, Any]] = {}
         for (row, over), found in self.comparisons.items():
-            comparisons.setdefault(row, {})[over] = _plain(found)
+            comparisons.setdefault(row, {})[over] = plain(found)
         return {
             "schema": SCHEMA,
             "kind": self.kind,
@@ -195,11 +195,11 @@ class Scores:
                 "frames": sum(self.rows[row].frames for row in self.systems if row in self.rows),
                 "lost": sum(self.rows[row].lost for row in self.systems if row in self.rows),
             },
-            "rows": {name: _plain(summary) for name, summary in self.rows.items()},
+            "rows": {name: plain(summary) for name, summary in self.rows.items()},
             "comparisons": comparisons,
-            "groups": [_plain(group) for group in self.groups],
-            "clips": [_plain(clip) for clip in self.clips],
-            "failures": [_plain(failure) for failure in self.failures],
+            "groups": [plain(group) for group in self.groups],
+            "clips": [plain(clip) for clip in self.clips],
+            "failures": [plain(failure) for failure in self.failures],
             "metrics": {
                 name: {"label": info.label, "unit": info.unit, "better": info.better}
                 for name, info in METRICS.items()
@@ -213,16 +213,17 @@ class Scores:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON can hold of a value: dataclasses by field, NaN and infinities as null."""
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
-        return {field.name: _plain(getattr(value, field.name)) for field in fields}
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return [_plain(float(item)) for item in value]
-    if isinstance(value, tuple):
-        return list(value)
+        return [plain(float(item)) for item in value]
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
