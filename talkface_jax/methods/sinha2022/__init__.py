@@ -6,6 +6,7 @@ from talkface_jax.capabilities import (
     BLINK_DURATION,
     BLINK_GOALS,
     EMOTION,
+    EMOTION_GOALS,
     EMOTION_TRACK,
     FACE_EMOTION,
     LEVEL,
@@ -28,5 +29,5 @@ DECLARATION = Declaration(
     chain="talkface_jax.methods.sinha2022.chain:METHOD",
     generates=(Aspect.MOUTH, Aspect.BLINKS, Aspect.EMOTION),
     controls=(EMOTION, LEVEL, EMOTION_TRACK, FACE_EMOTION, BLINK, BLINK_DURATION, SEED),
-    goals=(*motion_goals(static=0.75, shifted=0.80), *video_goals(), *BLINK_GOALS),
+    goals=(*motion_goals(static=0.75, shifted=0.80), *video_goals(), *BLINK_GOALS, *EMOTION_GOALS),
 )
