@@ -36,6 +36,9 @@ from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, FINITE, Range, 
 
 QUARTER = 4
 """Pixels of the crop for one of the flow and of the occlusion that the motion branch gives."""
+RATE = 20.0
+"""Of the share of the flow by landmarks to its parameter: Adam moves this one number as fast as it
+needs."""
 MULTIPLE = 8
 """Of which the crop's size must be a multiple: both branches halve it three times at most."""
 _NEAR_ZERO = nn.initializers.normal(1e-3)
@@ -56,7 +59,8 @@ class FlowTextureConfig:
         picture.
       guide: "none" as published; or "landmarks", maps of the target's landmarks for the decoder.
       flow: "learned", all of it by the motion branch, as published; or "landmarks", the motion
-        branch corrects a flow by the landmarks.
+        branch corrects a flow by the landmarks, of which it takes a learned share, none at the
+        start.
       kernels: of that flow.
       motion_channels: of the motion branch at a half of the size; twice as many at a quarter, four
         times at an eighth. Unverified default.
@@ -140,9 +144,6 @@ class FlowTexture(nn.Module):
         given = [emotion, face_emotion] if config.face_emotion else [emotion]
         motion = MotionBranch(config, name="motion")
         flow, occlusion = motion(identity_points, points, jnp.concatenate(given, -1))
-        if config.flow == "landmarks":
-            flow += point_flow(points, identity_points, size=config.size, config=config.kernels)
-        flow = _inside(flow)
         texture = TextureBranch(config, name="texture")
         return Moved(
             image=texture(identity, flow, occlusion, points), flow=flow, occlusion=occlusion
@@ -152,7 +153,8 @@ class FlowTexture(nn.Module):
 class MotionBranch(nn.Module):
     """The difference of heatmaps and the emotion -> flow and occlusion.
 
-    Nothing is normalised on the way: how large the difference is says how far a point moves.
+    Nothing is normalised on the way: how large the difference is says how far a point moves. Fresh,
+    it moves nothing.
     """
 
     config: FlowTextureConfig
@@ -182,7 +184,12 @@ class MotionBranch(nn.Module):
         bias = nn.initializers.constant(config.occlusion_start)
         visible = nn.Conv(1, (3, 3), kernel_init=_NEAR_ZERO, bias_init=bias, name="occlusion")(x)
         flow, visible = (double(double(widen(map_))) for map_ in (flow, visible))
-        return QUARTER * flow, nn.sigmoid(visible)
+        flow = QUARTER * flow
+        if config.flow == "landmarks":
+            share = RATE * widen(self.param("share", zero, ()))
+            by_points = point_flow(points, identity_points, size=config.size, config=config.kernels)
+            flow += share * by_points
+        return _inside(flow), nn.sigmoid(visible)
 
     def _felt(self, x: jax.Array, emotion: jax.Array) -> jax.Array:
         """The bottleneck scaled and moved by the emotion (FiLM; Perez et al., AAAI 2018)."""

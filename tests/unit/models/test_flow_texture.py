@@ -10,6 +10,7 @@ import pytest
 
 from talkface_jax.models.counts import count_params
 from talkface_jax.models.render.flow_texture import (
+    RATE,
     SMALL,
     FlowTexture,
     FlowTextureConfig,
@@ -56,18 +57,20 @@ def inputs(face, seed=0, lips=(0.02, 0.08)):
     return image, *(face(lips=width)[None] for width in lips), *emotions
 
 
-def fresh(variables, config):
-    """The heads as a run begins."""
+def fresh(variables, config, share=0.0):
+    """The heads as a run begins, but for the share of the flow by landmarks."""
     params = jax.tree.map(np.asarray, variables["params"])
     motion, texture = dict(params["motion"]), dict(params["texture"])
     motion["flow"] = jax.tree.map(np.zeros_like, motion["flow"])
+    if config.flow == "landmarks":
+        motion["share"] = np.float32(share / RATE)
     if config.paint == "warped":
         texture["colour"] = jax.tree.map(np.zeros_like, texture["colour"])
     return {"params": {"motion": motion, "texture": texture}}
 
 
 @pytest.mark.parametrize(
-    ("config", "count"), [(FlowTextureConfig(), 9_500_166), (SMALL, 438_959)], ids=["base", "small"]
+    ("config", "count"), [(FlowTextureConfig(), 9_500_166), (SMALL, 438_960)], ids=["base", "small"]
 )
 def test_full_sizes(config, count):
     """Parameters as the layers' own sizes give them, and whole pictures as output."""
@@ -85,6 +88,7 @@ def test_full_sizes(config, count):
         + layer(2 * m, 3)
         + layer(16 if config.face_emotion else 8, config.emotion_width, 1)
         + layer(config.emotion_width, 8 * m, 1)
+        + (config.flow == "landmarks")
     )
     texture = (
         layer(3 * area, c, config.kernel)
@@ -163,23 +167,29 @@ def test_training_begins_at_the_identity_warp(face, config):
     net = FlowTexture(config)
     heads = jax.jit(net.init)(jax.random.key(0), *inputs(face))["params"]["motion"]
     assert not np.any(heads["flow"]["kernel"]) and not np.any(heads["flow"]["bias"])
+    assert not np.any(heads.get("share", 0))
     apply, variables = built(config)
     variables = fresh(variables, config)
     variables["params"]["motion"]["occlusion"] = heads["occlusion"]
-    image, identity_points, points, *emotions = inputs(face)
-    out = apply(variables, image, identity_points, identity_points, *emotions)
-    np.testing.assert_allclose(out.flow, 0, atol=0.01)
+    image, *others = inputs(face)
+    out = apply(variables, image, *others)
+    np.testing.assert_array_equal(out.flow, 0)
     np.testing.assert_allclose(out.occlusion, 1 / (1 + np.exp(-2)), atol=0.02)
-    moved = apply(variables, image, identity_points, points, *emotions)
-    if config.flow == "learned":
-        np.testing.assert_array_equal(moved.flow, 0)
-    else:
-        given = jnp.asarray(points), jnp.asarray(identity_points)
-        expected = point_flow(*given, size=SIZE, config=config.kernels)
-        np.testing.assert_allclose(moved.flow, expected, atol=1e-4)
+    if config.paint == "warped":
+        np.testing.assert_allclose(out.image, image, atol=1e-6)
+
+
+def test_the_share_of_the_flow_by_landmarks(face):
+    apply, variables = built(TINY)
+    image, identity_points, points, *emotions = inputs(face)
+    given = jnp.asarray(points), jnp.asarray(identity_points)
+    expected = point_flow(*given, size=SIZE, config=TINY.kernels)
+    for share in (1.0, 0.25):
+        moved = apply(fresh(variables, TINY, share), image, identity_points, points, *emotions)
+        np.testing.assert_allclose(moved.flow, share * expected, atol=1e-4)
         warped = warp(jnp.asarray(image), moved.flow, grid="aligned")
         np.testing.assert_allclose(moved.image, warped, atol=1e-5)
-        assert np.abs(warped - image).max() > 0.2
+    assert np.abs(warped - image).max() > 0.1
 
 
 def test_flow_by_landmarks_is_the_shift_at_the_points(face):
@@ -187,7 +197,7 @@ def test_flow_by_landmarks_is_the_shift_at_the_points(face):
     image, identity_points, _, *emotions = inputs(face)
     shift = np.float32([2.5, -1.5])
     points = identity_points + shift / SIZE
-    out = apply(fresh(variables, TINY), image, identity_points, points, *emotions)
+    out = apply(fresh(variables, TINY, 1.0), image, identity_points, points, *emotions)
     # Lids and lips are held a hundredth of the crop apart, a third of a pixel here.
     outline = np.rint(points[0, :31] * SIZE - 0.5).astype(int)
     assert outline.min() >= 0 and outline.max() < SIZE
