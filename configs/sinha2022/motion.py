@@ -57,8 +57,11 @@ def _tiny() -> c.ExperimentConfig:
         method="sinha2022",
         stage="motion",
         task=MotionConfig(
-            net=LandmarkGraphConfig(face_emotion=True, head="points", dropout=0.2, noise=1.5),
-            lip_weight=3.0,
+            net=LandmarkGraphConfig(
+                lstm=64, face_emotion=True, head="points", dropout=0.2, noise=1.5
+            ),
+            window=3,
+            lip_weight=5.0,
             velocity_weight=2.0,
             flip=True,
             face_noise=0.01,

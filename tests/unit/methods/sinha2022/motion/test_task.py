@@ -5,16 +5,20 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from talkface_jax import api
 from talkface_jax.errors import ConfigError
 from talkface_jax.features import content
 from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.methods import registry
 from talkface_jax.methods.sinha2022.motion.config import MotionConfig
 from talkface_jax.methods.sinha2022.motion.task import MotionTask
 from talkface_jax.models.motion.landmark_graph import LandmarkGraphConfig
 from talkface_jax.task import LossContext
+from talkface_jax.train.state import create_state, leaf_names
+from talkface_jax.train.step import make_train_step
 
 LIPS = get_scheme("ibug68").groups["lips"]
 NET = LandmarkGraphConfig(lstm=4, audio_width=4, emotion_hidden=4, emotion_width=4)
@@ -115,3 +119,26 @@ def test_base_at_full_size():
         batch,
     )
     assert made["offsets"].shape == (256, 5, 68, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("stage", ["motion", "blink"])
+def test_a_step_of_the_full_size(stage):
+    """One real update of `base` at its own batch size: every leaf moves, and the loss falls."""
+    experiment = api.load_experiment(f"configs/sinha2022/{stage}.py:base")
+    task = registry.build_task("sinha2022", stage, experiment.task)
+    draw = np.random.default_rng(0)
+    spec = task.view.spec(experiment.data.batch_size)
+    batch = {key: draw.uniform(0, 0.5, leaf.shape).astype(leaf.dtype) for key, leaf in spec.items()}
+    transforms = {player: optax.adam(1e-3) for player in task.nets}
+    state = create_state(task, transforms, seed=1, batch=batch, ema_players=())
+    step = jax.jit(make_train_step(task, transforms, task.objectives))
+    new, first = step(state, {}, batch)
+    for _ in range(3):
+        new, last = step(new, {}, batch)
+    assert all(np.isfinite(value) for value in first.values())
+    (player,) = task.nets
+    before, after = (leaf_names(item.nets[player].params) for item in (state, new))
+    assert not [name for name in before if np.array_equal(before[name], after[name])]
+    assert last[f"loss/{player}/total"] < first[f"loss/{player}/total"]
