@@ -219,7 +219,6 @@ EMOTION_GOALS = (
         "face_distance",
         most=1.0,
         over="wrong-emotion",
-        paired=Paired.RATIO,
     ),
     Goal(
         "same speech, worst emotion: opening correlation with neutral",

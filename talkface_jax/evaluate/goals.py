@@ -72,7 +72,7 @@ def _number(goal: Goal, report: Any) -> tuple[Any, bool]:
     apart."""
     if goal.paired is not None:
         return _compared(goal, report, goal.paired)
-    if goal.table in _BY_PATH:
+    if goal.table in _BY_PATH and not goal.over:
         value = report
         for part in goal.number.split("."):
             value = value[part]

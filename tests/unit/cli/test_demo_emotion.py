@@ -163,10 +163,9 @@ def test_a_method_without_emotions_has_no_such_part(walked, raw, tmp_path, monke
 
 
 GOOD = {
-    "comparisons": {
-        "model": {
-            "wrong-emotion": {"face_distance": {"ratio": {"value": 0.7, "low": 0.6, "high": 0.8}}}
-        }
+    "rows": {
+        "model": {"metrics": {"face_distance": {"value": 1.4, "low": 1.2, "high": 1.6}}},
+        "wrong-emotion": {"metrics": {"face_distance": {"value": 2.0, "low": 1.8, "high": 2.3}}},
     },
     "worst": {"correlation": 0.85, "closures": 0.95, "other_speech": 0.2},
     "grows": True,
@@ -193,17 +192,17 @@ def _judge(folder, change, accuracy=0.7):
 def test_all_goals_of_emotion_can_be_met(tmp_path):
     told = [str(item) for item in _judge(tmp_path, {})]
     assert len(told) == 7 and all(line.startswith("met ") for line in told)
-    assert "0.70 (wanted <= 1, paired interval beyond 1)" in told[0]
+    assert "0.70 (wanted <= 1, intervals apart)" in told[0]
     assert told[4].endswith("yes (wanted yes)")
 
 
-RATIO = "comparisons.model.wrong-emotion.face_distance.ratio.high"
+HIGHEST = "rows.model.metrics.face_distance.high"
 
 
 @pytest.mark.parametrize(
     ("change", "accuracy", "missed"),
     [
-        ({RATIO: 1.01}, 0.7, 0),
+        ({HIGHEST: 1.81}, 0.7, 0),
         ({"worst.correlation": 0.79}, 0.7, 1),
         ({"worst.correlation": None}, 0.7, 1),
         ({"worst.closures": 0.89}, 0.7, 2),
