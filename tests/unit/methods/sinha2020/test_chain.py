@@ -115,6 +115,26 @@ def test_each_frame_hears_its_own_window():
     assert made.scheme == "ibug68" and made.landmarks.shape == (70, 68, 2)
 
 
+def test_a_sentence_is_heard_once_however_often_it_is_asked_for(monkeypatch):
+    heard = []
+
+    class Ears(Feature):
+        def __call__(self, samples):
+            heard.append(len(samples))
+            return super().__call__(samples)
+
+    monkeypatch.setattr(portrait, "open_feature", lambda config: Ears())
+    runner, own, other = _chain(Programs()), _speech(12), _speech(12) + 1
+    first = runner.hear(own)
+    assert runner.hear(own.copy()) is first and len(heard) == 1
+    own[5] += 1  # another sentence in the same place
+    runner.hear(own)
+    runner.hear(other)
+    runner.hear(own[:640])
+    np.testing.assert_array_equal(runner.hear(np.zeros(0, np.float32)), Feature()(np.zeros(1)))
+    assert heard == [12 * 640, 12 * 640, 12 * 640, 640, 1]
+
+
 def test_without_motion_the_neutral_face_follows_the_head():
     runner = _chain(Programs(lids=False, lips=False))
     track = _track(12, invalid=(4,))
