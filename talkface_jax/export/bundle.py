@@ -132,8 +132,9 @@ def _fill(
 
     used = {name for program in programs for name in (*program.players, *program.frozen)}
     for network in sorted(used):
+        # Not ascontiguousarray, which turns a number into an array of one.
         arrays = {
-            path: np.ascontiguousarray(leaf)
+            path: np.asarray(leaf, order="C")
             for path, leaf in exporting.flatten(variables[network]).items()
         }
         save_file(arrays, folder / f"{network}.safetensors", metadata={"player": network})

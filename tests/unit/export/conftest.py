@@ -39,7 +39,9 @@ class Toy(nn.Module):
     @nn.compact
     def __call__(self, x, bias):
         x = nn.BatchNorm(use_running_average=True, name="norm")(x)
-        return nn.Dense(self.width, name="dense")(x).mean(0) + bias
+        # A single number is a parameter too.
+        gain = self.param("gain", nn.initializers.constant(2.0), ())
+        return gain * nn.Dense(self.width, name="dense")(x).mean(0) + bias
 
 
 def _run(variables, inputs):
