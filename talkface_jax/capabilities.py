@@ -272,6 +272,7 @@ class Declaration:
       goals: by which `talkface demo` judges it.
       networks: the PyTorch networks whose weights it takes (`interop.torch_rules`), or "".
       parity: what must agree with the official code (`interop.cases.Suite`), or "".
+      finetuning: how it is trained further on one picture (`methods.finetuning.FineTuning`), or "".
     """
 
     name: str
@@ -284,6 +285,7 @@ class Declaration:
     goals: tuple[Goal, ...] = ()
     networks: str = ""
     parity: str = ""
+    finetuning: str = ""
 
     @property
     def chained(self) -> tuple[str, ...]:

@@ -41,3 +41,7 @@ class PackageError(TalkfaceError):
 
 class CheckpointError(TalkfaceError):
     """A working directory or checkpoint that cannot be written, read or continued."""
+
+
+class StoppedError(TalkfaceError):
+    """A stop that was asked for, by a signal, of what can be gone on with."""

@@ -343,9 +343,7 @@ class FrozenNetwork:
     Attributes:
       name: as programs call it; no player of the method has it.
       load: its variables, on the host; raises WeightsError where its file is missing or altered.
-      licence: its terms in one line.
-      sha256: of the file that it was read from.
-      lineage: where it comes from; plain JSON.
+      licence, lineage: its terms in one line; where it comes from, plain JSON; sha256: of its file.
     """
 
     name: str
@@ -381,14 +379,16 @@ class Method(Protocol):
         ...
 
     def requires(self, configs: Mapping[str, Any]) -> Mapping[str, str]:
-        """What a bundle needs besides its programs, by name: cache keys of its audio features.
-
-        A bundle is refused where the installed version gives others.
-        """
+        """What a bundle needs besides its programs, by name: cache keys of its audio features. It
+        is refused where the installed version gives others."""
         ...
 
     def frozen(self, configs: Mapping[str, Any]) -> Sequence[FrozenNetwork]:
         """The frozen networks that belong into its bundle."""
+        ...
+
+    def files(self, configs: Mapping[str, Any]) -> Mapping[str, bytes]:
+        """Further files that belong into its bundle, by name."""
         ...
 
     def programs(self, configs: Mapping[str, Any]) -> Sequence[Program]:

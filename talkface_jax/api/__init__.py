@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from talkface_jax.api.evaluating_videos import System, evaluate_videos
     from talkface_jax.api.experiments import load_experiment, load_workdir_experiment
     from talkface_jax.api.exporting import export
+    from talkface_jax.api.finetuning import FineTuned, finetune
     from talkface_jax.api.synthesizing import synthesize
     from talkface_jax.api.training import train
     from talkface_jax.api.verifying import Images, verify
 
 __all__ = [
     "Conversion",
+    "FineTuned",
     "Images",
     "LandmarkEvaluation",
     "System",
@@ -46,6 +48,7 @@ __all__ = [
     "evaluate_landmarks",
     "evaluate_videos",
     "export",
+    "finetune",
     "load_experiment",
     "load_workdir_experiment",
     "synthesize",
@@ -55,6 +58,7 @@ __all__ = [
 ]
 _HOMES = {
     "Conversion": "converting",
+    "FineTuned": "finetuning",
     "Images": "verifying",
     "LandmarkEvaluation": "evaluating",
     "System": "evaluating_videos",
@@ -63,6 +67,7 @@ _HOMES = {
     "evaluate_landmarks": "evaluating",
     "evaluate_videos": "evaluating_videos",
     "export": "exporting",
+    "finetune": "finetuning",
     "load_experiment": "experiments",
     "load_workdir_experiment": "experiments",
     "synthesize": "synthesizing",

@@ -20,6 +20,7 @@ COMMANDS = (
     "convert",
     "export",
     "pack",
+    "finetune",
     "synthesize",
     "evaluate",
     "parity",

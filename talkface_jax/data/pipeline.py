@@ -175,8 +175,11 @@ def train_iterator(
 def _identity(mixture: Mixture, windows: Sequence[Windows], seed: int) -> dict[str, Any]:
     """What a position belongs to; plain JSON."""
     identity: dict[str, Any] = {"windows": sum(map(len, windows)), "seed": seed}
-    for part in mixture.parts:
-        identity |= part.identity
+    identities = [part.identity for part in mixture.parts]
+    if len(windows) == 1:
+        identity |= identities[0]
+    elif any(identities):
+        identity["parts"] = identities
     if len(windows) > 1:
         pairs = zip(windows, mixture.weights, strict=True)
         identity["mixture"] = [[len(own), weight] for own, weight in pairs]

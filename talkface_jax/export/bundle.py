@@ -3,12 +3,14 @@
     manifest.json          format, versions, program signatures, lineage, weight id, sha256 of
                            every file, and a seal over all that
     config.json            task config of every stage
+    replay_faces.…         further files of the method (`Method.files`)
     <program>.stablehlo    networks (jax.export)
     <player>.safetensors   weights
 
 It is written under a temporary name and renamed, so that a directory of the right name is complete.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -19,7 +21,7 @@ import pathlib
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -105,11 +107,22 @@ def write_bundle(
     for program in programs:
         exporting.check_weights(program, weights)
     check_target(out)
+    with _made(out) as temporary:
+        return _fill(temporary, method, programs, weights, configs, lineage)
+
+
+@contextlib.contextmanager
+def _made(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary folder that becomes `out` once the block has filled it.
+
+    Raises:
+      WeightsError: it cannot be written.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
-            manifest = _fill(temporary, method, programs, weights, configs, lineage)
+            yield temporary
             _put_in_place(temporary, out)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -117,7 +130,14 @@ def write_bundle(
         raise WeightsError(
             f"bundle {out} cannot be written ({error.strerror}); free space or choose another path"
         ) from error
-    return manifest
+
+
+def _save_network(place: pathlib.Path, network: str, flat: Mapping[str, Any]) -> None:
+    from safetensors.numpy import save_file
+
+    # Not ascontiguousarray, which turns a number into an array of one.
+    arrays = {path: np.asarray(leaf, order="C") for path, leaf in flat.items()}
+    save_file(arrays, place, metadata={"player": network})
 
 
 def _fill(
@@ -128,16 +148,12 @@ def _fill(
     configs: Mapping[str, Any],
     lineage: Mapping[str, Any],
 ) -> Manifest:
-    from safetensors.numpy import save_file
-
     used = {name for program in programs for name in (*program.players, *program.frozen)}
     for network in sorted(used):
-        # Not ascontiguousarray, which turns a number into an array of one.
-        arrays = {
-            path: np.asarray(leaf, order="C")
-            for path, leaf in exporting.flatten(variables[network]).items()
-        }
-        save_file(arrays, folder / f"{network}.safetensors", metadata={"player": network})
+        place = folder / f"{network}.safetensors"
+        _save_network(place, network, exporting.flatten(variables[network]))
+    for name, data in method.files(configs).items():
+        (folder / name).write_bytes(data)
     signatures = {}
     for program in programs:
         _LOG.info("exporting %s", program.name)
@@ -152,10 +168,9 @@ def _fill(
     stages = {stage: json.loads(dumps(config)) for stage, config in configs.items()}
     (folder / CONFIG).write_text(json.dumps(stages, indent=2, sort_keys=True) + "\n")
     files = {path.name: digest(path) for path in sorted(folder.iterdir())}
-    weights = "".join(files[name] for name in sorted(files) if name.endswith(".safetensors"))
     manifest = Manifest(
         method=method.declaration.name,
-        weight_id=hashlib.sha256(weights.encode()).hexdigest()[:16],
+        weight_id=_weight_id(files, used),
         minimum_jax=jax.__version__,
         programs=signatures,
         files=files,
@@ -172,11 +187,73 @@ def _fill(
             if item.name in used
         },
     )
+    _write_manifest(folder, manifest)
+    return manifest
+
+
+def _weight_id(files: Mapping[str, str], networks: Iterable[str]) -> str:
+    weights = "".join(files[f"{network}.safetensors"] for network in sorted(networks))
+    return hashlib.sha256(weights.encode()).hexdigest()[:16]
+
+
+def _write_manifest(folder: pathlib.Path, manifest: Manifest) -> None:
     # Through JSON once, so that the seal is over what a reader will see.
     values = json.loads(json.dumps(dataclasses.asdict(manifest), default=str))
     text = json.dumps({**values, "seal": seal(values)}, indent=2, sort_keys=True)
     (folder / MANIFEST).write_text(text + "\n")
-    return manifest
+
+
+def derive_bundle(
+    parent: pathlib.Path,
+    manifest: Manifest,
+    *,
+    variables: Mapping[str, Mapping[str, Any]],
+    lineage: Mapping[str, Any],
+    out: pathlib.Path,
+) -> Manifest:
+    """Writes a bundle that differs from another one in the weights of some networks.
+
+    All other files are copied bit for bit, the programs too, which take weights as arguments.
+
+    Args:
+      parent: a bundle whose files were checked (`load.check_bundle`).
+      manifest: its own.
+      variables: new weights, by network of the parent.
+      lineage: in the place of the parent's.
+      out: the directory to make; nothing may lie there.
+
+    Raises:
+      WeightsError: weights of other paths, shapes or types, or that are not finite, or an `out`
+        that exists or cannot be written.
+    """
+    from safetensors.numpy import load_file
+
+    require_nothing(out)
+    networks = {name for entry in manifest.programs.values() for name in entry["networks"]}
+    with _made(out) as temporary:
+        for name in manifest.files:
+            shutil.copyfile(parent / name, temporary / name)
+        for network, tree in variables.items():
+            place = temporary / f"{network}.safetensors"
+            given = exporting.flatten(tree)
+            exporting.check_network(network, load_file(place), given)
+            _save_network(place, network, given)
+        files = {name: digest(temporary / name) for name in manifest.files}
+        derived = dataclasses.replace(
+            manifest, files=files, weight_id=_weight_id(files, networks), lineage=lineage
+        )
+        _write_manifest(temporary, derived)
+    return derived
+
+
+def require_nothing(out: pathlib.Path) -> None:
+    """Refuses to write where anything lies, an older bundle too.
+
+    Raises:
+      WeightsError: something does.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise WeightsError(f"{out} exists; choose another --out or move it away")
 
 
 def digest(path: pathlib.Path) -> str:

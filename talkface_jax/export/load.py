@@ -14,7 +14,7 @@ import numpy as np
 
 from talkface_jax.errors import WeightsError
 from talkface_jax.export import bundle as writing
-from talkface_jax.export.programs import BATCH
+from talkface_jax.export.programs import BATCH, unflatten
 
 Arrays = Mapping[str, Any]
 
@@ -118,6 +118,23 @@ def load_bundle(path: pathlib.Path) -> Bundle:
       WeightsError: not a bundle, a missing or altered file (by name), a jax that is too old, or a
         platform that it was not exported for.
     """
+    manifest = check_bundle(path)
+    configs = json.loads((path / writing.CONFIG).read_text())
+    used = {network for entry in manifest.programs.values() for network in entry["networks"]}
+    weights = {network: _read_weights(path / f"{network}.safetensors") for network in sorted(used)}
+    programs = {
+        name: _load_program(path / f"{name}.stablehlo", entry, weights)
+        for name, entry in manifest.programs.items()
+    }
+    return Bundle(manifest, configs, programs)
+
+
+def check_bundle(path: pathlib.Path) -> writing.Manifest:
+    """Verifies a bundle's checksums and version without loading it; gives its manifest.
+
+    Raises:
+      WeightsError: not a bundle, a missing or altered file (by name), or a jax that is too old.
+    """
     manifest = _read_manifest(path)
     for name, expected in manifest.files.items():
         file = path / name
@@ -135,14 +152,14 @@ def load_bundle(path: pathlib.Path) -> Bundle:
             f"bundle {path} needs jax {manifest.minimum_jax} or newer, this is {jax.__version__}; "
             "upgrade jax or export the bundle again with this version"
         )
-    configs = json.loads((path / writing.CONFIG).read_text())
-    used = {network for entry in manifest.programs.values() for network in entry["networks"]}
-    weights = {network: _read_weights(path / f"{network}.safetensors") for network in sorted(used)}
-    programs = {
-        name: _load_program(path / f"{name}.stablehlo", entry, weights)
-        for name, entry in manifest.programs.items()
-    }
-    return Bundle(manifest, configs, programs)
+    return manifest
+
+
+def read_variables(path: pathlib.Path, network: str) -> dict[str, Any]:
+    """The variables of one network of a bundle, on the host, as training has them."""
+    from safetensors.numpy import load_file
+
+    return unflatten(load_file(path / f"{network}.safetensors"))
 
 
 def _read_manifest(path: pathlib.Path) -> writing.Manifest:

@@ -134,10 +134,15 @@ def check_weights(program: Program, variables: Mapping[str, Mapping[str, Any]]) 
     for network, expected in program.variables().items():
         if network not in variables:
             raise WeightsError(f"no weights of {network} were given; export a checkpoint of it")
-        _check_network(network, flatten(expected), flatten(variables[network]))
+        check_network(network, flatten(expected), flatten(variables[network]))
 
 
-def _check_network(network: str, expected: Weights, given: Weights) -> None:
+def check_network(network: str, expected: Weights, given: Weights) -> None:
+    """Compares the weights of one network, by path, with what is expected.
+
+    Raises:
+      WeightsError: as `check_weights`.
+    """
     for path in sorted({*expected, *given}):
         if path not in given:
             problem = "is missing"

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float32, Int, UInt8
 
 from talkface_jax.capabilities import Declaration
 from talkface_jax.landmarks.boxes import CropGeometry
+from talkface_jax.methods.finetuning import REPLAY, replay_faces
 from talkface_jax.ranges import check_ranges
 from talkface_jax.task import (
     Batch,
@@ -216,6 +217,11 @@ class ChainMethod:
         """None."""
         del configs
         return ()
+
+    def files(self, configs: Mapping[str, Any]) -> Mapping[str, bytes]:
+        """Replay faces, where it can be fine-tuned on one picture."""
+        del configs
+        return {REPLAY: replay_faces()} if self.declaration.finetuning else {}
 
 
 def shapes_of(net: nn.Module, *given: tuple[int, ...], **options: tuple[int, ...]) -> Any:

@@ -14,6 +14,7 @@ from talkface_jax.errors import ConfigError
 if TYPE_CHECKING:
     from talkface_jax.interop.cases import Suite
     from talkface_jax.interop.torch_rules import TorchNetwork
+    from talkface_jax.methods.finetuning import FineTuning
     from talkface_jax.task import Method, Task
 
 PACKAGES: dict[str, str] = {
@@ -122,6 +123,23 @@ def parity_suite(method: str) -> "Suite":
         names = ", ".join(known)
         raise ConfigError(f"there is no parity suite of method {method!r}; known: {names}")
     return _resolve(known[method])
+
+
+def fine_tuning(method: str) -> "FineTuning":
+    """How a method is trained further on one picture.
+
+    Raises:
+      ConfigError: no such method, or one that is not.
+    """
+    place = declaration(method).finetuning
+    if not place:
+        able = [name for name, item in methods().items() if item.finetuning]
+        others = f"{' and '.join(able)} can" if able else "no method can"
+        raise ConfigError(
+            f"{method} cannot be fine-tuned on one picture; {others}, so give a bundle of another "
+            "method"
+        )
+    return _resolve(place)
 
 
 def with_networks() -> dict[str, str]:

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.metrics.base import Average
-from talkface_jax.task import Batch, Metric, PyTree, Task, TrainState
+from talkface_jax.task import (
+    Batch,
+    Metric,
+    PyTree,
+    Task,
+    TrainState,
+    Variables,
+)
 from talkface_jax.train.state import evaluation_variables
 from talkface_jax.train.step import make_eval_step
 
@@ -26,6 +33,17 @@ def evaluate(
         for name, metric in jax.device_get(measure(batch)).items():
             merged[name] = merged[name].merge(metric) if name in merged else metric
     return flatten({name: metric.compute() for name, metric in merged.items()})
+
+
+def evaluate_variables(
+    task: Task,
+    variables: Mapping[str, Variables],
+    frozen: Mapping[str, PyTree],
+    batches: Iterable[Mapping[str, Any]],
+) -> dict[str, float]:
+    """`evaluate` of given variables by player, where there is no run."""
+    step = jax.jit(make_eval_step(task))
+    return evaluate(lambda batch: step(variables, frozen, batch), batches)
 
 
 def check_metric(

@@ -29,7 +29,7 @@ import numpy as np
 
 from talkface_jax import config as config_module
 from talkface_jax.config import ExperimentConfig
-from talkface_jax.errors import CheckpointError, TalkfaceError
+from talkface_jax.errors import CheckpointError, StoppedError, TalkfaceError
 from talkface_jax.stored.integrity import digest
 from talkface_jax.task import PyTree, Task, TrainState
 from talkface_jax.train import optim, sharding
@@ -279,7 +279,7 @@ class _Run:
         self.speed.skip(time.perf_counter() - before)
         if stopping and done < train.steps:
             self.checkpoints.wait()
-            raise TalkfaceError(
+            raise StoppedError(
                 f"stopped by {self.stop.name or 'preemption'} after step {done}, which is saved in "
                 f"{self.checkpoints.path(done)}; run the same command again to go on"
             )

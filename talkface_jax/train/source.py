@@ -178,7 +178,7 @@ class PreparedSource:
 
     def spread(self, view: DataView, *, limit: int) -> Iterator[Sample]:
         """Evenly spread over the training split; sample by sample."""
-        return _one_by_one(
+        return one_by_one(
             self._pipeline.eval_batches(
                 self._train, view, batch_size=1, batches=limit, corrupt=self._corrupt
             )
@@ -249,12 +249,12 @@ class SegmentSource:
 
     def spread(self, view: DataView, *, limit: int) -> Iterator[Sample]:
         """Evenly spread over the segments; sample by sample."""
-        return _one_by_one(
+        return one_by_one(
             self._pipeline.eval_batches(self._dataset, view, batch_size=1, batches=limit)
         )
 
 
-def _one_by_one(batches: Iterator[HostBatch]) -> Iterator[Sample]:
+def one_by_one(batches: Iterator[HostBatch]) -> Iterator[Sample]:
     """The samples of batches of one, without those in place of one that cannot be read."""
     for batch in batches:
         if batch["mask"][0]:

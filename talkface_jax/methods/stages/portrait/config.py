@@ -36,6 +36,7 @@ class PortraitConfig:
       perceptual_halvings: how often the image is halved before the first scale.
       mouth_weight: weight of the VGG term once more, of a close-up of the mouth, halved once less
         than the image; 0 as published.
+      measure_lpips: whether evaluation gives LPIPS of the whole picture too, with AlexNet.
       disc_channels: width of the discriminator. Unverified default.
       disc_scales: patch discriminators, each on half the size. Unverified default.
       disc_halvings: how often the images are halved before the first of them.
@@ -57,6 +58,7 @@ class PortraitConfig:
     perceptual_scales: int = ranged(1, AT_LEAST_1)
     perceptual_halvings: int = ranged(0, AT_LEAST_0)
     mouth_weight: float = ranged(0.0, AT_LEAST_0)
+    measure_lpips: bool = False
     disc_channels: int = ranged(64, AT_LEAST_1)
     disc_scales: int = ranged(1, AT_LEAST_1)
     disc_halvings: int = ranged(0, AT_LEAST_0)

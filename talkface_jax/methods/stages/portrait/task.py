@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from talkface_jax.errors import ConfigError
+from talkface_jax.interop import lpips_weights
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.losses import image_terms, perceptual, pixel
 from talkface_jax.losses.terms import LossTerm, weighted
 from talkface_jax.methods.base import Inputs, StageTask, inputs
 from talkface_jax.methods.stages.portrait.config import PortraitConfig
+from talkface_jax.metrics import lpips
 from talkface_jax.metrics.base import Average
 from talkface_jax.metrics.perceptual import mouth_perceptual
 from talkface_jax.metrics.pixel import pixel_errors
@@ -156,19 +158,22 @@ class PortraitTask(StageTask):
         return {key: getattr(made, key) for key in self.outputs}, stats
 
     def frozen(self) -> dict[str, PyTree]:
-        """The perceptual network, if its term has a weight.
+        """The perceptual network, if its term has a weight, and that of LPIPS, if it is measured.
 
         Raises:
-          WeightsError: its file is missing or altered.
+          WeightsError: a file is missing or altered.
         """
         network = _perceptual_network(self.config)
-        return image_terms.frozen_vgg(network, vgg19_path=self.config.vgg19_path)
+        found = image_terms.frozen_vgg(network, vgg19_path=self.config.vgg19_path)
+        if self.config.measure_lpips:
+            found["lpips"] = lpips_weights.load_lpips("alex")
+        return found
 
     def metrics(
         self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
     ) -> dict[str, Any]:
         """L1, over the image and at mouth and eyes; what the identity as it is would score; PSNR;
-        what a perceptual network, if there is one, sees at the mouth."""
+        what a perceptual network, if there is one, sees at the mouth; LPIPS, if asked for."""
         target, mask = unit(batch["face"]), batch["mask"]
         region = mouth_and_eyes(batch["points"], size=target.shape[1])
         identity = unit(batch["identity"])
@@ -177,6 +182,9 @@ class PortraitTask(StageTask):
             "l1_moving": Average.of(pixel.weighted_l1(outputs["image"], target, region), mask),
             "l1_moving_identity": Average.of(pixel.weighted_l1(identity, target, region), mask),
         }
+        if "lpips" in frozen:
+            layers = lpips.layer_distances(frozen["lpips"], outputs["image"], target, net="alex")
+            found["lpips"] = Average.of(layers.sum(0), mask)
         if "vgg" in frozen:
             found["mouth_perceptual"] = mouth_perceptual(
                 outputs["image"],
