@@ -32,8 +32,9 @@ def main() -> None:
     faces = replay.choose(open_dataset(args.data, "train"), count=args.count)
     data = replay.pack(faces, licence=LICENCE)
     args.out.write_bytes(data)
-    people = len({face.info.speaker for face in faces})
-    logger.info("%s: %d faces of %d people, %d bytes", args.out, len(faces), people, len(data))
+    people = len({pair.info.speaker for pair in faces})
+    count = sum(map(len, faces))
+    logger.info("%s: %d faces of %d people, %d bytes", args.out, count, people, len(data))
 
 
 if __name__ == "__main__":

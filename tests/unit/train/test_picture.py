@@ -34,8 +34,10 @@ def faces():
 
 def source(faces, *, picture=0, seed=0):
     """The first face in the place of the user's."""
-    own = faces[picture]
-    own = dataclasses.replace(own, info=dataclasses.replace(own.info, dataset="picture"))
+    pair = faces[picture]
+    rows = {name: getattr(pair, name)[:1] for name in ("landmarks", "head", "blendshapes", "box")}
+    info = dataclasses.replace(pair.info, dataset="picture")
+    own = replay._segment(info, pair.frames[:1], rows)
     return PictureSource(own, faces[1:], seed=seed, lineage={"parent": "abc"})
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from talkface_jax.methods.sinha2022.render.config import RenderConfig
 from talkface_jax.methods.sinha2022.render.task import RenderTask
+from talkface_jax.metrics import lpips
 from talkface_jax.models.render.flow_texture import SMALL, FlowTextureConfig
 from talkface_jax.task import LossContext
 from talkface_jax.train.state import create_state
@@ -105,3 +106,15 @@ def test_a_step_of_the_full_size():
     assert all(change > 1e-5 for change in moved.values())
     assert all(np.isfinite(value) for value in first.values())
     assert second["loss/renderer/total"] < first["loss/renderer/total"]
+
+
+def test_lpips_where_it_is_asked_for(batch, outputs):
+    task = RenderTask(dataclasses.replace(CONFIG, measure_lpips=True))
+    batch["mask"] = np.array([1, 0], np.float32)
+    images = np.rint(np.asarray(outputs["image"]) * 255).astype(np.uint8)
+    outputs = {**outputs, "image": jnp.asarray(images, jnp.float32) / 255}
+    frozen = task.frozen()
+    assert set(frozen) == {"lpips"} and not RenderTask(CONFIG).frozen()
+    found = jax.jit(task.metrics)(outputs, batch, frozen)["lpips"].compute()
+    expected = lpips.load_lpips()(images[:1], batch["face"][:1])
+    assert found == pytest.approx(expected[0], rel=1e-4)
