@@ -191,7 +191,7 @@ def test_a_bundle_of_a_method_that_cannot(refused, parent, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(parent, other)
     _rewrite(other, method="iplap")
-    words = "iplap cannot be fine-tuned on one picture; copyist can, so give a bundle of another"
+    words = "iplap cannot be fine-tuned on one picture; sinha2022 and copyist can, so give a bundle"
     assert words in refused(ConfigError, bundle=other)
 
 
