@@ -70,7 +70,7 @@ def _tiny() -> c.ExperimentConfig:
         data=c.DataConfig(batch_size=64),
         optim=c.OptimConfig(lr=2e-3, schedule="cosine", warmup_steps=50, clip_norm=1.0),
         train=c.TrainConfig(
-            steps=1_500,
+            steps=1_000,
             log_every=25,
             eval_every=500,
             preview_every=500,

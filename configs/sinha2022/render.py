@@ -66,11 +66,11 @@ def _tiny() -> c.ExperimentConfig:
             "disc": c.OptimConfig(lr=2e-4, schedule="cosine", betas=(0.5, 0.999), clip_norm=1.0)
         },
         train=c.TrainConfig(
-            steps=700,
+            steps=450,
             log_every=25,
-            eval_every=350,
-            preview_every=350,
-            checkpoint_every=350,
+            eval_every=225,
+            preview_every=225,
+            checkpoint_every=225,
             best_metric="mouth_perceptual",
         ),
     )
