@@ -40,7 +40,7 @@ class Toy(nn.Module):
     def __call__(self, x, bias):
         x = nn.BatchNorm(use_running_average=True, name="norm")(x)
         # A single number is a parameter too.
-        gain = self.param("gain", nn.initializers.constant(2.0), ())
+        gain = self.param("gain", nn.initializers.ones, ())
         return gain * nn.Dense(self.width, name="dense")(x).mean(0) + bias
 
 
