@@ -38,6 +38,10 @@ compares these with the tracked ones (blinks.json and blinks.html). One that
 takes --emotion is asked for that of each labelled clip; one that is judged by
 it is also asked for all others (emotions.json and emotions.html).
 
+Where --metadata names the emotion of a clip, whether its tracked face reads as
+that emotion, distances of landmarks and of their velocities (M-LD, F-LD, M-LVD,
+F-LVD), and whether lips meet on p, b and m have a table of their own.
+
 Predictions are found by the names of the true clips, and by what official
 IP-LAP, SadTalker, Wav2Lip and others make of them; --match and --pairs say it
 otherwise. Tracks are kept by the videos' content (--tracks), so that a further

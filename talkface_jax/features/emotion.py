@@ -1,8 +1,9 @@
 """The emotion that a face shows, read from the tracker's blendshapes by a small network.
 
 The network (`models.frozen.emotion`) was trained on synthetic talking heads
-(assets/emotion_blendshapes.md). It sees mean and spread of the scores over the frames that are
-given, so that speech and blinks average out; one frame will do. Gaze is not looked at.
+(assets/emotion_blendshapes.md). It sees the mean of the scores over the frames that are
+given, so that speech and blinks average out; one frame will do. A mirrored face looks the same to
+it, and gaze is not looked at.
 """
 
 import dataclasses
@@ -22,28 +23,35 @@ from talkface_jax.errors import ConfigError, FaceError, WeightsError
 from talkface_jax.features.host import HostNetwork
 from talkface_jax.interop.torch_file import file_sha256
 from talkface_jax.interop.torch_rules import write_safetensors
-from talkface_jax.landmarks.blendshapes import NAMES
+from talkface_jax.landmarks.blendshapes import FLIP, NAMES
 from talkface_jax.models.frozen.emotion import EmotionConfig, EmotionNetwork
 from talkface_jax.records import EMOTIONS
 
 NAME = "emotion_blendshapes"
 VERSION = 1
 ASSET = f"{NAME}.safetensors"
-SHA256 = "e07a6738fc8ebb4a6d4e8b1465bef8c173610d41fda43964402269666eeaf041"
+SHA256 = "4ec48c789d6442298acad40463ddff0179693b447a45db8910bcf6d6ae97fcb9"
 """Of the packaged file, which is refused where it has another."""
 NEUTRAL = EMOTIONS.index("neutral")
-SEEN = np.array([k for k, name in enumerate(NAMES) if k and not name.startswith("eyeLook")])
-"""Blendshapes that are looked at: where somebody looks says nothing of what he feels."""
-STATISTICS = 2 * len(SEEN)
-_LOW, _HIGH = 10, 90
+SEEN = np.array(
+    [
+        k
+        for k, name in enumerate(NAMES)
+        if k and not name.startswith("eyeLook") and not (name.endswith("Right") and FLIP[k] < k)
+    ]
+)
+"""Blendshapes that are looked at, of two sides the first: where people look says little of what
+they feel."""
+_PAIRS = SEEN[FLIP[SEEN] != SEEN]
+STATISTICS = len(SEEN) + len(_PAIRS)
 _REMEDY = "install the package again or write the file anew with talkface pack"
 
 
 def statistics(
     blendshapes: Float[np.ndarray, "t 52"], valid: Bool[np.ndarray, " t"] | None = None
 ) -> Float32[np.ndarray, " k"]:
-    """What the network is fed: mean, and half the distance of the 10th from the 90th percentile, of
-    each blendshape in `SEEN` over the valid frames; of one frame its scores and zeros.
+    """What the network is fed: over the valid frames, the mean of each blendshape in `SEEN`, both
+    sides together, and of those with two sides how far the sides' means are apart.
 
     Raises:
       ValueError: other than 52 scores a frame.
@@ -56,9 +64,10 @@ def statistics(
         scores = scores[np.asarray(valid, bool)]
     if not len(scores):
         raise FaceError("no frame shows a face whose emotion could be read; give one that does")
-    scores = scores[:, SEEN]
-    low, high = np.percentile(scores, (_LOW, _HIGH), axis=0)
-    return np.concatenate([scores.mean(0), (high - low) / 2]).astype(np.float32)
+    mean = scores.mean(0)
+    both = (mean[SEEN] + mean[FLIP[SEEN]]) / 2
+    apart = np.abs(mean[_PAIRS] - mean[FLIP[_PAIRS]])
+    return np.concatenate([both, apart]).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ class EmotionConfig:
       dropout: after each layer, in training.
     """
 
-    features: int = ranged(86, AT_LEAST_1)
+    features: int = ranged(43, AT_LEAST_1)
     hidden: tuple[int, ...] = ranged((64, 64), AT_LEAST_1)
     classes: int = ranged(8, AT_LEAST_1)
     dropout: float = ranged(0.2, DROPOUT)

@@ -7,7 +7,7 @@ import pytest
 
 from talkface_jax.errors import FaceError, WeightsError
 from talkface_jax.features import emotion
-from talkface_jax.landmarks.blendshapes import POSITION
+from talkface_jax.landmarks.blendshapes import FLIP, POSITION, mirror
 from talkface_jax.models.frozen.emotion import EmotionConfig, EmotionNetwork
 from talkface_jax.records import EMOTIONS
 
@@ -29,20 +29,27 @@ def test_statistics_beside_numpy(scores):
     valid = np.ones(40, bool)
     valid[::3] = False
     found = emotion.statistics(scores, valid)
-    kept = [k for k in range(1, 52) if not 11 <= k <= 18]
-    part = scores[valid][:, kept].astype(np.float64)
-    half = (np.quantile(part, 0.9, axis=0) - np.quantile(part, 0.1, axis=0)) / 2
-    assert found.dtype == np.float32 and emotion.STATISTICS == len(found) == 86
-    np.testing.assert_allclose(found, np.concatenate([part.mean(0), half]), atol=1e-6)
+    mean = scores[valid].astype(np.float64).mean(0)
+    kept = [k for k in range(1, 52) if not 11 <= k <= 18 and FLIP[k] >= k]
+    means = [(mean[k] + mean[FLIP[k]]) / 2 for k in kept]
+    apart = [abs(mean[k] - mean[FLIP[k]]) for k in kept if FLIP[k] != k]
+    assert found.dtype == np.float32 and emotion.STATISTICS == len(found) == 27 + 16
+    np.testing.assert_allclose(found, [*means, *apart], atol=1e-6)
 
 
-def test_one_frame_has_no_spread_and_gaze_does_not_matter(scores):
+def test_gaze_does_not_matter(scores):
     one = scores[:1].copy()
     found = emotion.statistics(one)
-    np.testing.assert_array_equal(found[43:], 0)
     one[:, POSITION["eyeLookDownLeft"]] = 0.77
     one[:, POSITION["_neutral"]] = 0.3
     np.testing.assert_array_equal(emotion.statistics(one), found)
+
+
+def test_a_mirrored_face_looks_the_same(scores):
+    found = emotion.statistics(scores)
+    np.testing.assert_allclose(emotion.statistics(mirror(scores)), found, atol=1e-6)
+    scores[:, POSITION["mouthSmileLeft"]] += 0.2
+    assert np.abs(emotion.statistics(scores) - found).max() > 0.05
 
 
 def test_blinks_hardly_show(scores):

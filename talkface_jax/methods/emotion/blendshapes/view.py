@@ -9,9 +9,11 @@ from jaxtyping import Float32
 from talkface_jax.data import labels
 from talkface_jax.data.dataset import SegmentReader
 from talkface_jax.features import emotion
-from talkface_jax.landmarks import blendshapes
 from talkface_jax.methods.emotion.blendshapes.config import FaceNoiseConfig
 from talkface_jax.records import Segment
+
+# How far a face at rest goes to those of others.
+_WAY = 0.3, 1.2
 
 
 def label_of(segment: Segment) -> tuple[int, float]:
@@ -26,6 +28,28 @@ def label_of(segment: Segment) -> tuple[int, float]:
 def _labelled(segment: Segment) -> tuple[np.ndarray, int, float]:
     """The scores of the valid frames (copied, as the record is not to be kept), and the label."""
     return segment.blendshapes[segment.valid].copy(), *label_of(segment)
+
+
+def _rest(
+    segment: SegmentReader | None, rng: np.random.Generator
+) -> Float32[np.ndarray, " 52"] | None:
+    """Mean scores of a neutral clip of the segment's speaker, this one if it is; None for none."""
+    if segment is not None and segment.meta.emotion != emotion.NEUTRAL:
+        segment = segment.other_clip(rng, emotion=emotion.NEUTRAL)
+    return None if segment is None else segment.derived("emotion", _labelled)[0].mean(0)
+
+
+def _exchange(
+    segment: SegmentReader, rng: np.random.Generator
+) -> Float32[np.ndarray, " 52"] | np.float32:
+    """From this person's face at rest some way to, or beyond, a mixture of two others'; 0 where no
+    neutral clips are found."""
+    own = _rest(segment, rng)
+    first, second = (_rest(segment.other_speaker(rng), rng) for _ in range(2))
+    share, way = rng.uniform(0, 1), rng.uniform(*_WAY)
+    if own is None or first is None or second is None:
+        return np.float32(0)
+    return (way * (share * first + (1 - share) * second - own)).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +91,8 @@ class EmotionView:
         length = round(np.exp(rng.uniform(0, np.log(len(scores)))))
         first = int(rng.integers(len(scores) - length + 1))
         stretch = scores[first : first + length]
+        if train and rng.random() < self.face.exchanged:
+            stretch = np.clip(stretch + _exchange(segment, rng), 0, 1)
         if train:
             stretch = disturb(rng, stretch, self.face)
         return {
@@ -81,8 +107,6 @@ def disturb(
 ) -> Float32[np.ndarray, "t 52"]:
     """Another face that does the same: see `FaceNoiseConfig`; scores stay in [0, 1]."""
     shapes = scores.shape[1]
-    if rng.random() < face.mirrored:
-        scores = blendshapes.mirror(scores)
     gain = np.exp(rng.normal(0, face.gain, shapes))
     if rng.random() < face.damped:
         gain *= np.where(rng.random(shapes) < 0.25, rng.random(shapes), 1.0)
