@@ -11,9 +11,9 @@ from talkface_jax.errors import ConfigError
 
 HELP = "a trained recogniser or emotion reader -> the weight file of a feature"
 DESCRIPTION = """\
-Writes the best checkpoint as one safetensors file, reads it back as the feature
-does, and prints how well it does on the test split. The checkpoint was chosen by
-another split (data.eval_split).
+Writes a checkpoint as one safetensors file, reads it back as the feature does,
+and prints how well it does on the test split. The checkpoint is the best one by
+another split (data.eval_split), or the last where train.best_metric is empty.
 
   speech/ctc29         16-bit numbers; the character error rate of every voice,
                        in clean and in noisy sound
