@@ -11,9 +11,9 @@ from talkface_jax.cli import common
 from talkface_jax.cli.walk import Walk, write_metadata
 from talkface_jax.errors import TalkfaceError
 
-PEOPLE, SEED = 4, 5
-"""All test people, eight videos each; sentences of about three seconds, so that making and scoring
-them takes no more than a fifth of the demo."""
+PEOPLE, SEED = 2, 5
+"""A woman and a man, eight videos of about three seconds each: twice as many would take more than a
+third of the demo."""
 TOP = 3
 NEUTRAL = "neutral"
 

@@ -117,9 +117,13 @@ def _cell(frame: Picture, size: tuple[int, int], name: str) -> Picture:
     if frame.shape[:2] != size:
         frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     cell = np.ascontiguousarray(frame).copy()
-    scale, place = min(size) / 360, (round(0.03 * width), round(0.1 * height))
-    for ink, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
-        cv2.putText(cell, name, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
+    scale, (x, y) = min(size) / 360, (round(0.03 * width), round(0.1 * height))
+    # White with a black rim: thicker letters would be wider ones.
+    rim = [(across, down) for across in (-1, 0, 1) for down in (-1, 0, 1)]
+    for ink, places in ((0, rim), (255, [(0, 0)])):
+        for across, down in places:
+            at, font = (x + across, y + down), cv2.FONT_HERSHEY_SIMPLEX
+            cv2.putText(cell, name, at, font, scale, (ink, ink, ink), 1, cv2.LINE_AA)
     return cell
 
 
