@@ -2,7 +2,8 @@
 
 base: the published design at sizes of our own (unverified defaults), batch 4; the picture is of a
 neutral clip of the speaker. Needs VGG-19 by file (task.vgg19_path). Not trained here; with MEAD
-prepared by
+prepared by the first of these. A batch takes 3.9 GiB of one device (`talkface describe --compile`
+on a CPU, VGG-16 in the place of VGG-19):
   talkface prepare --dataset=mead --raw=MEAD --out=SHARDS --workers=32 --max-failures=2%
   talkface train --config=configs/sinha2022/render.py:base --workdir=DIR \
     --config.data.directory=SHARDS --config.task.vgg19_path=FILE
