@@ -84,14 +84,15 @@ class LandmarkGraph(nn.Module):
         Args:
           content: (b, t, rows, f) windows of speech features centred on their frames.
           emotion: (b, t, 8), what each frame shall show: class weights times level / 3 in the order
-            of `records.EMOTIONS`; zeros for neutral.
+            of `records.EMOTIONS`; zeros for neutral. Or (b, k t, 8): the frames k times, each time
+            with other emotions; they are heard once.
           face_emotion: (b, 8), what the given face shows, likewise.
           face: (b, 68, 2) of scheme ibug68 in the canonical frame of `landmarks.retarget`, whose
             unit is the mean face's distance between the outer eye corners.
           train: dropout and noise (rng "dropout").
 
         Returns:
-          (b, t, 68, 2) displacements of the face's points in the same frame, float32; near zero
+          (b, k t, 68, 2) displacements of the face's points in the same frame, float32; near zero
           at the start.
         """
         config = self.config
@@ -103,6 +104,8 @@ class LandmarkGraph(nn.Module):
             like_params(self, x) for x in (content, emotion, face_emotion, face)
         )
         sound = AudioEncoder(config, name="audio")(content).reshape(b, t, -1)
+        times = emotion.shape[1] // t
+        sound, t = jnp.tile(sound, (1, times, 1)), times * t
         given = [encode_emotion(emotion, config.emotion_input)]
         if config.face_emotion:
             shown = encode_emotion(face_emotion, config.emotion_input)[:, None]

@@ -27,6 +27,9 @@ class MotionConfig:
       position_weight: weight of the squared position error. Unverified default.
       lip_weight: weight of the same of the lips alone (EmoVOCA: 5); 0 as published.
       velocity_weight: weight of the squared velocity error (VOCA: 10); 0 as published.
+      closure_weight: weight of how far apart the lips are where p, b and m are heard, in the clip's
+        emotion and in a drawn one: beyond `closure_gap`, squared; 0 as published.
+      closure_gap: distance of closed inner lips, in the unit of the canonical frame.
       flip: whether half of the training samples are mirrored, but for contempt, which shows on one
         side of the face.
       face_noise: deviation, in the unit of the canonical frame, by which the points of the face are
@@ -45,6 +48,8 @@ class MotionConfig:
     position_weight: float = ranged(1.0, AT_LEAST_0)
     lip_weight: float = ranged(5.0, AT_LEAST_0)
     velocity_weight: float = ranged(10.0, AT_LEAST_0)
+    closure_weight: float = ranged(0.0, AT_LEAST_0)
+    closure_gap: float = ranged(0.02, AT_LEAST_0)
     flip: bool = False
     face_noise: float = ranged(0.0, AT_LEAST_0)
     face_stretch: float = ranged(0.0, SHARE)

@@ -8,7 +8,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from talkface_jax.emotions import NEUTRAL
 from talkface_jax.errors import ConfigError
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.losses import landmark
@@ -34,6 +36,9 @@ from talkface_jax.task import (
 _SCHEME = get_scheme("ibug68")
 _LIPS = _SCHEME.groups["lips"]
 _UPPER, _LOWER = _SCHEME.position(13), _SCHEME.position(14)
+# Of the inner lips, left to right.
+_ABOVE = np.array([_SCHEME.position(mesh) for mesh in (81, 13, 311)])
+_BELOW = np.array([_SCHEME.position(mesh) for mesh in (178, 14, 402)])
 
 
 class MotionTask(StageTask):
@@ -75,7 +80,8 @@ class MotionTask(StageTask):
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
-        """Squared error of position, once more that of the lips, and that of velocity."""
+        """Squared error of position, once more that of the lips, and that of velocity; lips that do
+        not close where they must."""
         config = self.config
 
         def position(context: LossContext) -> jax.Array:
@@ -93,8 +99,47 @@ class MotionTask(StageTask):
             LossTerm("position", position, config.position_weight),
             LossTerm("lips", lips, config.lip_weight),
             LossTerm("velocity", velocity, config.velocity_weight),
+            LossTerm("closure", self._apart, config.closure_weight),
         )
         return (Objective(("motion",), weighted(*terms)),)
+
+    def _apart(self, context: LossContext) -> jax.Array:
+        """Squared distance of the inner lips beyond that of closed ones where p, b and m are heard:
+        (b,)."""
+        face = context.batch["face"][:, None]
+        near, gap = context.batch["bilabial"], self.config.closure_gap
+        excess = [
+            jnp.square(jnp.maximum(_gaps(face + context.outputs[name]) - gap, 0)).mean(-1)
+            for name in ("offsets", "others")
+        ]
+        return (sum(excess) * near).sum(-1) / jnp.maximum(near.sum(-1), 1)
+
+    def forward(
+        self,
+        variables: Mapping[str, Variables],
+        frozen: Mapping[str, PyTree],
+        batch: Batch,
+        rng: jax.Array,
+        *,
+        step: jax.Array,
+        train: bool,
+    ) -> tuple[Outputs, dict[str, PyTree]]:
+        """offsets (b, t, 68, 2); in training, where lips are to close in every emotion, also
+        others (b, t, 68, 2), of the same speech in an emotion that is drawn."""
+        if not (train and self.config.closure_weight):
+            return super().forward(variables, frozen, batch, rng, step=step, train=train)
+        own = batch["emotion"]
+        kind, level, dropout = jax.random.split(rng, 3)
+        drawn = jax.random.randint(kind, own.shape[:1], 0, own.shape[-1])
+        drawn = jnp.where(drawn == NEUTRAL, 0.0, 1.0)[:, None] * jax.nn.one_hot(
+            drawn, own.shape[-1]
+        )
+        drawn *= jax.random.uniform(level, (len(own), 1))
+        both = jnp.concatenate([own, jnp.broadcast_to(drawn[:, None], own.shape)], 1)
+        given = {**batch, "emotion": both}
+        made, stats = super().forward(variables, frozen, given, dropout, step=step, train=train)
+        offsets, others = jnp.split(made["offsets"], 2, 1)
+        return {"offsets": offsets, "others": others}, stats
 
     def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
         """Mean and deviation of the features."""
@@ -124,6 +169,11 @@ class MotionTask(StageTask):
 
 def _compared(context: LossContext) -> tuple[jax.Array, jax.Array]:
     return context.outputs["offsets"], context.batch["offsets"]
+
+
+def _gaps(face: jax.Array) -> jax.Array:
+    """How far the inner lips are apart at three places: (…, 68, 2) -> (…, 3)."""
+    return face[..., _BELOW, 1] - face[..., _ABOVE, 1]
 
 
 def _opening(offsets: jax.Array) -> jax.Array:

@@ -9,12 +9,13 @@ from jaxtyping import Float32
 from talkface_jax.data import labels
 from talkface_jax.data.dataset import SegmentReader
 from talkface_jax.emotions import EMOTIONS
-from talkface_jax.features import content
+from talkface_jax.features import content, ctc29
 from talkface_jax.landmarks import blinks, retarget
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.methods.base import batch_spec
 from talkface_jax.methods.stages.portrait import sound
-from talkface_jax.records import Segment
+from talkface_jax.metrics import closure
+from talkface_jax.records import FPS, Segment
 
 _SCHEME = get_scheme("ibug68")
 _POINTS = len(_SCHEME)
@@ -64,6 +65,14 @@ def face_arrays(
     return tuple(np.asarray(item, np.float32) for item in arrays)
 
 
+def _near_bilabials(segment: Segment) -> np.ndarray:
+    sound = segment.audio.astype(np.float32) / 32768
+    middles = (np.arange(len(segment)) + 0.5) / FPS
+    moments = closure.heard(ctc29.load()(sound))
+    near = np.abs(middles - moments[:, None]) <= closure.WINDOW
+    return near.any(0).astype(np.float32)
+
+
 @dataclasses.dataclass(frozen=True)
 class MotionView:
     """Windows of consecutive frames; images are never decoded.
@@ -71,7 +80,8 @@ class MotionView:
     A sample holds `content` (t, rows, f), the feature rows around each frame; `emotion` (t, 8),
     what the speaker shows; `face` (68, 2), a face of the speaker at rest, and `face_emotion` (8,),
     what it shows; `offsets` (t, 68, 2), the motion from it, person-independent; `seen` (t, 68), 1
-    where the motion is to be learned: lids and brows of a frame with closing eyes are not.
+    where the motion is to be learned: lids and brows of a frame with closing eyes are not; and
+    `bilabial` (t,), 1 near a p, b or m (`metrics.closure.heard`), which closes the lips.
 
     Attributes:
       feature, weights: as in `features.content.open_feature`.
@@ -110,6 +120,7 @@ class MotionView:
                 "face": (_POINTS, 2),
                 "offsets": (self.window, _POINTS, 2),
                 "seen": (self.window, _POINTS),
+                "bilabial": (self.window,),
             },
         )
 
@@ -136,6 +147,7 @@ class MotionView:
             "face": other.rest,
             "offsets": (own.points[frames] - other.rest) * other.scale,
             "seen": seen,
+            "bilabial": self._bilabial(segment)[frames],
         }
         return self._changed(sample, rng) if train else sample
 
@@ -145,6 +157,13 @@ class MotionView:
             lambda segment: face_arrays(segment, reference_count=self.references),
         )
         return FaceArrays(*arrays)
+
+    def _bilabial(self, segment: SegmentReader) -> Float32[np.ndarray, " t"]:
+        """1 in the frames of a segment that are near a p, b or m."""
+        (found,) = segment.stored(
+            f"bilabial-{ctc29.load().cache_key()}", lambda segment: (_near_bilabials(segment),)
+        )
+        return found
 
     def _source(self, segment: SegmentReader, rng: np.random.Generator) -> SegmentReader:
         """Whose face the motion starts from; by draws in evaluation, too: emotion is to be seen to

@@ -11,6 +11,7 @@ import pytest
 from talkface_jax import api
 from talkface_jax.errors import ConfigError
 from talkface_jax.features import content
+from talkface_jax.landmarks.retarget import MEAN_FACE
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.methods import registry
 from talkface_jax.methods.sinha2022.motion.config import MotionConfig
@@ -64,6 +65,46 @@ def test_losses_against_numpy():
         np.testing.assert_allclose(found[name](context), value, rtol=1e-5, err_msg=name)
     weights = {name: term.weight for name, term in found.items()}
     assert weights == {"position": 1.0, "lips": 5.0, "velocity": 10.0}
+
+
+def test_lips_must_close_in_every_emotion_where_p_b_and_m_are_heard():
+    """Both predictions count, no other frame does, and closed lips cost nothing."""
+    task = MotionTask(dataclasses.replace(CONFIG, closure_weight=2.0, closure_gap=0.02))
+    batch = _batch(task)
+    batch["bilabial"] = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]], np.float32)
+    batch["face"] = np.tile(MEAN_FACE.astype(np.float32), (3, 1, 1))
+    scheme = get_scheme("ibug68")
+    above, below = (
+        [scheme.position(mesh) for mesh in places] for places in ((81, 13, 311), (178, 14, 402))
+    )
+    moved = {name: np.zeros((3, 3, 68, 2), np.float32) for name in ("offsets", "others")}
+    shut = (MEAN_FACE[below] - MEAN_FACE[above])[:, 1]
+    for made in moved.values():
+        made[:, :, below, 1] = -shut
+    moved["others"][0, 0, below[1], 1] += 0.12
+    moved["offsets"][1, 1, below[0], 1] += 0.05
+    moved["offsets"][:, 2, below, 1] += 1
+    context = LossContext(outputs=moved, batch=batch, apply={}, frozen={}, step=jnp.zeros(()))
+    (objective,) = task.objectives
+    (term,) = (term for term in objective.terms if term.name == "closure")
+    expected = np.mean([0.1**2 / 3, (0.03**2 / 3) / 2, 0])
+    np.testing.assert_allclose(term(context), expected, rtol=1e-4)
+    assert term.weight == 2.0
+
+
+def test_the_other_emotion_is_drawn_and_asked_of_the_same_speech():
+    task = MotionTask(dataclasses.replace(CONFIG, closure_weight=1.0))
+    batch = {name: jnp.asarray(leaf) for name, leaf in _batch(task).items()}
+    variables = task.init(jax.random.key(0), batch)
+    made = {
+        seed: task.forward(variables, {}, batch, jax.random.key(seed), step=0, train=True)[0]
+        for seed in (0, 1)
+    }
+    np.testing.assert_array_equal(made[0]["offsets"], made[1]["offsets"])
+    assert np.abs(made[0]["others"] - made[1]["others"]).max() > 0
+    plain = task.forward(variables, {}, batch, jax.random.key(0), step=0, train=False)[0]
+    assert set(plain) == {"offsets"}
+    np.testing.assert_allclose(plain["offsets"], made[0]["offsets"], atol=1e-6)
 
 
 def test_the_paper_has_one_frame_one_term_and_neutral_faces():

@@ -13,6 +13,7 @@ from talkface_jax.errors import ConfigError
 from talkface_jax.features import content
 from talkface_jax.landmarks import blinks, retarget
 from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.methods.sinha2022.motion import view as views
 from talkface_jax.methods.sinha2022.motion.view import MotionView
 from talkface_jax.methods.stages.portrait import sound as hearing
 
@@ -56,6 +57,13 @@ def _clip(make_segment, name, emotion, *, level=2, smile=0.0, closed=()):
     box = np.tile(np.array([0, 0, 256, 256], np.float32), (FRAMES, 1))
     scaled = (points * [0.25, 0.25, 0.25] + [0.5, 0.5, 0]).astype(np.float32)
     return dataclasses.replace(made, info=info, landmarks=scaled, box=box)
+
+
+def test_frames_near_a_bilabial_are_told(clips, monkeypatch):
+    """Of the frames from 0.28 s on the middles of three lie within 0.06 s of 0.41 s."""
+    monkeypatch.setattr(views.closure, "heard", lambda logits: np.array([0.41]))
+    sample = _view().sample(_reader(clips), 7, _rng(), train=False)
+    np.testing.assert_array_equal(sample["bilabial"], [0, 0, 1, 1, 1])
 
 
 @pytest.fixture(scope="module")
