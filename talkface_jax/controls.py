@@ -104,6 +104,11 @@ def _blink(given: Any) -> str | float:
         raise ValueError(f"{', '.join(BLINKS)} or a number of blinks a second") from None
 
 
+def _face(given: Any) -> Any:
+    """`AUTO`, or `emotions.read_mix`."""
+    return given if isinstance(given, str) and given == AUTO else _mix(given)
+
+
 def _mixes(given: Any) -> Any:
     """`emotions.read_mixes`; imported when asked for, as is NumPy with it."""
     from talkface_jax import emotions
@@ -177,8 +182,8 @@ EMOTION_TRACK = Control(
 )
 FACE_EMOTION = Control(
     "face_emotion",
-    "what the face in the picture shows already, as --emotion, where 1 is level 3 (default: "
-    "estimated)",
-    parse=_mix,
-    metavar="NAME",
+    "what the face in the picture shows already, as --emotion, where 1 is level 3; or auto, read "
+    "off the face (default: neutral)",
+    parse=_face,
+    metavar="auto|NAME",
 )

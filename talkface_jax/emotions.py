@@ -285,12 +285,12 @@ def requested(controls: Mapping[str, Any], frames: int) -> Float32[np.ndarray, "
 
 def of_face(controls: Mapping[str, Any]) -> Float32[np.ndarray, "8"] | None:
     """What the face in the picture shows, as the control `face_emotion` says; None where it is to
-    be estimated.
+    be read off the face ("auto").
 
-    Its weights are the vector itself: 1 is level 3.
+    Its weights are the vector itself: 1 is level 3. Where nothing is said it is neutral.
 
     Raises:
       ValueError, TypeError: a value that is none (`read_mix`).
     """
-    given = controls.get("face_emotion")
-    return None if given is None else read_mix(given)
+    given = controls.get("face_emotion", "neutral")
+    return None if isinstance(given, str) and given == "auto" else read_mix(given)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from talkface_jax.capabilities import EMOTION, LEVEL, Declaration
+from talkface_jax.capabilities import EMOTION, FACE_EMOTION, LEVEL, Declaration
 from talkface_jax.cli import common
 from talkface_jax.cli.walk import Walk, write_metadata
 from talkface_jax.errors import TalkfaceError
@@ -101,7 +101,8 @@ def _neutral_clip(raw: pathlib.Path, actor: str) -> Any:
 
 def _asked(method: Declaration, clip: Mapping[str, Any]) -> list[str]:
     """The flags that ask for the emotion of a clip, of those that the method takes."""
-    values = {EMOTION: clip["emotion"], LEVEL: TOP}
+    # The face is that of a neutral clip.
+    values = {EMOTION: clip["emotion"], LEVEL: TOP, FACE_EMOTION: NEUTRAL}
     taken = {control.name for control in method.controls}
     return [f"{control.flag}={value}" for control, value in values.items() if control.name in taken]
 

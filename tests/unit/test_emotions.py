@@ -248,7 +248,8 @@ def test_controls_that_do_not_fit_each_other(controls, words):
 
 
 def test_what_the_face_shows():
-    assert emotions.of_face({"emotion": "happy"}) is None
+    assert not emotions.of_face({"emotion": "happy"}).any()
+    assert emotions.of_face({"face_emotion": FACE_EMOTION.read("auto")}) is None
     np.testing.assert_array_equal(emotions.of_face({"face_emotion": "sad:0.5"})[[6]], [0.5])
 
 

@@ -2,7 +2,7 @@
 
 Source: Sinha, Biswas, Yadav, Bhowmick, IJCAI 2022 (arXiv 2205.01155). Ours: any head pose and video
   (`stages.portrait.chain`), blinks, and faces that are not neutral: what the face already shows is
-  estimated from the tracker's blendshapes, unless it is said.
+  said, or read off the tracker's blendshapes.
 """
 
 import dataclasses

@@ -145,6 +145,8 @@ def test_what_the_method_does_not_take_is_not_asked(raw):
     alone = dataclasses.replace(METHOD, controls=(capabilities.EMOTION,))
     assert demo_emotion._asked(alone, clip) == ["--emotion=fear"]
     assert demo_emotion._asked(METHOD, clip) == ["--emotion=fear", "--level=3"]
+    knows = dataclasses.replace(METHOD, controls=(capabilities.FACE_EMOTION,))
+    assert demo_emotion._asked(knows, clip) == ["--face-emotion=neutral"]
 
 
 def test_a_person_without_a_neutral_clip_is_told(raw):

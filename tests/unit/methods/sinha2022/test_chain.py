@@ -104,11 +104,12 @@ def _predict(call, *, happy=0.0, frames=12, **controls):
 
 
 def test_the_face_keeps_what_it_shows_unless_another_emotion_is_asked_for():
-    smiling, _ = _predict(call := Programs(), happy=1.0)
+    smiling, _ = _predict(call := Programs(), happy=1.0, face_emotion="auto")
     (fed,) = call.of(programs.MOTION)
     np.testing.assert_allclose(fed["face_emotion"], HAPPY)
     np.testing.assert_allclose(fed["emotion"], np.tile(HAPPY, (12, 1)))
-    sad, _ = _predict(call := Programs(), happy=1.0, emotion="sad", level=6)
+    asked = {"emotion": "sad", "level": 6, "face_emotion": "auto"}
+    sad, _ = _predict(call := Programs(), happy=1.0, **asked)
     (fed,) = call.of(programs.MOTION)
     np.testing.assert_allclose(fed["face_emotion"], HAPPY)
     np.testing.assert_allclose(fed["emotion"], np.tile(2 * SAD, (12, 1)))
@@ -120,6 +121,10 @@ def test_what_is_said_of_the_face_is_believed():
     _predict(call := Programs(), happy=1.0, emotion="sad", face_emotion="happy:0.5")
     (fed,) = call.of(programs.MOTION)
     np.testing.assert_allclose(fed["face_emotion"], 0.5 * HAPPY)
+    # Where nothing is said the picture is neutral, as the paper wants it.
+    _predict(call := Programs(), happy=1.0, emotion="sad")
+    (fed,) = call.of(programs.MOTION)
+    assert not fed["face_emotion"].any()
 
 
 def test_an_emotion_may_change_from_frame_to_frame():
@@ -153,7 +158,7 @@ def test_the_renderer_is_told_both_emotions_of_its_frames():
         samples=np.zeros(640 * 6, np.float32),
         sources=np.arange(6),
         frame_at=lambda index: np.full((200, 240, 3), index, np.uint8),
-        controls={"emotion": weights},
+        controls={"emotion": weights, "face_emotion": "auto"},
     )
     session.patches(0, [np.zeros((200, 240, 3), np.uint8)] * 2)
     session.patches(2, [np.zeros((200, 240, 3), np.uint8)] * 4)
