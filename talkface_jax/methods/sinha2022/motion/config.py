@@ -27,9 +27,9 @@ class MotionConfig:
       position_weight: weight of the squared position error. Unverified default.
       lip_weight: weight of the same of the lips alone (EmoVOCA: 5); 0 as published.
       velocity_weight: weight of the squared velocity error (VOCA: 10); 0 as published.
-      closure_weight: weight of how far apart the lips are where p, b and m are heard, in the clip's
-        emotion and in a drawn one: beyond `closure_gap`, squared; 0 as published.
-      closure_gap: distance of closed inner lips, in the unit of the canonical frame.
+      closure_weight: weight of how much farther apart, where p, b and m are heard, the lips are in
+        a drawn emotion than in a neutral face, squared; 0 as published.
+      closure_gap: distance up to which inner lips are closed, in the unit of the canonical frame.
       flip: whether half of the training samples are mirrored, but for contempt, which shows on one
         side of the face.
       face_noise: deviation, in the unit of the canonical frame, by which the points of the face are

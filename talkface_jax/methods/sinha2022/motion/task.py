@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from talkface_jax.emotions import NEUTRAL
+from talkface_jax.emotions import EMOTIONS, LEVELS, NEUTRAL
 from talkface_jax.errors import ConfigError
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.losses import landmark
@@ -104,15 +104,14 @@ class MotionTask(StageTask):
         return (Objective(("motion",), weighted(*terms)),)
 
     def _apart(self, context: LossContext) -> jax.Array:
-        """Squared distance of the inner lips beyond that of closed ones where p, b and m are heard:
-        (b,)."""
-        face = context.batch["face"][:, None]
-        near, gap = context.batch["bilabial"], self.config.closure_gap
-        excess = [
-            jnp.square(jnp.maximum(_gaps(face + context.outputs[name]) - gap, 0)).mean(-1)
-            for name in ("offsets", "others")
-        ]
-        return (sum(excess) * near).sum(-1) / jnp.maximum(near.sum(-1), 1)
+        """Where p, b and m are heard, by how much the inner lips are farther apart in a drawn
+        emotion than in a neutral face or than closed ones, squared: (b,)."""
+        face, near = context.batch["face"][:, None], context.batch["bilabial"]
+        drawn, neutral = (_gaps(face + context.outputs[name]) for name in ("drawn", "neutral"))
+        # The neutral mouth is learned from data; it is the one to follow.
+        least = jnp.maximum(jax.lax.stop_gradient(neutral), self.config.closure_gap)
+        excess = jnp.square(jnp.maximum(drawn - least, 0)).mean(-1)
+        return (excess * near).sum(-1) / jnp.maximum(near.sum(-1), 1)
 
     def forward(
         self,
@@ -125,21 +124,17 @@ class MotionTask(StageTask):
         train: bool,
     ) -> tuple[Outputs, dict[str, PyTree]]:
         """offsets (b, t, 68, 2); in training, where lips are to close in every emotion, also
-        others (b, t, 68, 2), of the same speech in an emotion that is drawn."""
+        drawn and neutral, of the same speech in a drawn emotion and in a neutral face."""
         if not (train and self.config.closure_weight):
             return super().forward(variables, frozen, batch, rng, step=step, train=train)
+        draw, dropout = jax.random.split(rng)
         own = batch["emotion"]
-        kind, level, dropout = jax.random.split(rng, 3)
-        drawn = jax.random.randint(kind, own.shape[:1], 0, own.shape[-1])
-        drawn = jnp.where(drawn == NEUTRAL, 0.0, 1.0)[:, None] * jax.nn.one_hot(
-            drawn, own.shape[-1]
-        )
-        drawn *= jax.random.uniform(level, (len(own), 1))
-        both = jnp.concatenate([own, jnp.broadcast_to(drawn[:, None], own.shape)], 1)
-        given = {**batch, "emotion": both}
+        drawn = jnp.broadcast_to(_draw_emotions(draw, len(own))[:, None], own.shape)
+        given = {**batch, "emotion": jnp.concatenate([own, drawn, jnp.zeros_like(own)], 1)}
         made, stats = super().forward(variables, frozen, given, dropout, step=step, train=train)
-        offsets, others = jnp.split(made["offsets"], 2, 1)
-        return {"offsets": offsets, "others": others}, stats
+        names = ("offsets", "drawn", "neutral")
+        parts = jnp.split(made["offsets"], len(names), 1)
+        return dict(zip(names, parts, strict=True)), stats
 
     def fitted(self, samples: Callable[[], Iterable[Sample]]) -> Mapping[str, Variables]:
         """Mean and deviation of the features."""
@@ -169,6 +164,14 @@ class MotionTask(StageTask):
 
 def _compared(context: LossContext) -> tuple[jax.Array, jax.Array]:
     return context.outputs["offsets"], context.batch["offsets"]
+
+
+def _draw_emotions(rng: jax.Array, count: int) -> jax.Array:
+    """Random emotions of levels 1 to 4, beyond the data's, or neutral: (count, 8)."""
+    kind, level = jax.random.split(rng)
+    kinds = jax.random.randint(kind, (count,), 0, len(EMOTIONS))
+    levels = jax.random.uniform(level, (count, 1), minval=1 / LEVELS, maxval=(LEVELS + 1) / LEVELS)
+    return levels * jax.nn.one_hot(kinds, len(EMOTIONS)).at[:, NEUTRAL].set(0.0)
 
 
 def _gaps(face: jax.Array) -> jax.Array:
