@@ -64,6 +64,7 @@ def _tiny() -> c.ExperimentConfig:
             lip_weight=5.0,
             velocity_weight=2.0,
             closure_weight=4.0,
+            articulation_weight=2.0,
             flip=True,
             face_noise=0.01,
             face_stretch=0.05,

@@ -29,6 +29,8 @@ class MotionConfig:
       velocity_weight: weight of the squared velocity error (VOCA: 10); 0 as published.
       closure_weight: weight of how much farther apart, where p, b and m are heard, the lips are in
         a drawn emotion than in a neutral face, squared; 0 as published.
+      articulation_weight: weight of how differently the lips open and close in a drawn emotion and
+        in a neutral face, squared; 0 as published.
       closure_gap: distance up to which inner lips are closed, in the unit of the canonical frame.
       flip: whether half of the training samples are mirrored, but for contempt, which shows on one
         side of the face.
@@ -49,7 +51,8 @@ class MotionConfig:
     lip_weight: float = ranged(5.0, AT_LEAST_0)
     velocity_weight: float = ranged(10.0, AT_LEAST_0)
     closure_weight: float = ranged(0.0, AT_LEAST_0)
-    closure_gap: float = ranged(0.02, AT_LEAST_0)
+    articulation_weight: float = ranged(0.0, AT_LEAST_0)
+    closure_gap: float = ranged(0.01, AT_LEAST_0)
     flip: bool = False
     face_noise: float = ranged(0.0, AT_LEAST_0)
     face_stretch: float = ranged(0.0, SHARE)

@@ -57,11 +57,13 @@ class MotionTask(StageTask):
         Raises:
           ConfigError: it is not so.
         """
-        if config.velocity_weight and config.window < 2:
+        for name in ("velocity_weight", "articulation_weight"):
+            weight = getattr(config, name)
+            if not weight or config.window > 1:
+                continue
             raise ConfigError(
-                f"config.task: velocity_weight {config.velocity_weight:g} compares neighbouring "
-                f"frames, but window is {config.window}; give --config.task.window=2 or more, or "
-                "--config.task.velocity_weight=0.0"
+                f"config.task: {name} {weight:g} compares neighbouring frames, but window is "
+                f"{config.window}; give --config.task.window=2 or more, or --config.task.{name}=0.0"
             )
         if config.neutral_share + config.other_share > 1:
             raise ConfigError(
@@ -80,8 +82,8 @@ class MotionTask(StageTask):
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
-        """Squared error of position, once more that of the lips, and that of velocity; lips that do
-        not close where they must."""
+        """Squared error of position, once more that of the lips, and that of velocity; what an
+        emotion does to the closing and to the moving of the lips."""
         config = self.config
 
         def position(context: LossContext) -> jax.Array:
@@ -100,6 +102,7 @@ class MotionTask(StageTask):
             LossTerm("lips", lips, config.lip_weight),
             LossTerm("velocity", velocity, config.velocity_weight),
             LossTerm("closure", self._apart, config.closure_weight),
+            LossTerm("articulation", _articulation, config.articulation_weight),
         )
         return (Objective(("motion",), weighted(*terms)),)
 
@@ -123,9 +126,10 @@ class MotionTask(StageTask):
         step: jax.Array,
         train: bool,
     ) -> tuple[Outputs, dict[str, PyTree]]:
-        """offsets (b, t, 68, 2); in training, where lips are to close in every emotion, also
+        """offsets (b, t, 68, 2); in training, where an emotion may not change the speech, also
         drawn and neutral, of the same speech in a drawn emotion and in a neutral face."""
-        if not (train and self.config.closure_weight):
+        config = self.config
+        if not (train and (config.closure_weight or config.articulation_weight)):
             return super().forward(variables, frozen, batch, rng, step=step, train=train)
         draw, dropout = jax.random.split(rng)
         own = batch["emotion"]
@@ -164,6 +168,13 @@ class MotionTask(StageTask):
 
 def _compared(context: LossContext) -> tuple[jax.Array, jax.Array]:
     return context.outputs["offsets"], context.batch["offsets"]
+
+
+def _articulation(context: LossContext) -> jax.Array:
+    """Squared difference of how the inner lips open and close in a drawn emotion and in a neutral
+    face: (b,)."""
+    drawn, neutral = (jnp.diff(_gaps(context.outputs[key]), axis=1) for key in ("drawn", "neutral"))
+    return jnp.square(drawn - jax.lax.stop_gradient(neutral)).mean((1, 2))
 
 
 def _draw_emotions(rng: jax.Array, count: int) -> jax.Array:

@@ -95,6 +95,32 @@ def test_lips_must_close_in_every_emotion_where_p_b_and_m_are_heard():
     assert term.weight == 2.0
 
 
+def test_lips_must_move_in_an_emotion_as_in_a_neutral_face():
+    """Farther apart throughout costs nothing, another motion does."""
+    task = MotionTask(dataclasses.replace(CONFIG, articulation_weight=2.0))
+    batch = _batch(task)
+    draw = np.random.default_rng(5)
+    neutral = draw.normal(0, 0.02, (3, 3, 68, 2)).astype(np.float32)
+    scheme = get_scheme("ibug68")
+    above, below = (
+        [scheme.position(mesh) for mesh in places] for places in ((81, 13, 311), (178, 14, 402))
+    )
+    (objective,) = task.objectives
+    (term,) = (term for term in objective.terms if term.name == "articulation")
+
+    def value(drawn):
+        made = {"offsets": neutral, "drawn": drawn, "neutral": neutral}
+        return term(LossContext(made, batch, apply={}, frozen={}, step=jnp.zeros(())))
+
+    wider = neutral.copy()
+    wider[:, :, below, 1] += 0.1
+    assert value(wider) < 1e-12
+    other = draw.normal(0, 0.02, (3, 3, 68, 2)).astype(np.float32)
+    gaps = [item[:, :, below, 1] - item[:, :, above, 1] for item in (other, neutral)]
+    change = np.diff(gaps[0], axis=1) - np.diff(gaps[1], axis=1)
+    np.testing.assert_allclose(value(other), np.square(change).mean(), rtol=1e-4)
+
+
 def test_other_emotions_are_asked_of_the_same_speech():
     task = MotionTask(dataclasses.replace(CONFIG, closure_weight=1.0))
     batch = {name: jnp.asarray(leaf) for name, leaf in _batch(task).items()}
@@ -146,7 +172,11 @@ def test_metrics_are_distances_of_the_samples_that_count():
 
 @pytest.mark.parametrize(
     ("fields", "named"),
-    [({"window": 1}, "velocity_weight"), ({"neutral_share": 0.8, "other_share": 0.3}, "more")],
+    [
+        ({"window": 1}, "velocity_weight"),
+        ({"window": 1, "velocity_weight": 0.0, "articulation_weight": 1.0}, "articulation_w"),
+        ({"neutral_share": 0.8, "other_share": 0.3}, "more"),
+    ],
 )
 def test_fields_that_contradict_each_other(fields, named):
     with pytest.raises(ConfigError, match=named):
