@@ -1,9 +1,9 @@
 """Flow-guided texture of `sinha2022` (Sinha et al., IJCAI 2022), 256 x 256.
 
 base: the published design at sizes of our own (unverified defaults), batch 4; the picture is of a
-neutral clip of the speaker. Needs VGG-19 by file (task.vgg19_path). Not trained here; with MEAD
-prepared by the first of these. A batch takes 3.9 GiB of one device (`talkface describe --compile`
-on a CPU, VGG-16 in the place of VGG-19):
+neutral clip of the speaker. A step takes 3.9 GiB of one device (`talkface describe --compile` on a
+CPU, VGG-16 in the place of VGG-19). Needs VGG-19 by file (task.vgg19_path). Not trained here; with
+MEAD prepared by the first of these:
   talkface prepare --dataset=mead --raw=MEAD --out=SHARDS --workers=32 --max-failures=2%
   talkface train --config=configs/sinha2022/render.py:base --workdir=DIR \
     --config.data.directory=SHARDS --config.task.vgg19_path=FILE
@@ -69,11 +69,11 @@ def _tiny() -> c.ExperimentConfig:
             "disc": c.OptimConfig(lr=2e-4, schedule="cosine", betas=(0.5, 0.999), clip_norm=1.0)
         },
         train=c.TrainConfig(
-            steps=450,
+            steps=300,
             log_every=25,
-            eval_every=225,
-            preview_every=225,
-            checkpoint_every=225,
+            eval_every=150,
+            preview_every=150,
+            checkpoint_every=150,
             best_metric="mouth_perceptual",
         ),
     )
