@@ -31,7 +31,7 @@ DECLARATION = Declaration(
     controls=(EMOTION, LEVEL, EMOTION_TRACK, FACE_EMOTION, BLINK, BLINK_DURATION, SEED),
     finetuning="talkface_jax.methods.sinha2022.finetune:FINETUNING",
     goals=(
-        *motion_goals(static=0.75, shifted=0.80),
+        *motion_goals(static=0.75, shifted=0.80, silence=0.75),
         *video_goals(),
         *BLINK_GOALS,
         *EMOTION_GOALS,
