@@ -14,6 +14,7 @@ from talkface_jax.records import Segment
 
 # How far a face at rest goes to those of others.
 _WAY = 0.3, 1.2
+_SCORES = "emotion-scores"
 
 
 def label_of(segment: Segment) -> tuple[int, float]:
@@ -36,7 +37,7 @@ def _rest(
     """Mean scores of a neutral clip of the segment's speaker, this one if it is; None for none."""
     if segment is not None and segment.meta.emotion != emotion.NEUTRAL:
         segment = segment.other_clip(rng, emotion=emotion.NEUTRAL)
-    return None if segment is None else segment.derived("emotion", _labelled)[0].mean(0)
+    return None if segment is None else segment.derived(_SCORES, _labelled)[0].mean(0)
 
 
 def _exchange(
@@ -87,7 +88,7 @@ class EmotionView:
           ConfigError: the segment has no label.
         """
         del start
-        scores, label, intensity = segment.derived("emotion", _labelled)
+        scores, label, intensity = segment.derived(_SCORES, _labelled)
         length = round(np.exp(rng.uniform(0, np.log(len(scores)))))
         first = int(rng.integers(len(scores) - length + 1))
         stretch = scores[first : first + length]

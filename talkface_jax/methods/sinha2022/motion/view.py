@@ -22,6 +22,8 @@ _POINTS = len(_SCHEME)
 _NEUTRAL, _CONTEMPT = EMOTIONS.index("neutral"), EMOTIONS.index("contempt")
 VERSION = 1
 """Raised when `face_arrays` gives other numbers: what runs kept on disk is then made again."""
+BILABIAL_VERSION = 1
+"""The same, of which frames are near a p, b or m."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +163,8 @@ class MotionView:
     def _bilabial(self, segment: SegmentReader) -> Float32[np.ndarray, " t"]:
         """1 in the frames of a segment that are near a p, b or m."""
         (found,) = segment.stored(
-            f"bilabial-{ctc29.load().cache_key()}", lambda segment: (_near_bilabials(segment),)
+            f"bilabial-v{BILABIAL_VERSION}-{closure.WINDOW:g}-{ctc29.load().cache_key()}",
+            lambda segment: (_near_bilabials(segment),),
         )
         return found
 

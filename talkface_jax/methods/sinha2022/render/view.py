@@ -55,6 +55,6 @@ class RenderView(PortraitView):
           ConfigError: a clip has none.
         """
         return {
-            key: reader.derived("emotion", labels.label_of)
+            key: reader.derived("sinha2022-label", labels.label_of)
             for key, reader in (("emotion", segment), ("face_emotion", source))
         }

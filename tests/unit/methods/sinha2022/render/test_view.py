@@ -11,6 +11,7 @@ from talkface_jax.data.reader import SegmentReader
 from talkface_jax.emotions import EMOTIONS, NEUTRAL
 from talkface_jax.errors import ConfigError
 from talkface_jax.landmarks import boxes
+from talkface_jax.methods.emotion.blendshapes.view import EmotionView
 from talkface_jax.methods.sinha2022.render.view import RenderView
 
 HAPPY, SAD = EMOTIONS.index("happy"), EMOTIONS.index("sad")
@@ -98,6 +99,16 @@ def test_a_neutral_picture_is_moved_onto_the_head_of_the_target(dataset):
     apart = [np.abs(s["identity_points"].mean(0) - s["points"].mean(0)).max() for s in (near, far)]
     assert np.isfinite(apart).all()
     assert np.abs(near["identity_points"] - far["identity_points"]).max() > 0.01
+
+
+def test_what_is_kept_of_a_segment_is_no_other_views(dataset):
+    """The reader of emotions keeps the label of the same segments in another form."""
+    reader, rng = dataset.reader(0), np.random.default_rng(0)
+    for _ in range(2):
+        read = EmotionView().sample(reader, 5, rng, train=False)
+        assert (read["emotion"], read["intensity"]) == (HAPPY, np.float32(2 / 3))
+        shown = VIEW.sample(reader, 5, rng, train=False)
+        np.testing.assert_allclose(shown["emotion"], np.eye(8)[HAPPY] * 2 / 3)
 
 
 def test_a_clip_without_a_label_is_refused_by_name(make_segment, dataset):
