@@ -1,6 +1,7 @@
 """When training ends early: `train.patience` evaluations without a better `train.best_metric`."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,10 @@ class Patience:
         return cls(config.patience, config.best_mode == "max", **info.get(PATIENCE, {}))
 
     def see(self, value: float) -> None:
-        """Takes the metric of an evaluation."""
+        """Takes the metric of an evaluation; one that is NaN is never better."""
+        if math.isnan(value):
+            self.waited += 1
+            return
         better = self.best is None or (value > self.best if self.larger else value < self.best)
         self.best, self.waited = (value, 0) if better else (self.best, self.waited + 1)
 

@@ -49,6 +49,7 @@ def run(tmp_path, monkeypatch):
     [
         ("min", [3.0, 2.0, 2.0, 5.0], [0, 0, 1, 2], 2.0),
         ("max", [3.0, 2.0, 3.0, 5.0], [0, 1, 2, 0], 5.0),
+        ("min", [float("nan"), 2.0, float("nan"), 1.0], [1, 0, 1, 0], 1.0),
     ],
 )
 def test_it_waits_since_the_best(mode, values, waited, best):
