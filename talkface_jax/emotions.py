@@ -167,7 +167,8 @@ class EmotionTrack:
 
     def __post_init__(self) -> None:
         seconds, weights = np.asarray(self.seconds, np.float64), read_mixes(self.weights)
-        if seconds.shape != (len(weights),) or not np.isfinite(seconds).all():
+        fits = weights.ndim == 2 and seconds.shape == (len(weights),)
+        if not fits or not np.isfinite(seconds).all():
             raise ValueError("a track with one finite time for every row of weights")
         if (np.diff(seconds) <= 0).any():
             raise ValueError("a track whose times ascend")

@@ -203,6 +203,9 @@ def test_a_track_of_arrays_is_checked():
             EmotionTrack(np.array(seconds), rows)
     with pytest.raises(ValueError, match="sum to at most 1"):
         EmotionTrack(np.array([0.0, 1.0]), rows * 2)
+    # One mix is no row for each of eight times.
+    with pytest.raises(ValueError, match="one finite time for every row"):
+        EmotionTrack(np.arange(8.0), MIXED)
 
 
 def test_nothing_is_asked_for_without_a_control_of_emotion():
