@@ -34,6 +34,8 @@ _ROUNDS = 4
 _ROWS = {"landmarks": "<f2", "blendshapes": "<f2", "head": "<f4", "box": "<f4"}
 """What is kept of each frame besides its picture, and its type in the file."""
 _LENGTH = struct.Struct("<Q")
+_DAMAGE = ValueError, LookupError, TypeError, AttributeError, struct.error
+"""What reading a file of something else may end with."""
 
 
 def choose(dataset: Dataset, *, count: int = COUNT) -> tuple[Segment, ...]:
@@ -154,7 +156,7 @@ def unpack(data: bytes, *, where: str) -> tuple[Segment, ...]:
             raise ValueError("another format or version")
         arrays = load(data)
         return tuple(_unpacked(arrays, told["licence"]))
-    except (SafetensorError, ValueError, KeyError, IndexError, struct.error) as error:
+    except (SafetensorError, *_DAMAGE) as error:
         raise WeightsError(
             f"{where} holds no replay faces ({error}); export the bundle again"
         ) from error

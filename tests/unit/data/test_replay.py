@@ -78,7 +78,7 @@ def test_a_file_keeps_what_views_see(dataset):
         assert face.landmarks.dtype == np.float32 and len(face.audio) == 1280
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "other", "text"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "other", "list", "text"])
 def test_what_is_no_such_file(dataset, damage):
     from safetensors.numpy import save
 
@@ -87,6 +87,7 @@ def test_what_is_no_such_file(dataset, damage):
         "empty": b"",
         "cut": data[: len(data) // 2],
         "other": save({"x": np.zeros(3)}, {"format": "else"}),
+        "list": save({"x": np.zeros(3)}, {"talkface": "[1, 2]"}),
         "text": b"not at all a file of faces",
     }[damage]
     with pytest.raises(WeightsError, match=r"^there holds no replay faces \(.*\); export"):
