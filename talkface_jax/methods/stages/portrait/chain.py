@@ -288,10 +288,11 @@ class PortraitChain:
     def hear(self, samples: Float32[np.ndarray, " s"]) -> Float32[np.ndarray, "m f"]:
         """Feature rows of a recording, not to be changed: those of the last one are kept, for
         evaluation asks for the same sentence in every emotion."""
-        if self._last is None or not np.array_equal(self._last[0], samples):
+        last = self._last  # Once, for another thread may put its own sentence there.
+        if last is None or not np.array_equal(last[0], samples):
             rows = self._feature(samples if len(samples) else np.zeros(1, np.float32))
-            self._last = samples.copy(), rows
-        return self._last[1]
+            last = self._last = samples.copy(), rows
+        return last[1]
 
     def points(
         self,
