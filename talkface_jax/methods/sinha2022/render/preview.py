@@ -40,7 +40,7 @@ _TINTS = np.array([[0.0, 1.0, 1.0], [-1.0, -1.0, 0.0]])
 
 
 def _difference(batch: Batch, *, size: int, sigma: float) -> Float[np.ndarray, "b h w 1 1"]:
-    """Of the sums over the points, in [-1, 1]."""
+    """Of the largest Gaussian at each pixel, in [-1, 1]."""
     draw = jax.jit(heatmaps, static_argnames=("size", "sigma"))
     target, source = (
         np.asarray(draw(batch[name][: pictures.SHOWN], size=size, sigma=sigma)).max(-1)
