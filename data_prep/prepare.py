@@ -225,14 +225,8 @@ def _listing(
       TalkfaceError: no clip, two of one name, a tree that is not of that data set, or a protocol
         that it does not have or does not fit.
     """
-    adapter = datasets.get_adapter(dataset)
-    protocols = getattr(adapter, "PROTOCOLS", {})
-    if protocol and protocol not in protocols:
-        raise ConfigError(
-            f"--dataset={dataset} has no --split={protocol}; give one of "
-            f"{', '.join(['official', 'speaker', *protocols])}."
-        )
-    listing = adapter.list_clips(found)
+    protocols = datasets.get_protocols(dataset, protocol)
+    listing = datasets.get_adapter(dataset).list_clips(found)
     if not listing.clips and not listing.problems:
         raise MediaError(f"--raw={found.root} holds no clip; check the path and the --dataset.")
     clips = sorted(listing.clips, key=lambda info: info.clip)

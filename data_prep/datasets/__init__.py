@@ -1,14 +1,24 @@
 """Data sets by name; each adapter is a module with `list_clips(tree) -> Listing`."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 from data_prep.datasets.listing import LICENCES, Listing
 from data_prep.tree import Tree
 from talkface_jax.errors import ConfigError
+from talkface_jax.records import ClipInfo
 
-__all__ = ["ADAPTERS", "LICENCES", "SPEECH", "Adapter", "Listing", "check_name", "get_adapter"]
+__all__ = [
+    "ADAPTERS",
+    "LICENCES",
+    "SPEECH",
+    "Adapter",
+    "Listing",
+    "check_name",
+    "get_adapter",
+    "get_protocols",
+]
 
 ADAPTERS: Mapping[str, str] = {
     name: f"data_prep.datasets.{name}" for name in ("folder", "hdtf", "lrs2", "mead", "synthetic")
@@ -56,3 +66,20 @@ def get_adapter(name: str) -> Adapter:
             f"--dataset={name} has no raw files; make it with data_prep.speech.dataset."
         )
     return cast(Adapter, importlib.import_module(ADAPTERS[name]))
+
+
+def get_protocols(
+    name: str, wanted: str
+) -> Mapping[str, Callable[[Sequence[ClipInfo]], list[ClipInfo]]]:
+    """The published splits of a data set besides its own, `Adapter`'s `PROTOCOLS`.
+
+    Raises:
+      ConfigError: `wanted`, where it is not empty, is none of them.
+    """
+    found = getattr(get_adapter(name), "PROTOCOLS", {})
+    if wanted and wanted not in found:
+        raise ConfigError(
+            f"--dataset={name} has no --split={wanted}; give one of "
+            f"{', '.join(['official', 'speaker', *found])}."
+        )
+    return found

@@ -182,6 +182,8 @@ def run(args: argparse.Namespace) -> int:
     places.import_beam()
     _check_rest(args)
     options = _prepare_options(args)
+    # Before clips are made that could not be split so.
+    datasets.get_protocols(args.dataset, options["protocol"])
     if args.dataset == "synthetic":
         extras.require(*MAKES)
     raw, out = args.raw, args.out

@@ -283,3 +283,11 @@ def test_a_protocol_of_another_data_set(tmp_path, write_files, capsys):
         assert main(["prepare", f"--dataset={name}", *flags]) == 1
         assert f"talkface prepare: {said}" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_it_is_refused_before_clips_are_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("data_prep.synthetic.dataset.generate", None)
+    flags = ["--clips=1", f"--out={tmp_path / 'out'}", "--split=four-actors"]
+    assert main(["prepare", "--dataset=synthetic", *flags]) == 1
+    assert "--dataset=synthetic has no --split=four-actors; give" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
