@@ -247,12 +247,14 @@ def derive_bundle(
 
 
 def require_nothing(out: pathlib.Path) -> None:
-    """Refuses to write where anything lies, an older bundle too.
+    """Refuses to write where anything lies but an empty folder: an older bundle, a device such as
+    /dev/null, which a rename would replace, or a link that leads nowhere.
 
     Raises:
       WeightsError: something does.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+    empty = out.is_dir() and not any(out.iterdir())
+    if os.path.lexists(out) and not empty:
         raise WeightsError(f"{out} exists; choose another --out or move it away")
 
 

@@ -1,6 +1,7 @@
 """Fine-tuning on one picture: what changes in a bundle, what does not, and what is refused."""
 
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -236,6 +237,17 @@ def test_an_out_that_exists_and_no_bundle(refused, parent, tuned, tmp_path):
     assert "exists; choose another --out" in refused(WeightsError, out=tuned.out)
     shutil.rmtree(tmp_path / "out")
     assert "is not a bundle" in refused(WeightsError, bundle=tmp_path)
+
+
+def test_nothing_but_an_empty_folder_may_lie_at_out(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for free in ("folder", "none"):
+        bundle.require_nothing(tmp_path / free)
+    os.mkfifo(tmp_path / "pipe")  # As /dev/null, neither a file nor a folder.
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    for taken in ("pipe", "link"):
+        with pytest.raises(WeightsError, match=f"{taken} exists; choose another --out"):
+            bundle.require_nothing(tmp_path / taken)
 
 
 def test_steps_out_of_range(parent, picture, tmp_path):
