@@ -63,7 +63,7 @@ def _tiny() -> c.ExperimentConfig:
             window=3,
             lip_weight=5.0,
             velocity_weight=2.0,
-            closure_weight=8.0,
+            closure_weight=4.0,
             articulation_weight=2.0,
             flip=True,
             face_noise=0.01,

@@ -52,7 +52,7 @@ class MotionConfig:
     velocity_weight: float = ranged(10.0, AT_LEAST_0)
     closure_weight: float = ranged(0.0, AT_LEAST_0)
     articulation_weight: float = ranged(0.0, AT_LEAST_0)
-    closure_gap: float = ranged(0.005, AT_LEAST_0)
+    closure_gap: float = ranged(0.01, AT_LEAST_0)
     flip: bool = False
     face_noise: float = ranged(0.0, AT_LEAST_0)
     face_stretch: float = ranged(0.0, SHARE)

@@ -41,10 +41,6 @@ _ABOVE = np.array([_SCHEME.position(mesh) for mesh in (81, 13, 311)])
 _BELOW = np.array([_SCHEME.position(mesh) for mesh in (178, 14, 402)])
 
 
-_CLOSER = 0.7
-"""Of the neutral face's gap between the lips, how much of it an emotion may leave on p, b, m."""
-
-
 class MotionTask(StageTask):
     """Speech windows, emotions and a face to landmark displacements."""
 
@@ -112,12 +108,11 @@ class MotionTask(StageTask):
 
     def _apart(self, context: LossContext) -> jax.Array:
         """Where p, b and m are heard, by how much the inner lips are farther apart in a drawn
-        emotion than nearly in a neutral face, or than closed ones, squared: (b,)."""
+        emotion than in a neutral face or than closed ones, squared: (b,)."""
         face, near = context.batch["face"][:, None], context.batch["bilabial"]
         drawn, neutral = (_gaps(face + context.outputs[name]) for name in ("drawn", "neutral"))
-        # The neutral mouth is learned from data; it is the one to follow, and closer than it: an
-        # emotion that moves the mouth less must close it further to be seen to close.
-        least = jnp.maximum(_CLOSER * jax.lax.stop_gradient(neutral), self.config.closure_gap)
+        # The neutral mouth is learned from data; it is the one to follow.
+        least = jnp.maximum(jax.lax.stop_gradient(neutral), self.config.closure_gap)
         excess = jnp.square(jnp.maximum(drawn - least, 0)).mean(-1)
         return (excess * near).sum(-1) / jnp.maximum(near.sum(-1), 1)
 
