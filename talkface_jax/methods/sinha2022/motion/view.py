@@ -72,7 +72,7 @@ def _near_bilabials(segment: Segment) -> np.ndarray:
     middles = (np.arange(len(segment)) + 0.5) / FPS
     moments = closure.heard(ctc29.load()(sound))
     near = np.abs(middles - moments[:, None]) <= closure.WINDOW
-    return near.any(0).astype(np.float32)
+    return np.asarray(near.any(0), np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
