@@ -201,7 +201,7 @@ class GraphDecoder(nn.Module):
             return nn.Dense(2, kernel_init=_NEAR_ZERO, name="displacement")(x)
         kernel = self.param("kernels", _NEAR_ZERO, (len(LEVELS[0]), fine, 2))
         return jnp.einsum("...nc,ncd->...nd", x, kernel) + self.param(
-            "biases", nn.initializers.zeros, (len(LEVELS[0]), 2)
+            "bias", nn.initializers.zeros, (len(LEVELS[0]), 2)
         )
 
 

@@ -128,10 +128,26 @@ UNDECAYED = {
     ("sinha2020", "blink", "blink"): {"bias": 6},
     ("sinha2020", "render", "disc"): {"bias": 5},
     ("sinha2020", "render", "renderer"): {"bias": 15},
+    ("sinha2022", "motion", "motion"): {
+        "bias": 17,
+        "decoder/layer_N/norm/scale": 2,
+        "decoder/layer_N/edge_logits": 2,
+        "face/layer_N/norm/scale": 3,
+        "face/layer_N/edge_logits": 3,
+        "decoder/norm/scale": 1,
+    },
+    ("sinha2022", "blink", "blink"): {"bias": 6},
+    ("sinha2022", "render", "disc"): {"bias": 5},
+    ("sinha2022", "render", "renderer"): {"bias": 23, "motion/share": 1},
+    ("emotion", "blendshapes", "emotion"): {"bias": 3},
     ("speech", "ctc29", "ctc"): {"bias": 12, "norm/scale": 1, "norm_N/scale": 3},
 }
 """The leaves that do not decay in each tiny network, with N for numbers; biases by their number."""
-DECAYED = {("sinha2020", "blink", "blink"): {"recurrent": 1}}
+DECAYED = {
+    ("sinha2020", "blink", "blink"): {"recurrent": 1},
+    ("sinha2022", "blink", "blink"): {"recurrent": 1},
+    ("sinha2022", "motion", "motion"): {"audio/recurrent": 1, "decoder/kernels": 1},
+}
 """Those that decay besides kernels."""
 STAGES = list(registry.tasks())
 
