@@ -1,15 +1,11 @@
 """One picture of a person and replay faces as the data of a run (`methods.finetuning`)."""
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-
 from talkface_jax.records import Segment
-from talkface_jax.task import DataView, Sample
-from talkface_jax.train.source import HostBatch, TrainBatches, one_by_one
+from talkface_jax.train.source import HeldSource
 
 VARIANTS = 64
 """Changed copies of the picture that training sees."""
@@ -17,7 +13,7 @@ SHARE = 1.0, 3.0
 """Parts of a batch: the picture, the replay faces."""
 
 
-class PictureSource:
+class PictureSource(HeldSource):
     """Training batches of one part the picture, changed a little, and three parts replay faces;
     evaluation of the picture as it is.
 
@@ -39,48 +35,13 @@ class PictureSource:
         `seed` draws the changes of the picture; `lineage` says what the two are and under what
         licence, in plain JSON.
         """
-        from talkface_jax.data import memory, mixture, pipeline, variants
+        from talkface_jax.data import memory, mixture, variants
 
         changed = variants.picture_variants(picture, count=VARIANTS, seed=seed)
         alone = dataclasses.replace(picture, info=dataclasses.replace(picture.info, speaker=""))
-        self._pipeline, self._threads = pipeline, threads
-        self._train = mixture.Mixture((memory.hold(changed), memory.hold(replay)), SHARE)
-        self._eval = memory.hold((alone,))
-        self._lineage = json.dumps(dict(lineage))
-
-    @property
-    def lineage(self) -> dict[str, Any]:
-        """What was given as such."""
-        return json.loads(self._lineage)
-
-    def train(self, view: DataView, *, batch_size: int, seed: int) -> TrainBatches:
-        """Shuffled by `seed`, each process its own samples.
-
-        Raises:
-          ConfigError: a view that needs labels, and a face without.
-        """
-        return self._pipeline.train_iterator(
-            self._train,
-            view,
-            batch_size=batch_size,
-            seed=seed,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            threads=self._threads,
-        )
-
-    def evaluation(self, view: DataView, *, batch_size: int) -> Iterator[HostBatch]:
-        """The picture alone; the rest of the batch is padding."""
-        return self._pipeline.eval_batches(
-            self._eval,
-            view,
-            batch_size=batch_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-
-    def spread(self, view: DataView, *, limit: int) -> Iterator[Sample]:
-        """Evenly spread over picture and faces; sample by sample."""
-        return one_by_one(
-            self._pipeline.eval_batches(self._train, view, batch_size=1, batches=limit)
+        super().__init__(
+            mixture.Mixture((memory.hold(changed), memory.hold(replay)), SHARE),
+            memory.hold((alone,)),
+            lineage=lineage,
+            threads=threads,
         )

@@ -178,7 +178,7 @@ class PreparedSource:
 
     def spread(self, view: DataView, *, limit: int) -> Iterator[Sample]:
         """Evenly spread over the training split; sample by sample."""
-        return one_by_one(
+        return _one_by_one(
             self._pipeline.eval_batches(
                 self._train, view, batch_size=1, batches=limit, corrupt=self._corrupt
             )
@@ -196,22 +196,22 @@ def prepared_source(config: ExperimentConfig) -> PreparedSource:
     return PreparedSource(config.data, evaluates=evaluates)
 
 
-class SegmentSource:
-    """A few segments in memory, for training and evaluation alike; they need no preparation.
+class HeldSource:
+    """Data sets in memory as a source: one to train on, one to evaluate.
 
-    Raises:
-      RecordError: there is no segment.
+    Args:
+      trained, evaluated: the data sets; they may be the same.
+      lineage: what they are and under what licence, in plain JSON.
+      threads: that read them, and do not change what is read.
     """
 
     def __init__(
-        self, segments: Sequence[Segment], *, lineage: Mapping[str, Any], threads: int = 2
+        self, trained: Any, evaluated: Any, *, lineage: Mapping[str, Any], threads: int = 2
     ):
-        """`lineage` says what they are and under what licence, in plain JSON; `threads` read them,
-        and do not change what is read."""
-        from talkface_jax.data import memory, pipeline
+        from talkface_jax.data import pipeline
 
         self._pipeline = pipeline
-        self._dataset = memory.hold(segments)
+        self._train, self._eval = trained, evaluated
         self._lineage = json.dumps(dict(lineage))
         self._threads = threads
 
@@ -225,10 +225,11 @@ class SegmentSource:
         windows there are.
 
         Raises:
+          ConfigError: a view that needs labels, and a segment without.
           RecordError: no segment has a window.
         """
         return self._pipeline.train_iterator(
-            self._dataset,
+            self._train,
             view,
             batch_size=batch_size,
             seed=seed,
@@ -238,9 +239,9 @@ class SegmentSource:
         )
 
     def evaluation(self, view: DataView, *, batch_size: int) -> Iterator[HostBatch]:
-        """Without augmentation, windows end to end."""
+        """Without augmentation, windows end to end; the rest of the last batch is padding."""
         return self._pipeline.eval_batches(
-            self._dataset,
+            self._eval,
             view,
             batch_size=batch_size,
             process_index=jax.process_index(),
@@ -248,13 +249,30 @@ class SegmentSource:
         )
 
     def spread(self, view: DataView, *, limit: int) -> Iterator[Sample]:
-        """Evenly spread over the segments; sample by sample."""
-        return one_by_one(
-            self._pipeline.eval_batches(self._dataset, view, batch_size=1, batches=limit)
+        """Evenly spread over what is trained on; sample by sample."""
+        return _one_by_one(
+            self._pipeline.eval_batches(self._train, view, batch_size=1, batches=limit)
         )
 
 
-def one_by_one(batches: Iterator[HostBatch]) -> Iterator[Sample]:
+class SegmentSource(HeldSource):
+    """A few segments in memory, for training and evaluation alike; they need no preparation.
+
+    Raises:
+      RecordError: there is no segment.
+    """
+
+    def __init__(
+        self, segments: Sequence[Segment], *, lineage: Mapping[str, Any], threads: int = 2
+    ):
+        """`lineage` and `threads` as in `HeldSource`."""
+        from talkface_jax.data import memory
+
+        held = memory.hold(segments)
+        super().__init__(held, held, lineage=lineage, threads=threads)
+
+
+def _one_by_one(batches: Iterator[HostBatch]) -> Iterator[Sample]:
     """The samples of batches of one, without those in place of one that cannot be read."""
     for batch in batches:
         if batch["mask"][0]:

@@ -6,8 +6,6 @@ from functools import cached_property
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from talkface_jax.landmarks import retarget
@@ -18,8 +16,8 @@ from talkface_jax.methods.base import StageTask, view_of
 from talkface_jax.methods.sinha2020.motion import preview
 from talkface_jax.methods.sinha2020.motion.config import MotionConfig
 from talkface_jax.methods.sinha2020.motion.view import MotionView
+from talkface_jax.methods.stages.portrait.errors import motion_errors
 from talkface_jax.methods.stages.portrait.moments import FeatureMoments
-from talkface_jax.metrics.base import Average
 from talkface_jax.models.motion.speech_landmarks import SpeechLandmarks
 from talkface_jax.task import Batch, Objective, Outputs, Previews, PyTree, Sample, Variables
 
@@ -27,7 +25,6 @@ VARIANCE = 0.99
 """Share of the motion's variance that the decoder's basis should hold."""
 _SCHEME = get_scheme("ibug68")
 _LIPS = _SCHEME.groups["lips"]
-_UPPER, _LOWER = _SCHEME.position(13), _SCHEME.position(14)
 logger = logging.getLogger(__name__)
 
 
@@ -95,22 +92,11 @@ class MotionTask(StageTask):
         """Mean distance of the lip and of all points, and error of the mouth's opening, in the unit
         of the canonical frame."""
         del frozen
-        predicted, true, mask = outputs["offsets"], batch["offsets"], batch["mask"]
-        distance = jnp.linalg.norm(predicted - true, axis=-1)
-        return {
-            "lip_distance": Average.of(distance[..., _LIPS], mask),
-            "face_distance": Average.of(distance, mask),
-            "opening_error": Average.of(jnp.abs(_opening(predicted) - _opening(true)), mask),
-        }
+        return motion_errors(outputs["offsets"], batch["offsets"], batch["mask"])
 
     def previews(self, outputs: Outputs, batch: Batch) -> Previews:
         """Predicted over true faces, and the same as a video."""
         return preview.motion(outputs, batch)
-
-
-def _opening(offsets: jax.Array) -> jax.Array:
-    """How much further apart than in the neutral face the inner lips are: (b, t)."""
-    return offsets[..., _LOWER, 1] - offsets[..., _UPPER, 1]
 
 
 def _principal(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, float]:

@@ -19,8 +19,8 @@ from talkface_jax.methods.base import StageTask, view_of
 from talkface_jax.methods.sinha2022.motion import preview
 from talkface_jax.methods.sinha2022.motion.config import MotionConfig
 from talkface_jax.methods.sinha2022.motion.view import MotionView
+from talkface_jax.methods.stages.portrait.errors import motion_errors
 from talkface_jax.methods.stages.portrait.moments import FeatureMoments
-from talkface_jax.metrics.base import Average
 from talkface_jax.models.motion.landmark_graph import LandmarkGraph
 from talkface_jax.task import (
     Batch,
@@ -35,7 +35,6 @@ from talkface_jax.task import (
 
 _SCHEME = get_scheme("ibug68")
 _LIPS = _SCHEME.groups["lips"]
-_UPPER, _LOWER = _SCHEME.position(13), _SCHEME.position(14)
 # Of the inner lips, left to right.
 _ABOVE = np.array([_SCHEME.position(mesh) for mesh in (81, 13, 311)])
 _BELOW = np.array([_SCHEME.position(mesh) for mesh in (178, 14, 402)])
@@ -78,7 +77,13 @@ class MotionTask(StageTask):
     @cached_property
     def view(self) -> MotionView:
         """Windows of consecutive frames."""
-        return view_of(MotionView, self.config, weights=self.config.feature_weights)
+        config = self.config
+        return view_of(
+            MotionView,
+            config,
+            weights=config.feature_weights,
+            bilabials=bool(config.closure_weight),
+        )
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
@@ -153,13 +158,7 @@ class MotionTask(StageTask):
         """Mean distance of the lip and of all points, and error of the mouth's opening, in the unit
         of the canonical frame."""
         del frozen
-        predicted, true, mask = outputs["offsets"], batch["offsets"], batch["mask"]
-        distance = jnp.linalg.norm(predicted - true, axis=-1)
-        return {
-            "lip_distance": Average.of(distance[..., _LIPS], mask),
-            "face_distance": Average.of(distance, mask),
-            "opening_error": Average.of(jnp.abs(_opening(predicted) - _opening(true)), mask),
-        }
+        return motion_errors(outputs["offsets"], batch["offsets"], batch["mask"])
 
     def previews(self, outputs: Outputs, batch: Batch) -> Previews:
         """Predicted over true faces, and the same as a video."""
@@ -188,8 +187,3 @@ def _draw_emotions(rng: jax.Array, count: int) -> jax.Array:
 def _gaps(face: jax.Array) -> jax.Array:
     """How far the inner lips are apart at three places: (…, 68, 2) -> (…, 3)."""
     return face[..., _BELOW, 1] - face[..., _ABOVE, 1]
-
-
-def _opening(offsets: jax.Array) -> jax.Array:
-    """How much further apart than in the face at rest the inner lips are: (b, t)."""
-    return offsets[..., _LOWER, 1] - offsets[..., _UPPER, 1]

@@ -83,7 +83,8 @@ class MotionView:
     what the speaker shows; `face` (68, 2), a face of the speaker at rest, and `face_emotion` (8,),
     what it shows; `offsets` (t, 68, 2), the motion from it, person-independent; `seen` (t, 68), 1
     where the motion is to be learned: lids and brows of a frame with closing eyes are not; and
-    `bilabial` (t,), 1 near a p, b or m (`metrics.closure.heard`), which closes the lips.
+    `bilabial` (t,), 1 near a p, b or m (`metrics.closure.heard`), which closes the lips, where
+    `bilabials` asks for it.
 
     Attributes:
       feature, weights: as in `features.content.open_feature`.
@@ -92,6 +93,7 @@ class MotionView:
       references: frames whose mean is a face at rest.
       neutral_share, other_share: how often the face is of a neutral clip of the speaker, or of any
         other of its clips; where there is none, it is the clip's own.
+      bilabials: whether p, b and m are listened for: a pass of the recogniser over every segment.
       flip: whether half of the training samples are mirrored, but for contempt.
       face_noise, face_stretch: changes of the face in training, see `MotionConfig`.
     """
@@ -103,6 +105,7 @@ class MotionView:
     references: int = retarget.REFERENCES
     neutral_share: float = 0.5
     other_share: float = 0.25
+    bilabials: bool = False
     flip: bool = False
     face_noise: float = 0.0
     face_stretch: float = 0.0
@@ -113,6 +116,7 @@ class MotionView:
     def spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of a batch."""
         emotions = len(EMOTIONS)
+        near = {"bilabial": (self.window,)} if self.bilabials else {}
         return batch_spec(
             batch_size,
             {
@@ -122,7 +126,7 @@ class MotionView:
                 "face": (_POINTS, 2),
                 "offsets": (self.window, _POINTS, 2),
                 "seen": (self.window, _POINTS),
-                "bilabial": (self.window,),
+                **near,
             },
         )
 
@@ -149,8 +153,9 @@ class MotionView:
             "face": other.rest,
             "offsets": (own.points[frames] - other.rest) * other.scale,
             "seen": seen,
-            "bilabial": self._bilabial(segment)[frames],
         }
+        if self.bilabials:
+            sample["bilabial"] = self._bilabial(segment)[frames]
         return self._changed(sample, rng) if train else sample
 
     def _face(self, segment: SegmentReader) -> FaceArrays:
