@@ -34,6 +34,8 @@ EMOTIONS = (
 LEVELS = 3
 """The highest level of a label; 1 is the lowest."""
 NEUTRAL = EMOTIONS.index("neutral")
+CONTEMPT = EMOTIONS.index("contempt")
+"""Shows on one side of the face: what shows it may not be mirrored."""
 SECONDS = "seconds"
 """The column of times of a track."""
 

@@ -96,8 +96,8 @@ def finetune(
       ConfigError: a method that cannot be fine-tuned, or steps or a seed out of their ranges.
       FaceError: no face in the picture, or several and no choice.
       MediaError: the picture is missing or damaged, or a video.
-      TalkfaceError: the folder of `out` cannot be one, or the run was stopped. Nothing is left at
-        `out` then.
+      TalkfaceError: the folder of `out` cannot be one, the picture got no better, or the run was
+        stopped. Nothing is left at `out` then.
     """
     target = pathlib.Path(out)
     bundles.require_nothing(target)
@@ -180,19 +180,14 @@ def _task_config(parent: pathlib.Path, method: str, stage: str) -> Any:
 
 
 def _picture(path: pathlib.Path, choice: str | None) -> Segment:
-    """The picture's face as a segment of one frame, labelled with the emotion that it shows."""
+    """The picture's face as a segment of one frame, labelled neutral: as synthesis takes a picture
+    of which nothing else is said."""
     from talkface_jax.data.picture import picture_segment
-    from talkface_jax.emotions import LEVELS, NEUTRAL
-    from talkface_jax.features import emotion
+    from talkface_jax.emotions import NEUTRAL
 
     segment = picture_segment(path, frames=1, face=choice, licence="of the user")
-    reading = emotion.load().read(segment.blendshapes, segment.valid)
-    level = min(round(LEVELS * float(reading.vector.max())), LEVELS)
-    shown = (int(reading.vector.argmax()), level) if level else (NEUTRAL, 1)
     # The name of the user's file is nobody's business.
-    info = dataclasses.replace(
-        segment.info, clip="picture", video="", emotion=shown[0], level=shown[1]
-    )
+    info = dataclasses.replace(segment.info, clip="picture", video="", emotion=NEUTRAL, level=1)
     return dataclasses.replace(segment, info=info)
 
 
@@ -261,6 +256,12 @@ class _Run:
             measured=measured,
         )
         found, stored = checkpoint.load_params(folder / "run", sorted(variables))
+        after = stored["metrics"][metric]
+        if not after < before:
+            raise TalkfaceError(
+                f"in {result.step} steps {metric} of the picture got no better ({before:.4f} -> "
+                f"{after:.4f}); nothing was written, so go on with the bundle as it is"
+            )
         versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax")}
         text = config.dumps(experiment)
         return _Found(
@@ -270,7 +271,7 @@ class _Run:
                 "best_step": stored["step"],
                 "metric": metric,
                 "before": before,
-                "after": stored["metrics"][metric],
+                "after": after,
                 "config": json.loads(text),
                 "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
                 "versions": versions,

@@ -17,6 +17,7 @@ from talkface_jax import api, config
 from talkface_jax.data import pipeline
 from talkface_jax.data.picture import picture_segment
 from talkface_jax.data.reader import SegmentReader
+from talkface_jax.emotions import NEUTRAL
 from talkface_jax.export import load
 from talkface_jax.export.bundle import CONFIG
 from talkface_jax.landmarks import measures
@@ -91,7 +92,7 @@ def compare(parent, data, portrait, out):
     task = registry.build_task(method, tuning.stage, settings)
     others = samples(task, data)
     segment = picture_segment(portrait, frames=1)
-    info = dataclasses.replace(segment.info, emotion=5, level=1)
+    info = dataclasses.replace(segment.info, emotion=NEUTRAL, level=1)
     reader = SegmentReader.of(dataclasses.replace(segment, info=info))
     alone = task.view.sample(reader, 0, np.random.default_rng(0), train=False)
     picture = {name: np.asarray(value)[None] for name, value in alone.items()}

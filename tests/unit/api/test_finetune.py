@@ -25,7 +25,7 @@ from talkface_jax.export import bundle, load
 from talkface_jax.media.video import VideoWriter, open_visual
 from talkface_jax.methods import registry
 from talkface_jax.methods.finetuning import REPLAY, replay_faces
-from talkface_jax.train import loop
+from talkface_jax.train import evaluation, loop
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -255,6 +255,17 @@ def test_steps_out_of_range(parent, picture, tmp_path):
         api.finetune(parent, face=picture, out=tmp_path / "out", steps=0)
     with pytest.raises(ConfigError, match=r"^config\.seed must be"):
         api.finetune(parent, face=picture, out=tmp_path / "out", seed=-1)
+
+
+def test_a_picture_that_gets_no_better_is_said_and_leaves_nothing(
+    parent, picture, tmp_path, monkeypatch
+):
+    """An older bundle would else be replaced by a worse one."""
+    perfect = lambda *_: {"lpips": 0.0}  # noqa: E731
+    monkeypatch.setattr(evaluation, "evaluate_variables", perfect)
+    with pytest.raises(TalkfaceError, match=r"^in 1 steps lpips of the picture got no better \(0"):
+        api.finetune(parent, face=picture, out=tmp_path / "out", steps=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_stop_leaves_nothing(parent, picture, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from jaxtyping import Float32
 
 from talkface_jax.data import labels
 from talkface_jax.data.dataset import SegmentReader
-from talkface_jax.emotions import EMOTIONS
+from talkface_jax.emotions import CONTEMPT, EMOTIONS, NEUTRAL
 from talkface_jax.features import content, ctc29
 from talkface_jax.landmarks import blinks, retarget
 from talkface_jax.landmarks.schemes import get_scheme
@@ -19,7 +19,6 @@ from talkface_jax.records import FPS, Segment
 
 _SCHEME = get_scheme("ibug68")
 _POINTS = len(_SCHEME)
-_NEUTRAL, _CONTEMPT = EMOTIONS.index("neutral"), EMOTIONS.index("contempt")
 VERSION = 1
 """Raised when `face_arrays` gives other numbers: what runs kept on disk is then made again."""
 BILABIAL_VERSION = 1
@@ -178,7 +177,7 @@ class MotionView:
         change there."""
         drawn = rng.random()
         if drawn < self.neutral_share:
-            return segment.other_clip(rng, emotion=_NEUTRAL) or segment
+            return segment.other_clip(rng, emotion=NEUTRAL) or segment
         if drawn < self.neutral_share + self.other_share:
             return segment.other_clip(rng) or segment
         return segment
@@ -190,7 +189,7 @@ class MotionView:
         changed = dict(sample)
         mirrored = self.flip and rng.random() < 0.5
         if mirrored and not (
-            sample["emotion"][:, _CONTEMPT].any() or sample["face_emotion"][_CONTEMPT]
+            sample["emotion"][:, CONTEMPT].any() or sample["face_emotion"][CONTEMPT]
         ):
             changed["face"] = retarget.mirror(sample["face"])
             changed["offsets"] = retarget.mirror(sample["offsets"])

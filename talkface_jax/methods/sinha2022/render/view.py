@@ -2,6 +2,7 @@
 show."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 
 from talkface_jax.data import labels, transforms
 from talkface_jax.data.dataset import SegmentReader
-from talkface_jax.emotions import EMOTIONS, NEUTRAL
+from talkface_jax.emotions import CONTEMPT, EMOTIONS, NEUTRAL
 from talkface_jax.landmarks.identity import identity_frame
 from talkface_jax.methods.base import batch_spec
 from talkface_jax.methods.stages.portrait.view import PortraitView
@@ -58,3 +59,7 @@ class RenderView(PortraitView):
             key: reader.derived("sinha2022-label", labels.label_of)
             for key, reader in (("emotion", segment), ("face_emotion", source))
         }
+
+    def mirrors(self, sample: Mapping[str, np.ndarray]) -> bool:
+        """Contempt shows on one side of the face."""
+        return not (sample["emotion"][CONTEMPT] or sample["face_emotion"][CONTEMPT])

@@ -2,6 +2,7 @@
 identity."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -79,7 +80,7 @@ class PortraitView:
       size: s.
       margin, smooth: of the crop box, as in `landmarks.boxes.crop_boxes`.
       align: "affine" moves the identity onto the target's head pose, "none" gives its own crop.
-      flip: whether half of the training samples are mirrored.
+      flip: whether half of the training samples that may be (`mirrors`) are mirrored.
       colour_jitter: largest change of a colour channel in training, as a share of it.
       closed_share: how often a training sample's target is replaced by a frame of the same segment
         with closed eyes, if it has one; they are rare, and the largest change to paint.
@@ -143,6 +144,11 @@ class PortraitView:
         del segment, source
         return {}
 
+    def mirrors(self, sample: Mapping[str, np.ndarray]) -> bool:
+        """Whether a sample says the same of a face and of its mirror image."""
+        del sample
+        return True
+
     def _crop(self, segment: SegmentReader, light: Light, frame: int) -> UInt8[np.ndarray, "s s 3"]:
         image = decode_jpeg(segment.frames[frame])
         return crop_resize(image, light.crops[frame], (self.size, self.size))
@@ -166,7 +172,7 @@ class PortraitView:
         self, sample: dict[str, np.ndarray], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """The sample mirrored and recoloured, target and identity alike."""
-        mirrored = self.flip and rng.random() < 0.5
+        mirrored = self.flip and rng.random() < 0.5 and self.mirrors(sample)
         low, high = 1 - self.colour_jitter, 1 + self.colour_jitter
         # A table a channel: recolouring both pictures by arithmetic would cost more than the crops.
         levels = np.arange(256)[:, None] * rng.uniform(low, high, 3)

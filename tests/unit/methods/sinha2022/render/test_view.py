@@ -8,9 +8,9 @@ import pytest
 
 from talkface_jax.data import pipeline
 from talkface_jax.data.reader import SegmentReader
-from talkface_jax.emotions import EMOTIONS, NEUTRAL
+from talkface_jax.emotions import CONTEMPT, EMOTIONS, NEUTRAL
 from talkface_jax.errors import ConfigError
-from talkface_jax.landmarks import boxes
+from talkface_jax.landmarks import align, boxes
 from talkface_jax.methods.emotion.blendshapes.view import EmotionView
 from talkface_jax.methods.sinha2022.render.view import RenderView
 
@@ -93,12 +93,35 @@ def test_samples_fit_the_spec(dataset, view):
 
 
 def test_a_neutral_picture_is_moved_onto_the_head_of_the_target(dataset):
-    """Its landmarks then lie about the target's, not where its own crop has them."""
-    near = draw(dataset, dataclasses.replace(VIEW, align="affine"), 0)
-    far = draw(dataset, VIEW, 0)
-    apart = [np.abs(s["identity_points"].mean(0) - s["points"].mean(0)).max() for s in (near, far)]
-    assert np.isfinite(apart).all()
-    assert np.abs(near["identity_points"] - far["identity_points"]).max() > 0.01
+    """By the map that takes its rigid points to the target's, not as its own crop has them."""
+    view = dataclasses.replace(VIEW, align="affine")
+    near, far = draw(dataset, view, 0), draw(dataset, VIEW, 0)
+    wanted = view.light(dataset.reader(0)).crop_rigid[5]
+    moved = []
+    for light in (view.light(dataset.reader(record)) for record in (1, 2)):
+        for points, rigid in zip(light.points, light.rigid, strict=True):
+            moved.append(align.apply_affine(points, align.fit_affine(rigid, wanted)))
+    assert np.abs(moved - near["identity_points"]).max((1, 2)).min() < 1e-4
+    assert np.abs(moved - far["identity_points"]).max((1, 2)).min() > 0.05
+
+
+def test_a_mirrored_sample_is_never_of_contempt(dataset):
+    flipping = dataclasses.replace(VIEW, flip=True)
+    mirrored = 0
+    for seed in range(20):
+        plain, drawn = (draw(dataset, view, 3, seed=seed) for view in (VIEW, flipping))
+        if not np.array_equal(plain["face"], drawn["face"]):
+            mirrored += 1
+            np.testing.assert_array_equal(drawn["face"], plain["face"][:, ::-1])
+            np.testing.assert_array_equal(drawn["identity"], plain["identity"][:, ::-1])
+    assert 4 <= mirrored <= 16
+    shown = draw(dataset, VIEW, 3)
+    for key in ("emotion", "face_emotion"):
+        one_sided = {**shown, key: np.eye(8, dtype=np.float32)[CONTEMPT]}
+        assert flipping.mirrors(shown) and not flipping.mirrors(one_sided)
+        for seed in range(20):
+            changed = flipping._changed(one_sided, np.random.default_rng(seed))
+            np.testing.assert_array_equal(changed["face"], shown["face"])
 
 
 def test_what_is_kept_of_a_segment_is_no_other_views(dataset):
