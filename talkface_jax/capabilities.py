@@ -297,8 +297,8 @@ class Declaration:
         """The values of controls that were given, as flags' texts or by Python code.
 
         Raises:
-          ConfigError: a control that the method does not have, or one that is none or out of range,
-            by its flag.
+          ConfigError: a control that the method does not have, one that is none or out of range, or
+            that does not go with another, by its flag.
         """
         known = {control.name: control for control in self.controls}
         for name in controls:
@@ -308,7 +308,10 @@ class Declaration:
                 flag = f"--{name.replace('_', '-')}" if name.isidentifier() else repr(name)
                 accepted = ", ".join(item.flag for item in self.controls) or "no controls"
                 raise ConfigError(f"{self.name} has no {flag}; leave it out (it takes {accepted})")
-        return {name: known[name].read(given) for name, given in controls.items()}
+        values = {name: known[name].read(given) for name, given in controls.items()}
+        for name in values:
+            known[name].check_beside(values)
+        return values
 
 
 def clip_controls(declaration: Declaration, *, emotion: int, level: int) -> dict[str, Any]:

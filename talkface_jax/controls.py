@@ -8,7 +8,7 @@ import dataclasses
 import math
 import numbers
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from talkface_jax.errors import ConfigError
@@ -44,6 +44,8 @@ class Control:
         OSError where it is a file that cannot be read.
       allowed: range of the value, where it is a number or an array of them.
       metavar: stands for the value in the help.
+      needs: names of controls; without any of them this one says nothing.
+      excludes: names of controls that it cannot stand beside.
 
     Raises:
       ValueError: a name that is no identifier.
@@ -54,6 +56,8 @@ class Control:
     parse: Callable[[Any], Any] = number
     allowed: Range = dataclasses.field(default_factory=Range)
     metavar: str = "X"
+    needs: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -62,7 +66,27 @@ class Control:
     @property
     def flag(self) -> str:
         """As it is written on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        return _flag(self.name)
+
+    def check_beside(self, given: Collection[str]) -> None:
+        """Looks at what was given beside it.
+
+        Args:
+          given: names of all controls that were given.
+
+        Raises:
+          ConfigError: without what it needs, or beside what it excludes.
+        """
+        if self.needs and not any(name in given for name in self.needs):
+            raise ConfigError(
+                f"{self.flag} says nothing without {' or '.join(map(_flag, self.needs))}; give "
+                "one too, or leave it out"
+            )
+        for name in self.excludes:
+            if name in given:
+                raise ConfigError(
+                    f"{self.flag} and {_flag(name)} contradict each other; leave one of them out"
+                )
 
     def read(self, given: Any) -> Any:
         """The value of a flag's text, or of what Python code gives.
@@ -86,6 +110,10 @@ class Control:
                 words = self.allowed if math.isfinite(item) else "a finite number"
                 raise ConfigError(f"{self.flag} must be {words}, but is {item:g}; give another")
         return value
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _numbers(value: Any) -> list[Any]:
@@ -172,6 +200,7 @@ LEVEL = Control(
     "how strong the emotion is: 1 to 3 as in the data, 0 for neutral, and more than 3 exaggerates "
     "(default: 3)",
     allowed=AT_LEAST_0,
+    needs=("emotion", "emotion_track"),
 )
 EMOTION_TRACK = Control(
     "emotion_track",
@@ -179,6 +208,7 @@ EMOTION_TRACK = Control(
     "emotion; linear between its lines, and --level multiplies it",
     parse=_track,
     metavar="FILE",
+    excludes=("emotion",),
 )
 FACE_EMOTION = Control(
     "face_emotion",

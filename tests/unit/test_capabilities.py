@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from talkface_jax import emotions
 from talkface_jax.capabilities import (
     BLINK,
     BLINK_DURATION,
@@ -131,6 +132,7 @@ def test_a_control_is_named_by_an_identifier():
         Control("head-pose", "where to look")
 
 
+TRACK = emotions.EmotionTrack(np.zeros(1), np.zeros((1, 8)))
 TOY = Declaration("toy", "nobody's", {"only": "a:b"}, controls=(BLINK, MOOD))
 
 
@@ -155,6 +157,21 @@ def test_a_method_refuses_what_it_does_not_declare_and_what_is_out_of_range(cont
     with pytest.raises(ConfigError) as refused:
         TOY.read_controls(controls)
     assert str(refused.value) == said
+
+
+def test_controls_that_do_not_go_together():
+    """Refused before a minute is spent on tracking the face."""
+    method = registry.declaration("sinha2022")
+    assert method.read_controls({"emotion": "happy", "level": 2})["level"] == 2
+    for given, words in (
+        ({"level": 2}, "--level says nothing without --emotion or --emotion-track; give one too"),
+        (
+            {"emotion": "happy", "emotion_track": TRACK},
+            "--emotion-track and --emotion contradict each other; leave one of them out",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=f"^{words}"):
+            method.read_controls(given)
 
 
 def test_a_method_without_controls_says_so():
