@@ -13,7 +13,13 @@ from typing import Any
 from talkface_jax import __version__, config, runtime
 from talkface_jax.api.kinds import Place, Progress
 from talkface_jax.config import ExperimentConfig
-from talkface_jax.errors import CheckpointError, StoppedError, TalkfaceError, WeightsError
+from talkface_jax.errors import (
+    CheckpointError,
+    FaceError,
+    StoppedError,
+    TalkfaceError,
+    WeightsError,
+)
 from talkface_jax.export import bundle as bundles
 from talkface_jax.export import load
 from talkface_jax.export.bundle import Manifest
@@ -185,7 +191,11 @@ def _picture(path: pathlib.Path, choice: str | None) -> Segment:
     from talkface_jax.data.picture import picture_segment
     from talkface_jax.emotions import NEUTRAL
 
-    segment = picture_segment(path, frames=1, face=choice, licence="of the user")
+    try:
+        segment = picture_segment(path, frames=1, face=choice, licence="of the user")
+    except FaceError as error:
+        # The choice of a face has another flag here: --face is the picture.
+        raise FaceError(str(error).replace("--face=", "--face-choice=")) from error
     # The name of the user's file is nobody's business.
     info = dataclasses.replace(segment.info, clip="picture", video="", emotion=NEUTRAL, level=1)
     return dataclasses.replace(segment, info=info)

@@ -339,10 +339,14 @@ def write_safetensors(
       remedy: what to do where it fails, for the message.
 
     Raises:
-      WeightsError: a full disk, a folder where the file should be, or no permission.
+      WeightsError: a full disk, no permission, or a folder, device or pipe where the file should
+        be.
     """
     from safetensors.numpy import save
 
+    if path.exists() and not path.is_file():
+        # A device or a pipe would be renamed away.
+        raise WeightsError(f"{path} is no file that could be replaced; choose another place")
     # Not ascontiguousarray, which turns a number into an array of one.
     dense = {key: np.asarray(tensor, order="C") for key, tensor in tensors.items()}
     data = save(dense, metadata=dict(metadata))

@@ -171,7 +171,7 @@ def pictures(tmp_path_factory, picture):
     ("name", "error", "words"),
     [
         ("none.png", FaceError, "no face was found"),
-        ("two.png", FaceError, "2 faces"),
+        ("two.png", FaceError, "2 faces were found; choose one with --face-choice="),
         ("video.mp4", MediaError, "is a video of 3 frames; give one picture"),
         ("text.png", MediaError, "text.png"),
         ("missing.png", MediaError, "missing.png"),

@@ -267,3 +267,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(WeightsError, match="choose another place"):
         write_safetensors(tmp_path / "file" / "x", {"a": numbers(3)}, {})
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    """As /dev/null, which root may rename away."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with pytest.raises(WeightsError, match=r"pipe is no file that could be replaced; choose"):
+        write_safetensors(pipe, {"a": numbers(2)}, {})
+    assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
