@@ -16,7 +16,7 @@ from jaxtyping import Float32, Int
 from talkface_jax import emotions
 from talkface_jax.features import content
 from talkface_jax.features import emotion as reader
-from talkface_jax.landmarks import blinks
+from talkface_jax.landmarks import blinks, lips
 from talkface_jax.methods.base import ChainMethod, in_parts
 from talkface_jax.methods.sinha2022 import DECLARATION, programs
 from talkface_jax.methods.sinha2022.motion.config import MotionConfig
@@ -86,7 +86,7 @@ class EmotionChain(PortraitChain):
     def offsets(
         self, face: Face, script: Script, frames: Int[np.ndarray, " t"]
     ) -> Float32[np.ndarray, "t 68 2"]:
-        """Motion of the frames from the face at rest."""
+        """Motion of the frames from the face at rest; lips touch and go no further."""
         assert isinstance(script, EmotionScript)
         windows = content.content_windows(script.rows, frames, length=self.motion_config.rows)
         rest = blinks.at_rest(face.normalised, face.eyes).astype(np.float32)
@@ -100,7 +100,8 @@ class EmotionChain(PortraitChain):
             }
             return self.call(programs.MOTION, inputs)["offsets"]
 
-        return in_parts(move, len(windows), size=MOTION_BATCH)
+        offsets = in_parts(move, len(windows), size=MOTION_BATCH)
+        return lips.touching(rest + offsets) - rest
 
     def blinking(
         self,

@@ -12,6 +12,7 @@ import numpy as np
 
 from talkface_jax.emotions import EMOTIONS, LEVELS, NEUTRAL
 from talkface_jax.errors import ConfigError
+from talkface_jax.landmarks import lips
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.losses import landmark
 from talkface_jax.losses.terms import LossTerm, weighted
@@ -35,9 +36,7 @@ from talkface_jax.task import (
 
 _SCHEME = get_scheme("ibug68")
 _LIPS = _SCHEME.groups["lips"]
-# Of the inner lips, left to right.
-_ABOVE = np.array([_SCHEME.position(mesh) for mesh in (81, 13, 311)])
-_BELOW = np.array([_SCHEME.position(mesh) for mesh in (178, 14, 402)])
+_MOODS = np.delete(np.arange(len(EMOTIONS)), NEUTRAL)
 
 
 class MotionTask(StageTask):
@@ -94,7 +93,7 @@ class MotionTask(StageTask):
         def position(context: LossContext) -> jax.Array:
             return landmark.seen_mse(*_compared(context), seen=context.batch["seen"])
 
-        def lips(context: LossContext) -> jax.Array:
+        def lip_position(context: LossContext) -> jax.Array:
             return landmark.landmark_mse(*(x[:, :, _LIPS] for x in _compared(context)))
 
         def velocity(context: LossContext) -> jax.Array:
@@ -104,7 +103,7 @@ class MotionTask(StageTask):
 
         terms = (
             LossTerm("position", position, config.position_weight),
-            LossTerm("lips", lips, config.lip_weight),
+            LossTerm("lips", lip_position, config.lip_weight),
             LossTerm("velocity", velocity, config.velocity_weight),
             LossTerm("closure", self._apart, config.closure_weight),
             LossTerm("articulation", _articulation, config.articulation_weight),
@@ -115,7 +114,7 @@ class MotionTask(StageTask):
         """Where p, b and m are heard, by how much the inner lips are farther apart in a drawn
         emotion than in a neutral face or than closed ones, squared: (b,)."""
         face, near = context.batch["face"][:, None], context.batch["bilabial"]
-        drawn, neutral = (_gaps(face + context.outputs[name]) for name in ("drawn", "neutral"))
+        drawn, neutral = (lips.gaps(face + context.outputs[name]) for name in ("drawn", "neutral"))
         # The neutral mouth is learned from data; it is the one to follow.
         least = jnp.maximum(jax.lax.stop_gradient(neutral), self.config.closure_gap)
         excess = jnp.square(jnp.maximum(drawn - least, 0)).mean(-1)
@@ -172,18 +171,15 @@ def _compared(context: LossContext) -> tuple[jax.Array, jax.Array]:
 def _articulation(context: LossContext) -> jax.Array:
     """Squared difference of how the inner lips open and close in a drawn emotion and in a neutral
     face: (b,)."""
-    drawn, neutral = (jnp.diff(_gaps(context.outputs[key]), axis=1) for key in ("drawn", "neutral"))
+    drawn, neutral = (
+        jnp.diff(lips.gaps(context.outputs[key]), axis=1) for key in ("drawn", "neutral")
+    )
     return jnp.square(drawn - jax.lax.stop_gradient(neutral)).mean((1, 2))
 
 
 def _draw_emotions(rng: jax.Array, count: int) -> jax.Array:
-    """Random emotions of levels 1 to 4, beyond the data's, or neutral: (count, 8)."""
+    """Random emotions other than neutral, of levels 1 to 4, beyond the data's: (count, 8)."""
     kind, level = jax.random.split(rng)
-    kinds = jax.random.randint(kind, (count,), 0, len(EMOTIONS))
+    kinds = jax.random.choice(kind, _MOODS, (count,))
     levels = jax.random.uniform(level, (count, 1), minval=1 / LEVELS, maxval=(LEVELS + 1) / LEVELS)
-    return levels * jax.nn.one_hot(kinds, len(EMOTIONS)).at[:, NEUTRAL].set(0.0)
-
-
-def _gaps(face: jax.Array) -> jax.Array:
-    """How far the inner lips are apart at three places: (…, 68, 2) -> (…, 3)."""
-    return face[..., _BELOW, 1] - face[..., _ABOVE, 1]
+    return levels * jax.nn.one_hot(kinds, len(EMOTIONS))

@@ -5,7 +5,7 @@ import pytest
 
 from talkface_jax.emotions import EMOTIONS, of_label
 from talkface_jax.errors import ConfigError
-from talkface_jax.landmarks import blinks, boxes, retarget
+from talkface_jax.landmarks import blinks, boxes, lips, measures, retarget
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.methods.sinha2022 import chain, programs
 from talkface_jax.methods.sinha2022.motion.config import MotionConfig
@@ -67,10 +67,10 @@ def _track(count=12, happy=0.0):
 
 class Programs:
     """Records its inputs. Lips move by the wanted less the shown emotion; eyes are wider where
-    anything is wanted; `shut` closes them throughout."""
+    anything is wanted; `shut` closes them throughout, `pressed` moves the lower lip up."""
 
-    def __init__(self, shut=False):
-        self.calls, self.shut = [], shut
+    def __init__(self, shut=False, pressed=0.0):
+        self.calls, self.shut, self.pressed = [], shut, pressed
 
     def __call__(self, name, inputs):
         self.calls.append((name, inputs))
@@ -78,6 +78,7 @@ class Programs:
             offsets = np.zeros((len(inputs["content"]), 68, 2), np.float32)
             change = (inputs["emotion"] - inputs["face_emotion"]).sum(-1)
             offsets[:, LIPS, 1] = 0.1 * change[:, None]
+            offsets[:, lips.BELOW, 1] -= self.pressed
             offsets[:, blinks.POINTS] = WIDER * (inputs["emotion"].sum(-1) > 0)[:, None, None]
             return {"offsets": offsets}
         if name == BLINK:
@@ -134,6 +135,16 @@ def test_an_emotion_may_change_from_frame_to_frame():
     np.testing.assert_allclose(fed["emotion"], weights, atol=1e-6)
     with pytest.raises(ConfigError, match="--level"):
         _predict(Programs(), level=2.0)
+
+
+def test_lips_that_are_pressed_together_touch_and_go_no_further():
+    """By the measure of p, b and m, lips that pass through each other are open."""
+    ibug68 = get_scheme("ibug68")
+    for pressed in (0.3, 0.0, -0.1):
+        points, face = _predict(Programs(pressed=pressed))
+        rest = lips.gaps(face.normalised.neutral)[1]
+        expected = max(rest - pressed, 0)
+        np.testing.assert_allclose(measures.mouth_opening(points, ibug68), expected, atol=0.01)
 
 
 @pytest.mark.parametrize("emotion", ["neutral", "surprised"])
