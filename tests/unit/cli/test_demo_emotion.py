@@ -207,7 +207,7 @@ HIGHEST = "rows.model.metrics.face_distance.high"
         ({HIGHEST: 1.81}, 0.7, 0),
         ({"worst.correlation": 0.79}, 0.7, 1),
         ({"worst.correlation": None}, 0.7, 1),
-        ({"worst.closures": 0.84}, 0.7, 2),
+        ({"worst.closures": 0.89}, 0.7, 2),
         ({"worst.other_speech": 0.51}, 0.7, 3),
         ({"grows": False}, 0.7, 4),
         ({"voice.value": 0.79}, 0.7, 5),
