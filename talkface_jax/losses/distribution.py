@@ -54,17 +54,53 @@ def median_distance(x: jax.Array) -> jax.Array:
     Where at least half of the pairs coincide, the mean distance; 1 where all do.
     """
     n = len(x)
-    between = jnp.sqrt(squared_distances(x, x)[jnp.triu_indices(n, 1)])
-    median, mean = jnp.median(between), jnp.mean(between)
+    between = jnp.sqrt(squared_distances(x, x)).astype(jnp.float32)
+    # Not by indices: of 65,536 rows they would take 17 GB.
+    pairs = jnp.arange(n)[:, None] < jnp.arange(n)
+    count = n * (n - 1) // 2
+    median = _median(between, pairs, count=count)
+    mean = jnp.sum(jnp.where(pairs, between, 0.0)) / count
     some = jnp.where(median > _NEGLIGIBLE * mean, median, mean)
     return jnp.where(some > 0, some, 1.0)
 
 
 # Rounding separates equal rows a little.
 _NEGLIGIBLE = 1e-2
+_INFINITY = 0x7F800000
+"""The bits of float32's infinity."""
 
 
 def _mean_of_pairs(kernel: jax.Array) -> jax.Array:
     """Mean of a kernel matrix (n, n) over pairs of different rows."""
     n = len(kernel)
     return (jnp.sum(kernel) - jnp.trace(kernel)) / float(n * (n - 1))
+
+
+def _median(values: jax.Array, chosen: jax.Array, *, count: int) -> jax.Array:
+    """`jnp.median` of those of non-negative float32 numbers that are chosen, the same to the bit.
+
+    It counts instead of sorting, for the numbers are as ordered as their bits; of 300,000 distances
+    XLA's sort takes a tenth of a second on a CPU, more than all else in the loss.
+
+    Args:
+      values: of any shape.
+      chosen: of the same, which ones.
+      count: how many these are.
+    """
+    middle = (count + 1) // 2
+    bits = jnp.where(chosen, jax.lax.bitcast_convert_type(values, jnp.int32), _INFINITY)
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        between = low + (high - low) // 2
+        enough = jnp.sum(bits <= between) >= middle
+        return jnp.where(enough, low, between + 1), jnp.where(enough, between, high)
+
+    found, _ = jax.lax.fori_loop(0, 31, halve, (jnp.int32(0), jnp.int32(_INFINITY)))
+    lower = jax.lax.bitcast_convert_type(found, jnp.float32)
+    if count % 2:
+        return lower
+    above = jnp.min(jnp.where(bits > found, bits, _INFINITY))
+    higher = jax.lax.bitcast_convert_type(above, jnp.float32)
+    upper = jnp.where(jnp.sum(bits <= found) > middle, lower, higher)
+    return (lower + upper) / 2

@@ -7,7 +7,7 @@ import pytest
 
 from talkface_jax.errors import ConfigError
 from talkface_jax.losses import distribution
-from talkface_jax.losses.distribution import BANDWIDTHS, median_distance
+from talkface_jax.losses.distribution import BANDWIDTHS, _median, median_distance
 
 mmd = jax.jit(distribution.mmd, static_argnames="bandwidths")
 
@@ -107,3 +107,19 @@ def test_more_samples_than_can_be_compared_are_refused():
             ConfigError, match=r"^sets of 65537 .*; give a smaller --config\.data\.b"
         ):
             jax.eval_shape(distribution.mmd, *sets)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 28, 29, 4096])
+@pytest.mark.parametrize("kind", ["spread", "ties", "half", "equal", "tiny"])
+def test_the_median_is_that_of_sorted_numbers_to_the_bit(count, kind):
+    draw = np.random.default_rng(count)
+    values = {
+        "spread": np.exp(draw.normal(0, 20, count)),
+        "ties": draw.integers(0, 3, count),
+        "half": np.arange(count) < count / 2,
+        "equal": np.full(count, 0.3),
+        "tiny": draw.uniform(0, 1e-30, count),
+    }[kind].astype(np.float32)
+    beside = np.stack([values, draw.uniform(0, 9, count).astype(np.float32)])
+    found = _median(jnp.asarray(beside), jnp.array([[True], [False]]), count=count)
+    np.testing.assert_array_equal(found, jnp.median(jnp.asarray(values)))
