@@ -44,11 +44,6 @@ def pool(x: jax.Array, cluster_of: Int[np.ndarray, " n"]) -> jax.Array:
     return jnp.einsum("kn,...nc->...kc", jnp.asarray(shares, x.dtype), x)
 
 
-def unpool(x: jax.Array, cluster_of: Int[np.ndarray, " n"]) -> jax.Array:
-    """Every node gets the features of its cluster: (…, k, c) -> (…, n, c)."""
-    return x[..., cluster_of, :]
-
-
 class GraphLayer(nn.Module):
     """ReLU(LayerNorm(Â x W + b)), Â = `adjacency` with weights of this layer's own, 1 at the start.
 
@@ -63,11 +58,20 @@ class GraphLayer(nn.Module):
     edges: Int[np.ndarray, "e 2"]
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(…, n, c) -> (…, n, features)."""
+    def __call__(
+        self, x: jax.Array, *, cluster_of: Int[np.ndarray, " n"] | None = None
+    ) -> jax.Array:
+        """(…, n, c) -> (…, n, features).
+
+        With `cluster_of` x holds the features of clusters, (…, k, c), and every node begins with
+        those of its own (unpooling), at the cost of k nodes instead of n.
+        """
+        nodes = x.shape[-2] if cluster_of is None else len(cluster_of)
         start = nn.initializers.constant(WEIGHT_ONE)
         logits = self.param("edge_logits", start, (len(self.edges),))
-        mixing = adjacency(logits, self.edges, nodes=x.shape[-2])
+        mixing = adjacency(logits, self.edges, nodes=nodes)
+        if cluster_of is not None:
+            mixing = mixing @ (cluster_of[:, None] == np.arange(x.shape[-2])).astype(np.float32)
         x = nn.Dense(self.features, use_bias=False, name="dense")(x)
         x = jnp.einsum("nm,...mc->...nc", mixing.astype(x.dtype), x)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from talkface_jax.landmarks.graph import CLUSTER_OF, LEVELS
 from talkface_jax.models.blocks import Dropout, like_params, normalise_features, widen
-from talkface_jax.models.graph import GraphLayer, pool, unpool
+from talkface_jax.models.graph import GraphLayer, pool
 from talkface_jax.models.lstm import lstm
 from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, DROPOUT, ranged
 from talkface_jax.records import EMOTIONS
@@ -195,8 +195,8 @@ class GraphDecoder(nn.Module):
         x = x.reshape(*joint.shape[:-1], len(LEVELS[2]), coarse)
         x = nn.relu(nn.LayerNorm(name="norm")(x))
         for index, features in ((1, middle), (0, fine)):
-            x = unpool(x, CLUSTER_OF[index])
-            x = GraphLayer(features, LEVELS[index].edges, name=f"layer_{index}")(x)
+            layer = GraphLayer(features, LEVELS[index].edges, name=f"layer_{index}")
+            x = layer(x, cluster_of=CLUSTER_OF[index])
         if self.config.head == "shared":
             return nn.Dense(2, kernel_init=_NEAR_ZERO, name="displacement")(x)
         kernel = self.param("kernels", _NEAR_ZERO, (len(LEVELS[0]), fine, 2))
