@@ -73,11 +73,11 @@ def _tiny() -> c.ExperimentConfig:
         data=c.DataConfig(batch_size=64),
         optim=c.OptimConfig(lr=2e-3, schedule="cosine", warmup_steps=50, clip_norm=1.0),
         train=c.TrainConfig(
-            steps=1_000,
+            steps=800,
             log_every=25,
-            eval_every=500,
-            preview_every=500,
-            checkpoint_every=500,
+            eval_every=400,
+            preview_every=400,
+            checkpoint_every=400,
             best_metric="lip_distance",
         ),
     )

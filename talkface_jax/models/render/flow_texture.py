@@ -91,8 +91,8 @@ class FlowTextureConfig:
 
 
 SMALL = FlowTextureConfig(
-    channels=16,
-    blocks=4,
+    channels=12,
+    blocks=2,
     kernel=3,
     fold=2,
     paint="warped",
