@@ -12,9 +12,7 @@ learned share; what `make demo METHOD=sinha2022` trains on two CPU cores, with V
 a packaged file. The picture is of the clip itself, for the light of made-up clips differs:
   talkface train --config=configs/sinha2022/render.py:tiny --workdir=out/demo/sinha2022/render \
     --config.data.directory=out/demo/data
-Measured after 260 steps of another run, mouths of 16 frames of held-out people by their true
-landmarks: PSNR 33.7 dB and LPIPS 0.027; fresh 27.7 and 0.048; by the whole warp and no painting
-33.3 and 0.028.
+Results: talkface_jax/methods/sinha2022/README.md.
 """
 
 from talkface_jax import config as c

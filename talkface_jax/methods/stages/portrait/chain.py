@@ -176,6 +176,7 @@ class PortraitChain:
         self.blinker = Blinker(blink, call=call)
         self._feature = open_feature(motion)
         self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._faces: tuple[FaceTrack, Bool[np.ndarray, " t"] | None, Face] | None = None
 
     def offsets(
         self, face: Face, script: Script, frames: Int[np.ndarray, " t"]
@@ -219,11 +220,18 @@ class PortraitChain:
         """Crop geometry, face at rest and open eyes of a tracked face; see
         `synthesize.contract.Chain`.
 
-        `references` bound the face at rest, the open eyes and the picture.
+        `references` bound the face at rest, the open eyes and the picture. The face of the last
+        track is kept, for evaluation asks for it with one recording after the other.
 
         Raises:
           FaceError: no frame of the track has a face, or none of `references`.
         """
+        last = self._faces  # Once, as in `hear`.
+        if last is None or last[0] is not track or last[1] is not references:
+            last = self._faces = track, references, self._prepared(track, references)
+        return last[2]
+
+    def _prepared(self, track: FaceTrack, references: Bool[np.ndarray, " t"] | None) -> Face:
         config, valid = self.render_config, track.valid
         geometry = crop_geometry(
             track.landmarks, valid=valid, scheme=SCHEME, margin=config.margin, smooth=config.smooth
