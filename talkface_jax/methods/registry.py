@@ -13,7 +13,7 @@ from talkface_jax.errors import ConfigError
 
 if TYPE_CHECKING:
     from talkface_jax.interop.cases import Suite
-    from talkface_jax.interop.torch_rules import TorchNetwork
+    from talkface_jax.interop.torch_network import TorchNetwork
     from talkface_jax.methods.finetuning import FineTuning
     from talkface_jax.task import Method, Task
 
