@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from talkface_jax.task import Method, Task
 
 PACKAGES: dict[str, str] = {
+    "emoconv": "talkface_jax.methods.emoconv",
     "emotion": "talkface_jax.methods.emotion",
     "iplap": "talkface_jax.methods.iplap",
     "sinha2020": "talkface_jax.methods.sinha2020",
