@@ -270,8 +270,8 @@ class Declaration:
       generates: what it makes and evaluation measures.
       controls: what a user may ask of it.
       goals: by which `talkface demo` judges it.
-      networks: the PyTorch networks whose weights it takes (`interop.torch_rules`), or "".
-      parity: what must agree with the official code (`interop.cases.Suite`), or "".
+      networks: the PyTorch networks whose weights it takes (`interop.torch_network`), or "".
+      parity: what must agree with official code (`interop.suites.Suite`), by a name for the code.
       finetuning: how it is trained further on one picture (`methods.finetuning.FineTuning`), or "".
     """
 
@@ -284,7 +284,7 @@ class Declaration:
     controls: tuple[Control, ...] = ()
     goals: tuple[Goal, ...] = ()
     networks: str = ""
-    parity: str = ""
+    parity: Mapping[str, str] = dataclasses.field(default_factory=dict)
     finetuning: str = ""
 
     @property

@@ -12,7 +12,7 @@ from talkface_jax.api.kinds import Place
 from talkface_jax.config import ExperimentConfig
 from talkface_jax.errors import ConfigError, WeightsError
 from talkface_jax.interop import torch_file, torch_rules
-from talkface_jax.interop.torch_rules import TorchNetwork
+from talkface_jax.interop.torch_network import TorchNetwork
 from talkface_jax.methods import registry
 from talkface_jax.models import counts
 from talkface_jax.train import checkpoint, initial
@@ -91,9 +91,8 @@ def convert(
         experiment = ExperimentConfig(method, network.stage, task_class.config_class())
     _check_stage(experiment, method, stage, network, where=where)
     initial.check_target(target)
-    rules, template = network.rules(experiment.task), network.template(experiment.task)
     tensors = torch_file.read_state_dict(source)
-    variables = torch_rules.from_torch(tensors, rules, template, source=str(source))
+    variables, ignored = network.read(tensors, experiment.task, source=str(source))
     lineage = {
         "source": source.name,
         "sha256": torch_file.file_sha256(source),
@@ -103,7 +102,6 @@ def convert(
     }
     info = {"method": experiment.method, "stage": experiment.stage, "lineage": lineage}
     initial.write_variables(target, experiment, {network.player: variables}, info)
-    ignored = torch_rules.ignored(tensors, rules)
     return Conversion(
         out=target,
         parameters=counts.count_leaves(variables["params"]),
@@ -142,9 +140,8 @@ def to_torch(
     network = _network(method, stage)
     experiment = load_workdir_experiment(source)
     _check_stage(experiment, method, stage, network, where=str(source))
-    rules = network.rules(experiment.task)
     loaded, info = checkpoint.load_params(source, [network.player], step=step)
-    tensors = torch_rules.to_torch(loaded[network.player], rules)
+    tensors = network.write(loaded[network.player], experiment.task)
     metadata = {
         "method": experiment.method,
         "stage": stage,

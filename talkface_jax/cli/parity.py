@@ -11,7 +11,8 @@ from talkface_jax.cli import common
 from talkface_jax.errors import TalkfaceError
 
 if TYPE_CHECKING:
-    from talkface_jax.interop.cases import Check, Report
+    from talkface_jax.interop.cases import Check
+    from talkface_jax.interop.suites import Report
 
 HELP = "compare our networks with stored outputs of the official code"
 DESCRIPTION = """\
@@ -29,7 +30,7 @@ computed in float32: TF32 and bfloat16 are off, whatever the device.
 EPILOG = """\
 examples:
   talkface parity --case=tests/parity/iplap
-  talkface parity --case=tests/parity/iplap --json=out/parity.json
+  talkface parity --case=tests/parity/iplap --method=iplap --json=out/parity.json
 """
 EXTRAS = ("train",)
 _MANY = 50
@@ -52,9 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     methods = list(registry.with_parity())
     parser.add_argument(
         "--method",
-        default=methods[0],
-        help=f"whose networks: {', '.join(methods)} (default: {methods[0]}); the other methods "
-        "have no official code",
+        help=f"whose networks: {', '.join(methods)} (default: those whose files the case holds); "
+        "the other methods have no official code",
     )
     parser.add_argument(
         "--json",
@@ -70,15 +70,17 @@ def run(args: argparse.Namespace) -> int:
         runtime.require_folder(args.json.parent, flag="--json")
         if args.json.is_dir():
             raise TalkfaceError(f"--json={args.json} is a folder; name a file in it")
-    from talkface_jax.interop import cases
+    from talkface_jax.interop import cases, suites
     from talkface_jax.methods import registry
 
-    suite, case = registry.parity_suite(args.method), cases.Case(args.case)
+    known, case = registry.parity_suites(args.method), cases.Case(args.case)
+    method, code = suites.find_suite(case, known)
     runtime.enable_compilation_cache()
     with common.progress_bars() as progress:
-        report = cases.run_suite(case, suite, progress=progress)
+        report = suites.run_suite(case, known[method, code], progress=progress)
     if args.json is not None:
-        common.write_json(args.json, _as_json(report, args))
+        found = {"case": str(args.case), "method": method, "code": code}
+        common.write_json(args.json, found | _as_json(report))
     out = common.console()
     if not out.is_terminal:
         out.width = _WIDE
@@ -87,10 +89,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if report.over else 0
 
 
-def _as_json(report: "Report", args: argparse.Namespace) -> dict[str, Any]:
+def _as_json(report: "Report") -> dict[str, Any]:
     return {
-        "case": str(args.case),
-        "method": args.method,
         "ok": not report.over,
         "absent": list(report.absent),
         "checks": [

@@ -2,8 +2,9 @@
 
 A case is a folder. `manifest.json` names the keys and shapes of every network's state_dict and,
 under `_note`, the seed and the scales by which `interop.fill` makes the weights; the other files
-hold inputs and outputs in PyTorch's layouts. What a method compares is its suite: the names of the
-files that it knows, each with a function that yields one `Check` per tensor.
+hold inputs and outputs in PyTorch's layouts. `_note` may also say which tensors of a state_dict are
+stored all the same (`stored`), which inputs are made as weights are (`made_inputs`), and of which
+outputs only every n-th number is stored (`strides`). What is compared are suites (`suites.py`).
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import math
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,7 +23,10 @@ from talkface_jax.interop import fill
 
 MANIFEST = "manifest.json"
 _NOTE = "_note"
-_REMEDY = "copy the case again, or leave the file out"
+MOMENTS = "_mean_std"
+REMEDY = "copy the case again, or leave the file out"
+_MOST = 2**28
+"""Numbers of one tensor; a manifest that asks for more is damaged, and would fill the memory."""
 
 Shape = tuple[int | str, ...]
 """Sizes, letters that stand for any size, the same one throughout a file, or products ("b*t")."""
@@ -53,16 +57,18 @@ class Check:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """All checks of a case, and the files of the suite that it does not hold."""
+class Output:
+    """What a case holds of one output.
 
-    checks: tuple[Check, ...]
-    absent: tuple[str, ...]
+    Attributes:
+      array: all of it, or every n-th number along its axes.
+      strides: these n, or None.
+      moments: mean and deviation of all of it, where there are strides.
+    """
 
-    @property
-    def over(self) -> tuple[Check, ...]:
-        """The checks that fail."""
-        return tuple(check for check in self.checks if not check.ok)
+    array: np.ndarray
+    strides: tuple[int, ...] | None = None
+    moments: np.ndarray | None = None
 
 
 class Case:
@@ -93,9 +99,10 @@ class Case:
             self._refuse(MANIFEST, f"has {_NOTE}.scales that are not {{key: number}}")
         self.seed: int = seed
         self._scales: dict[str, Any] = scales
+        self._note: dict[str, Any] = note
 
     def _refuse(self, name: str, what: str) -> NoReturn:
-        raise RecordError(f"{self.folder / name} {what}; {_REMEDY}")
+        raise RecordError(f"{self.folder / name} {what}; {REMEDY}")
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -153,14 +160,16 @@ class Case:
                 )
         return stored
 
-    def _npz(self, name: str, keys: list[str]) -> dict[str, np.ndarray]:
+    def _npz(self, name: str, keys: list[str] | None) -> dict[str, np.ndarray]:
+        """The named arrays of a file that are there, by default all."""
         try:
             # NumPy leaves a file that it opened and cannot read open.
             with (self.folder / name).open("rb") as stream:
                 file = np.load(stream, allow_pickle=False)
                 if not isinstance(file, np.lib.npyio.NpzFile):
                     self._refuse(name, "is one array, not an .npz of several")
-                return {key: file[key] for key in keys if key in file.files}
+                wanted = file.files if keys is None else [key for key in keys if key in file.files]
+                return {key: file[key] for key in wanted}
         except (
             *(OSError, EOFError, ValueError, KeyError, MemoryError, NotImplementedError),
             *(RuntimeError, zipfile.BadZipFile, zlib.error),
@@ -177,13 +186,102 @@ class Case:
         if not isinstance(shapes, dict) or not shapes:
             self._refuse(MANIFEST, f"names no keys and shapes of {network}")
         for key, shape in shapes.items():
-            if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+            if not _is_shape(shape):
                 self._refuse(MANIFEST, f"gives {network}'s {key} the shape {shape!r}")
         # Keys of different networks can coincide, so some cases keep scales by network.
         scales = self._scales.get(network, self._scales)
         if not isinstance(scales, dict) or not all(_is_scale(scales.get(key, 1)) for key in shapes):
             self._refuse(MANIFEST, f"gives {network} scales that are not {{key: positive number}}")
-        return fill.state_dict(shapes, seed=self.seed, scales=scales)
+        return fill.state_dict(shapes, seed=self.seed, scales=scales) | self._stored(network)
+
+    def _stored(self, network: str) -> dict[str, np.ndarray]:
+        """The tensors of a state_dict that the case keeps in files."""
+        found: dict[str, np.ndarray] = {}
+        for name, shapes in self._about("stored", network).items():
+            if not isinstance(shapes, dict) or not all(map(_is_shape, shapes.values())):
+                self._refuse(MANIFEST, f"has {_NOTE}.stored of {network} without keys and shapes")
+            if pathlib.PurePath(name).name != name or not self.has(name):
+                self._refuse(MANIFEST, f"keeps tensors of {network} in {name!r}, no file beside it")
+            found |= self.arrays(name, {key: tuple(shape) for key, shape in shapes.items()})
+        return found
+
+    def _about(self, what: str, name: str) -> dict[str, Any]:
+        """What the note says of a file or a network under one of its headings."""
+        about: Any = self._note
+        for key in (what, name):
+            about = about.get(key, {})
+            if not isinstance(about, dict):
+                self._refuse(MANIFEST, f"has {_NOTE}.{what} of another form than {{name: {{…}}}}")
+        return about
+
+    def made_input(self, name: str, array: str, shape: Shape) -> np.ndarray:
+        """An input of a file that is not stored but made as weights are.
+
+        Args:
+          name: of the file.
+          array: the input.
+          shape: that it must have.
+
+        Raises:
+          RecordError: the manifest does not say how, or gives it another shape.
+        """
+        made = self._about("made_inputs", _stem(name)).get(array)
+        if not isinstance(made, dict) or not isinstance(made.get("key"), str):
+            self._refuse(MANIFEST, f"does not say how {array} of {name} is made")
+        found, scale = made.get("shape"), made.get("scale")
+        if (
+            not isinstance(found, list)
+            or not _is_shape(found)
+            or not _fits(tuple(found), shape, {})
+        ):
+            wanted = ", ".join(map(str, shape))
+            self._refuse(MANIFEST, f"gives {array} of {name} the shape {found!r}, not ({wanted})")
+        if not _is_scale(scale):
+            self._refuse(MANIFEST, f"gives {array} of {name} a scale that is no positive number")
+        return fill.tensor(made["key"], tuple(found), seed=self.seed, scale=scale)
+
+    def outputs(self, name: str) -> dict[str, Output]:
+        """All arrays of an .npz file but its inputs (`in_…`), as they are stored.
+
+        Raises:
+          RecordError: the file is damaged, or strides in the manifest are no sizes.
+        """
+        stored = self._npz(name, None)
+        strides = self._about("strides", _stem(name))
+        found = {}
+        for key in stored:
+            if key.startswith("in_") or key.endswith(MOMENTS):
+                continue
+            array, moments = self._numbers(name, stored, key), None
+            stride = strides.get(key)
+            if stride is not None:
+                if not _is_shape(stride) or len(stride) != array.ndim:
+                    self._refuse(MANIFEST, f"gives {key} of {name} the strides {stride!r}")
+                moments = self._numbers(name, stored, key + MOMENTS)
+                if moments.shape != (2,):
+                    self._refuse(name, f"holds no mean and deviation of {key}")
+            found[key] = Output(array, None if stride is None else tuple(stride), moments)
+        return found
+
+    def _numbers(self, name: str, stored: Mapping[str, np.ndarray], key: str) -> np.ndarray:
+        if key not in stored:
+            self._refuse(name, f"holds no array {key}")
+        if stored[key].dtype.kind not in "biuf":
+            self._refuse(name, f"holds {key} as {stored[key].dtype}, which is not numbers")
+        if not stored[key].size:
+            self._refuse(name, f"holds {key} without numbers")
+        return stored[key]
+
+
+def _stem(name: str) -> str:
+    """A file's name in the manifest."""
+    return name.removesuffix(".npz")
+
+
+def _is_shape(value: Any) -> bool:
+    """Whether it is a list of sizes that fit into memory together."""
+    sizes = isinstance(value, list) and all(type(n) is int and n > 0 for n in value)
+    return sizes and math.prod(value) <= _MOST
 
 
 def _is_scale(value: Any) -> bool:
@@ -216,47 +314,6 @@ def compare(file: str, tensor: str, found: Any, expected: np.ndarray, *, toleran
     if ours.shape != theirs.shape:
         raise RecordError(
             f"{file} holds {tensor} of shape {theirs.shape}, but its inputs give {ours.shape};"
-            f" {_REMEDY}"
+            f" {REMEDY}"
         )
     return Check(file, tensor, float(np.max(np.abs(ours - theirs))), tolerance)
-
-
-Suite = Mapping[str, Callable[[Case], Iterable[Check]]]
-"""File -> its checks, in the order in which they run."""
-
-
-def run_suite(
-    case: Case, suite: Suite, *, progress: Callable[[str, int, int], None] | None = None
-) -> Report:
-    """Runs the checks of every file that the case holds.
-
-    In true float32: matrix products and convolutions in TF32 or bfloat16, which some devices take
-    by default and no parity tolerance allows for, are off meanwhile
-    (jax_default_matmul_precision = "highest").
-
-    Args:
-      case: the case.
-      suite: of the method.
-      progress: called as progress(what, files done, files in all).
-
-    Raises:
-      RecordError: the case holds none of the suite's files, or one that cannot be used.
-      WeightsError: its state_dict is not this network's.
-    """
-    import jax
-
-    present = [name for name in suite if case.has(name)]
-    if not present:
-        raise RecordError(
-            f"{case.folder} holds none of {', '.join(suite)}; give the folder of a parity case of"
-            " this method"
-        )
-    checks: list[Check] = []
-    with jax.default_matmul_precision("highest"):
-        for done, name in enumerate(present):
-            if progress:
-                progress("parity", done, len(present))
-            checks += suite[name](case)
-    if progress:
-        progress("parity", len(present), len(present))
-    return Report(tuple(checks), tuple(name for name in suite if name not in present))

@@ -120,26 +120,6 @@ def _reverse(pattern: str, path: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-@dataclasses.dataclass(frozen=True)
-class TorchNetwork:
-    """A network of a public PyTorch code base and its counterpart here.
-
-    Attributes:
-      stage: registry name of the stage that trains it.
-      player: its name there.
-      rules: the stage's task config -> rules.
-      template: the stage's task config -> shapes of the variables.
-
-    Both functions raise ConfigError where the config describes a network that the PyTorch code does
-    not have.
-    """
-
-    stage: str
-    player: str
-    rules: Callable[[Any], tuple[Rule, ...]]
-    template: Callable[[Any], Mapping[str, Any]]
-
-
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Nested dicts as one dict with slash-separated paths."""
     return traverse_util.flatten_dict(dict(tree), sep="/")

@@ -12,12 +12,13 @@ from talkface_jax.capabilities import Declaration
 from talkface_jax.errors import ConfigError
 
 if TYPE_CHECKING:
-    from talkface_jax.interop.cases import Suite
-    from talkface_jax.interop.torch_rules import TorchNetwork
+    from talkface_jax.interop.suites import Suite
+    from talkface_jax.interop.torch_network import TorchNetwork
     from talkface_jax.methods.finetuning import FineTuning
     from talkface_jax.task import Method, Task
 
 PACKAGES: dict[str, str] = {
+    "emoconv": "talkface_jax.methods.emoconv",
     "emotion": "talkface_jax.methods.emotion",
     "iplap": "talkface_jax.methods.iplap",
     "sinha2020": "talkface_jax.methods.sinha2020",
@@ -112,17 +113,24 @@ def torch_networks(method: str) -> Mapping[str, "TorchNetwork"]:
     return _resolve(known[method])
 
 
-def parity_suite(method: str) -> "Suite":
-    """What the method's networks and the official code must agree on, by file of a parity case.
+def parity_suites(method: str | None = None) -> dict[tuple[str, str], "Suite"]:
+    """What networks and official code must agree on, by method and name of that code.
+
+    Args:
+      method: whose; by default all methods'.
 
     Raises:
       ConfigError: no such method, or none with parity cases.
     """
     known = with_parity()
-    if method not in known:
+    if method is not None and method not in known:
         names = ", ".join(known)
         raise ConfigError(f"there is no parity suite of method {method!r}; known: {names}")
-    return _resolve(known[method])
+    return {
+        (name, code): _resolve(place)
+        for name in (known if method is None else (method,))
+        for code, place in known[name].items()
+    }
 
 
 def fine_tuning(method: str) -> "FineTuning":
@@ -147,8 +155,8 @@ def with_networks() -> dict[str, str]:
     return {name: item.networks for name, item in declarations().items() if item.networks}
 
 
-def with_parity() -> dict[str, str]:
-    """The methods with parity cases, and the place of what is compared."""
+def with_parity() -> dict[str, Mapping[str, str]]:
+    """The methods with parity cases, and the places of what is compared."""
     return {name: item.parity for name, item in declarations().items() if item.parity}
 
 

@@ -6,7 +6,8 @@ import shutil
 
 import numpy as np
 
-from talkface_jax.interop.cases import Case, run_suite
+from talkface_jax.interop.cases import Case
+from talkface_jax.interop.suites import run_suite
 from talkface_jax.methods import registry
 
 HERE = pathlib.Path(__file__).parent
@@ -15,7 +16,7 @@ FOLDER = HERE / "iplap"
 
 def run(folder, *files):
     """{tensor: check} of some files of an IP-LAP case."""
-    suite = registry.parity_suite("iplap")
+    suite = registry.parity_suites()["iplap", "iplap"]
     report = run_suite(Case(folder), {name: suite[name] for name in files})
     assert not report.absent
     found = {check.tensor: check for check in report.checks}

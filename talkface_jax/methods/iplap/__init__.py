@@ -21,5 +21,5 @@ DECLARATION = Declaration(
     controls=(REFERENCES,),
     goals=(*motion_goals(static=0.70, shifted=0.75), *video_goals()),
     networks="talkface_jax.methods.iplap.torch_map:NETWORKS",
-    parity="talkface_jax.methods.iplap.parity:CHECKS",
+    parity={"iplap": "talkface_jax.methods.iplap.parity:CHECKS"},
 )

@@ -18,7 +18,8 @@ import numpy as np
 
 from talkface_jax.errors import RecordError
 from talkface_jax.features.mel import log_mel
-from talkface_jax.interop.cases import MANIFEST, Case, Check, Shape, Suite, compare
+from talkface_jax.interop.cases import MANIFEST, Case, Check, Shape, compare
+from talkface_jax.interop.suites import Suite
 from talkface_jax.interop.torch_rules import from_torch, to_torch
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.losses.landmark import landmark_l1, landmark_velocity

@@ -29,7 +29,9 @@ from talkface_jax.interop.torch_layouts import (
     attention_projection,
     reversed_channels,
 )
-from talkface_jax.interop.torch_rules import Rule, TorchNetwork
+from talkface_jax.interop.torch_modules import affine, batch_norm, kernel, layer
+from talkface_jax.interop.torch_network import TorchNetwork
+from talkface_jax.interop.torch_rules import Rule
 from talkface_jax.methods.iplap import programs
 from talkface_jax.methods.iplap.motion.config import MotionConfig
 from talkface_jax.methods.iplap.render.config import RenderConfig
@@ -43,43 +45,11 @@ _BGR_IN = reversed_channels(0, 3, axis=1).then(CONV)
 _BGR_OUT = reversed_channels(0, 3, axis=0).then(CONV)
 
 
-def _affine(torch: str, ours: str) -> tuple[Rule, ...]:
-    """A normalisation's learned scale and offset."""
-    return (
-        Rule(rf"{torch}\.weight", (f"params/{ours}/scale",)),
-        Rule(rf"{torch}\.bias", (f"params/{ours}/bias",)),
-    )
-
-
-def _batch_norm(torch: str, ours: str) -> tuple[Rule, ...]:
-    return (
-        *_affine(torch, ours),
-        Rule(rf"{torch}\.running_mean", (f"batch_stats/{ours}/mean",)),
-        Rule(rf"{torch}\.running_var", (f"batch_stats/{ours}/var",)),
-        Rule(
-            rf"{torch}\.num_batches_tracked",
-            (f"batch_stats/{ours}/mean",),
-            buffer=lambda _mean: np.zeros((), np.int64),
-        ),
-    )
-
-
-def _kernel(torch: str, ours: str, layout: Layout = CONV) -> Rule:
-    """A convolution's or a linear layer's weight."""
-    return Rule(rf"{torch}\.weight", (f"params/{ours}/kernel",), layout)
-
-
-def _layer(torch: str, ours: str, layout: Layout = CONV) -> tuple[Rule, ...]:
-    """A convolution or a linear layer with its bias."""
-    bias = Rule(rf"{torch}\.bias", (f"params/{ours}/bias",))
-    return (_kernel(torch, ours, layout), bias)
-
-
 def _stack(torch: str, ours: str) -> tuple[Rule, ...]:
     """A `ConvStack`."""
     return (
-        *_layer(rf"{torch}\.(\d+)\.conv_block\.0", rf"{ours}/block_\1/conv"),
-        *_batch_norm(rf"{torch}\.(\d+)\.conv_block\.1", rf"{ours}/block_\1/norm"),
+        *layer(rf"{torch}\.(\d+)\.conv_block\.0", rf"{ours}/block_\1/conv"),
+        *batch_norm(rf"{torch}\.(\d+)\.conv_block\.1", rf"{ours}/block_\1/norm"),
     )
 
 
@@ -111,7 +81,7 @@ def motion_rules(heads: int) -> tuple[Rule, ...]:
         *_stack("mel_encoder", "mel_encoder"),
         *_stack("ref_encoder", "reference_encoder"),
         *_stack("pose_encoder", "pose_encoder"),
-        *_affine("Norm", "token_norm"),
+        *affine("Norm", "token_norm"),
         Rule(r"fusion_transformer\.modality\.weight", ("params/modality",), SAME),
         Rule(
             rf"{torch}\.self_attn\.in_proj_weight",
@@ -123,42 +93,42 @@ def motion_rules(heads: int) -> tuple[Rule, ...]:
             tuple(rf"params/{attention}/{name}/bias" for name in projections),
             attention_projection(heads),
         ),
-        *_layer(rf"{torch}\.self_attn\.out_proj", rf"{attention}/out", attention_output(heads)),
-        *_layer(rf"{torch}\.linear1", r"layer_\1/mlp_in", LINEAR),
-        *_layer(rf"{torch}\.linear2", r"layer_\1/mlp_out", LINEAR),
-        *_affine(rf"{torch}\.norm([12])", r"layer_\1/norm_\2"),
-        *_layer("mouse_keypoint_map", "lips", LINEAR),
-        *_layer("jaw_keypoint_map", "jaw", LINEAR),
+        *layer(rf"{torch}\.self_attn\.out_proj", rf"{attention}/out", attention_output(heads)),
+        *layer(rf"{torch}\.linear1", r"layer_\1/mlp_in", LINEAR),
+        *layer(rf"{torch}\.linear2", r"layer_\1/mlp_out", LINEAR),
+        *affine(rf"{torch}\.norm([12])", r"layer_\1/norm_\2"),
+        *layer("mouse_keypoint_map", "lips", LINEAR),
+        *layer("jaw_keypoint_map", "jaw", LINEAR),
     )
 
 
 def _stem(torch: str, ours: str) -> tuple[Rule, ...]:
     """A `Stem`, its convolutions without their biases."""
     return (
-        _kernel(rf"{torch}\.conv1", f"{ours}/stem/conv_1", _BGR_IN),
-        *_batch_norm(rf"{torch}\.conv1_bn", f"{ours}/stem/norm_1"),
-        _kernel(rf"{torch}\.conv2", f"{ours}/stem/conv_2"),
-        *_batch_norm(rf"{torch}\.conv2_bn", f"{ours}/stem/norm_2"),
+        kernel(rf"{torch}\.conv1", f"{ours}/stem/conv_1", _BGR_IN),
+        *batch_norm(rf"{torch}\.conv1_bn", f"{ours}/stem/norm_1"),
+        kernel(rf"{torch}\.conv2", f"{ours}/stem/conv_2"),
+        *batch_norm(rf"{torch}\.conv2_bn", f"{ours}/stem/norm_2"),
     )
 
 
 def _spade(torch: str, ours: str, shared: Layout = CONV) -> tuple[Rule, ...]:
     inner = rf"{torch}\.spade_layer_([12])"
     return (
-        *_layer(rf"{torch}\.conv_([12])", rf"{ours}/conv_\1"),
-        *_layer(rf"{inner}\.conv1", rf"{ours}/modulation_\1/shared", shared),
-        *_layer(rf"{inner}\.gamma", rf"{ours}/modulation_\1/scale"),
-        *_layer(rf"{inner}\.beta", rf"{ours}/modulation_\1/offset"),
+        *layer(rf"{torch}\.conv_([12])", rf"{ours}/conv_\1"),
+        *layer(rf"{inner}\.conv1", rf"{ours}/modulation_\1/shared", shared),
+        *layer(rf"{inner}\.gamma", rf"{ours}/modulation_\1/scale"),
+        *layer(rf"{inner}\.beta", rf"{ours}/modulation_\1/offset"),
     )
 
 
 def _adain(torch: str, ours: str) -> tuple[Rule, ...]:
     inner = rf"{torch}\.adain_layer_([12])"
     return (
-        *_layer(rf"{torch}\.conv_([12])", rf"{ours}/conv_\1"),
-        *_layer(rf"{inner}\.mlp_shared\.0", rf"{ours}/modulation_\1/shared", LINEAR),
-        *_layer(rf"{inner}\.mlp_gamma", rf"{ours}/modulation_\1/scale", LINEAR),
-        *_layer(rf"{inner}\.mlp_beta", rf"{ours}/modulation_\1/offset", LINEAR),
+        *layer(rf"{torch}\.conv_([12])", rf"{ours}/conv_\1"),
+        *layer(rf"{inner}\.mlp_shared\.0", rf"{ours}/modulation_\1/shared", LINEAR),
+        *layer(rf"{inner}\.mlp_gamma", rf"{ours}/modulation_\1/scale", LINEAR),
+        *layer(rf"{inner}\.mlp_beta", rf"{ours}/modulation_\1/offset", LINEAR),
     )
 
 
@@ -170,9 +140,9 @@ RENDER_RULES: tuple[Rule, ...] = (
     *_spade(r"flow_module\.spade_layer_1", "alignment/spade_1"),
     *_spade(r"flow_module\.spade_layer_2", "alignment/spade_2"),
     *_spade(r"flow_module\.spade_layer_4", "alignment/spade_3"),
-    *_layer(r"flow_module\.conv_4", "alignment/flow"),
-    *_layer(r"flow_module\.conv_5\.0", "alignment/weight_hidden"),
-    *_layer(r"flow_module\.conv_5\.2", "alignment/weight"),
+    *layer(r"flow_module\.conv_4", "alignment/flow"),
+    *layer(r"flow_module\.conv_5\.0", "alignment/weight_hidden"),
+    *layer(r"flow_module\.conv_5\.2", "alignment/weight"),
     *_stack(r"translation\.audio_encoder", "translation/audio_encoder"),
     *_stem("translation", "translation"),
     *_spade(r"translation\.spade_1", "translation/spade_1"),
@@ -181,7 +151,7 @@ RENDER_RULES: tuple[Rule, ...] = (
     *_spade(r"translation\.spade_4", "translation/spade_3", _BGR_IN),
     *_adain(r"translation\.adain_1", "translation/adain_1"),
     *_adain(r"translation\.adain_2", "translation/adain_2"),
-    _kernel(r"translation\.conv_last", "translation/to_rgb", _BGR_OUT),
+    kernel(r"translation\.conv_last", "translation/to_rgb", _BGR_OUT),
 )
 """`Renderer` -> `ReferenceWarping` of the published structure."""
 
@@ -192,9 +162,9 @@ def discriminator_rules(config: MultiscaleDiscriminatorConfig) -> tuple[Rule, ..
     rules: list[Rule] = []
     for torch in range(config.scales):
         ours = f"scale_{config.scales - 1 - torch}"
-        rules += _layer(rf"scale{torch}_layer0\.0", f"{ours}/conv_0", _BGR_IN)
-        for layer in range(1, config.layers + 2):
-            rules += _layer(rf"scale{torch}_layer{layer}\.0", f"{ours}/conv_{layer}")
+        rules += layer(rf"scale{torch}_layer0\.0", f"{ours}/conv_0", _BGR_IN)
+        for index in range(1, config.layers + 2):
+            rules += layer(rf"scale{torch}_layer{index}\.0", f"{ours}/conv_{index}")
     return tuple(rules)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from talkface_jax.errors import RecordError
-from talkface_jax.interop.cases import Case, Check, compare, run_suite
+from talkface_jax.interop.cases import Case, Check, compare
+from talkface_jax.interop.suites import run_suite
 
 SHAPES = {"x": ("b", "t", 2), "y": ("b*t",)}
 

@@ -1,0 +1,60 @@
+"""A network of a public PyTorch code base: its rules, and what its state_dicts need besides."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from talkface_jax.interop import spectral_norm
+from talkface_jax.interop.torch_rules import Rule, from_torch, ignored, to_torch
+
+
+@dataclasses.dataclass(frozen=True)
+class TorchNetwork:
+    """A network of a public PyTorch code base and its counterpart here.
+
+    Attributes:
+      stage: registry name of the stage that trains it.
+      player: its name there.
+      rules: the stage's task config -> rules.
+      template: the stage's task config -> shapes of the variables.
+      spectral: pattern of the weights, by key, that the PyTorch code normalises spectrally; its
+        state_dicts hold three tensors for each, for the rules it is one (`spectral_norm`).
+
+    Both functions raise ConfigError where the config describes a network that the PyTorch code does
+    not have.
+    """
+
+    stage: str
+    player: str
+    rules: Callable[[Any], tuple[Rule, ...]]
+    template: Callable[[Any], Mapping[str, Any]]
+    spectral: str = ""
+
+    def read(
+        self, tensors: Mapping[str, np.ndarray], config: Any, *, source: str = "the weight file"
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The network's variables from its state_dict, and the keys left out (`ignored`).
+
+        Raises:
+          WeightsError: see `from_torch` and `spectral_norm.fold`.
+        """
+        rules = self.rules(config)
+        if self.spectral:
+            tensors = spectral_norm.fold(tensors, source=source)
+        variables = from_torch(tensors, rules, self.template(config), source=source)
+        return variables, ignored(tensors, rules)
+
+    def write(self, variables: Mapping[str, Any], config: Any) -> dict[str, np.ndarray]:
+        """The network's state_dict from its variables.
+
+        Raises:
+          WeightsError: see `to_torch` and `spectral_norm.unfold`.
+        """
+        tensors = to_torch(variables, self.rules(config))
+        if not self.spectral:
+            return tensors
+        pattern = re.compile(self.spectral)
+        return spectral_norm.unfold(tensors, [key for key in tensors if pattern.fullmatch(key)])

@@ -1,0 +1,56 @@
+"""The networks of the public latent-keypoint generators, by family."""
+
+import dataclasses
+
+from talkface_jax.models.render.latent_keypoints.generator import (
+    FACEVID2VID,
+    LIVEPORTRAIT,
+    LatentGeneratorConfig,
+)
+from talkface_jax.models.render.latent_keypoints.head_pose import DEFAULT_HEAD_POSE, HeadPoseConfig
+from talkface_jax.models.render.latent_keypoints.keypoints import (
+    DEFAULT_DETECTOR,
+    KeypointDetectorConfig,
+)
+from talkface_jax.models.render.latent_keypoints.motion_extractor import (
+    DEFAULT_EXTRACTOR,
+    MotionExtractorConfig,
+)
+from talkface_jax.models.render.latent_keypoints.retargeting import (
+    EYES,
+    LIPS,
+    STITCHING,
+    RetargetingConfig,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceVid2VidConfig:
+    """The unofficial face-vid2vid on 256² pictures; the defaults are its configuration vox-256.
+
+    Attributes:
+      detector: of canonical keypoints (41,940,047 parameters).
+      pose: the head pose and expression estimator (30,254,838).
+      generator: of pictures (100,988,176).
+    """
+
+    detector: KeypointDetectorConfig = DEFAULT_DETECTOR
+    pose: HeadPoseConfig = DEFAULT_HEAD_POSE
+    generator: LatentGeneratorConfig = FACEVID2VID
+
+
+@dataclasses.dataclass(frozen=True)
+class LivePortraitConfig:
+    """LivePortrait, 256² to 512² pictures; the defaults are the released sizes.
+
+    Attributes:
+      motion: keypoints, pose and expression of a picture (28,118,728 parameters).
+      generator: of pictures: appearance (836,224), warping (45,529,829) and decoder (55,365,388).
+      stitching, lips, eyes: corrections of keypoints (45,249, 37,311 and 144,703).
+    """
+
+    motion: MotionExtractorConfig = DEFAULT_EXTRACTOR
+    generator: LatentGeneratorConfig = LIVEPORTRAIT
+    stitching: RetargetingConfig = STITCHING
+    lips: RetargetingConfig = LIPS
+    eyes: RetargetingConfig = EYES

@@ -1,0 +1,1 @@
+"""Generators that move a face by latent 3-D keypoints (face-vid2vid, LivePortrait)."""

@@ -1,0 +1,144 @@
+"""Keypoints of two poses and a feature volume -> where every voxel comes from, and what is hidden.
+
+Source: Wang et al., CVPR 2021 (arXiv 2011.15126), section 3.2: per keypoint the volume moved as
+that keypoint moves, weighed against each other by masks. As in both public generators without
+Jacobians, so that a keypoint's motion is a shift.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from talkface_jax.models.blocks import batch_norm, like_params, widen
+from talkface_jax.models.render.latent_keypoints.layers import (
+    ConvNorm,
+    DownBlock,
+    UpBlock,
+    as_image,
+)
+from talkface_jax.models.volume_convs import VolumeConv
+from talkface_jax.models.volume_warp import Size, axis_grid, corner_grid, sample_shifted
+from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range, ranged
+
+_EXACT = jax.lax.Precision.HIGHEST
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseMotionConfig:
+    """Sizes of the dense motion network; the defaults are face-vid2vid's on 256² pictures.
+
+    Attributes:
+      keypoints: 15; LivePortrait has 21.
+      compress: channels of the volume that is moved.
+      channels: of the hourglass at full size, doubled at each of its levels.
+      most: channels that no level exceeds.
+      levels: of the hourglass, each of half the height and width.
+      kernel: of the convolutions that make masks and occlusion.
+      variance: of the keypoints' Gaussians, in squared positions.
+    """
+
+    keypoints: int = ranged(15, AT_LEAST_1)
+    compress: int = ranged(4, AT_LEAST_1)
+    channels: int = ranged(32, AT_LEAST_1)
+    most: int = ranged(1024, AT_LEAST_1)
+    levels: int = ranged(5, AT_LEAST_1)
+    kernel: int = ranged(7, Range(least=1, parity="odd"))
+    variance: float = ranged(0.01, ABOVE_0)
+
+
+DEFAULT_MOTION = DenseMotionConfig()
+
+
+@flax.struct.dataclass
+class DenseMotion:
+    """deformation (b, d, h, w, 3): positions, x before y before z, that each voxel is read at;
+    mask (b, d, h, w, k + 1), the background first, of sum 1; occlusion (b, h, w, 1), 1 is visible;
+    float32."""
+
+    deformation: jax.Array
+    mask: jax.Array
+    occlusion: jax.Array
+
+
+class VolumeHourglass(nn.Module):
+    """Encoder and decoder of volumes with skips at every level, the input's own included."""
+
+    channels: int
+    most: int
+    levels: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """(b, d, h, w, c) -> (b, d, h, w, channels + c)."""
+        widths = [min(self.most, self.channels * 2**level) for level in range(self.levels + 1)]
+        skips = [x]
+        for level, width in enumerate(widths[1:]):
+            skips.append(DownBlock(width, 3, name=f"down_{level}")(skips[-1], train=train))
+        x = skips.pop()
+        for index, width in enumerate(reversed(widths[:-1])):
+            x = UpBlock(width, name=f"up_{index}")(x, train=train)
+            x = jnp.concatenate([x, skips.pop()], -1)
+        return ConvNorm(x.shape[-1], 3, name="last")(x, train=train)
+
+
+def keypoint_heatmaps(points: jax.Array, *, size: Size, variance: float) -> jax.Array:
+    """Gaussians of keypoints (b, k, 3), x before y before z, on `corner_grid`: (b, d, h, w, k)."""
+
+    def axis(number: int, count: int) -> jax.Array:
+        offset = axis_grid(count)[:, None] - points[:, None, :, number]
+        return jnp.exp(-0.5 / variance * jnp.square(offset))
+
+    z, y, x = (axis(2 - index, count) for index, count in enumerate(size))
+    return z[:, :, None, None] * y[:, None, :, None] * x[:, None, None]
+
+
+class DenseMotionNetwork(nn.Module):
+    """Masks over the background and the keypoints' motions, and the occlusion."""
+
+    config: DenseMotionConfig = DenseMotionConfig()
+
+    @nn.compact
+    def __call__(
+        self, volume: jax.Array, driving: jax.Array, source: jax.Array, *, train: bool = False
+    ) -> DenseMotion:
+        """The motion from `source` to `driving`.
+
+        Args:
+          volume: appearance (b, d, h, w, c); h and w are multiples of 2**levels.
+          driving, source: keypoints (b, keypoints, 3), x before y before z, in [-1, 1].
+          train: whether BatchNorm takes the batch's statistics.
+        """
+        config = self.config
+        driving, source = (jnp.asarray(x, jnp.float32) for x in (driving, source))
+        x = VolumeConv(config.compress, 1, name="compress")(like_params(self, volume))
+        x = nn.relu(batch_norm(train=train, name="compress_norm")(x))
+        x = self._seen(x, driving, source)
+        hourglass = VolumeHourglass(config.channels, config.most, config.levels, name="hourglass")
+        x = hourglass(like_params(self, x), train=train)
+        logits = VolumeConv(config.keypoints + 1, config.kernel, name="mask")(x)
+        mask = nn.softmax(widen(logits))
+        # The background stays; the masks sum to 1, so that each keypoint adds its share of a shift.
+        moved = jnp.einsum("bdhwk,bkc->bdhwc", mask[..., 1:], source - driving, precision=_EXACT)
+        square = (config.kernel, config.kernel)
+        hidden = nn.Conv(1, square, name="occlusion")(as_image(x))
+        return DenseMotion(
+            deformation=moved + corner_grid(volume.shape[1:4]),
+            mask=mask,
+            occlusion=nn.sigmoid(widen(hidden)),
+        )
+
+    def _seen(self, x: jax.Array, driving: jax.Array, source: jax.Array) -> jax.Array:
+        """What the hourglass sees, (b, d, h, w, (k + 1)·(1 + compress)): for the background and for
+        each keypoint the change of its Gaussian and the volume moved as it moves."""
+        size, variance = x.shape[1:4], self.config.variance
+        target, origin = (
+            keypoint_heatmaps(points, size=size, variance=variance) for points in (driving, source)
+        )
+        change = jnp.pad(target - origin, ((0, 0),) * 4 + ((1, 0),))
+        shifts = jnp.pad(source - driving, ((0, 0), (1, 0), (0, 0)))
+        moved = sample_shifted(widen(x), shifts)
+        both = jnp.concatenate([change[..., None], moved], -1)
+        return both.reshape(*both.shape[:4], -1)

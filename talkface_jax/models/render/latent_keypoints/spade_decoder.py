@@ -1,0 +1,118 @@
+"""A feature map -> a picture, by residual blocks that the map itself modulates.
+
+Source: Park et al., CVPR 2019 (SPADE), as the unofficial face-vid2vid and LivePortrait build it.
+Their convolutions are spectrally normalised in training; here they hold what that comes to.
+"""
+
+import dataclasses
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from talkface_jax.models.blocks import (
+    Modulation,
+    conv,
+    instance_norm,
+    like_params,
+    modulate,
+    pixel_shuffle,
+    widen,
+)
+from talkface_jax.models.linear_convs import ConvWeights
+from talkface_jax.models.render.latent_keypoints.layers import double_planes
+from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, ranged
+
+_SLOPE = 0.2
+_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+@dataclasses.dataclass(frozen=True)
+class SpadeDecoderConfig:
+    """Sizes of the decoder; the defaults are face-vid2vid's, a picture of 4 times the map's size.
+
+    Attributes:
+      width: channels of the feature map; the blocks in the middle have twice as many.
+      blocks: residual blocks at the map's size.
+      last: channels of the last block, at 4 times the size.
+      hidden: of the modulations.
+      unfold: 2: the last convolution makes four pixels of one, as LivePortrait's does; or 1.
+    """
+
+    width: int = ranged(256, AT_LEAST_1)
+    blocks: int = ranged(6, AT_LEAST_0)
+    last: int = ranged(64, AT_LEAST_1)
+    hidden: int = ranged(128, AT_LEAST_1)
+    unfold: Literal[1, 2] = 1
+
+
+DEFAULT_DECODER = SpadeDecoderConfig()
+
+
+class SpadeLayer(nn.Module):
+    """Instance norm, scaled and moved by maps that two convolutions with a ReLU between make of the
+    condition."""
+
+    features: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
+        """x (b, h, w, features) and condition (b, h, w, any) -> (b, h, w, features)."""
+        return modulate(instance_norm(x), self._modulation(condition))
+
+    def _modulation(self, condition: jax.Array) -> Modulation:
+        shared = nn.relu(conv(self.hidden, size=3, name="shared")(condition))
+        scale = ConvWeights(self.features, name="scale")(self.hidden)
+        offset = ConvWeights(self.features, name="offset")(self.hidden)
+        kernel, bias = (jnp.concatenate(pair, -1) for pair in zip(scale, offset, strict=True))
+        maps = jax.lax.conv_general_dilated(
+            shared, kernel, (1, 1), [(1, 1)] * 2, dimension_numbers=_DIMENSIONS
+        )
+        maps = maps + bias
+        return maps[..., : self.features], maps[..., self.features :]
+
+
+class SpadeResidual(nn.Module):
+    """Twice: SPADE, LeakyReLU 0.2, convolution; the input added, by a 1x1 convolution of its own
+    SPADE where the channels change."""
+
+    features: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
+        """x (b, h, w, c) and condition (b, h, w, any) -> (b, h, w, features)."""
+        inputs = x.shape[-1]
+        middle = min(inputs, self.features)
+        y = SpadeLayer(inputs, self.hidden, name="spade_0")(x, condition)
+        y = conv(middle, size=3, name="conv_0")(nn.leaky_relu(y, _SLOPE))
+        y = SpadeLayer(middle, self.hidden, name="spade_1")(y, condition)
+        y = conv(self.features, size=3, name="conv_1")(nn.leaky_relu(y, _SLOPE))
+        if inputs != self.features:
+            x = SpadeLayer(inputs, self.hidden, name="spade_s")(x, condition)
+            x = nn.Conv(self.features, (1, 1), use_bias=False, name="conv_s")(x)
+        return x + y
+
+
+class SpadeDecoder(nn.Module):
+    """The picture of a feature map."""
+
+    config: SpadeDecoderConfig = SpadeDecoderConfig()
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """(b, h, w, width) -> (b, s·h, s·w, 3) in [0, 1], float32; s is 4 times `unfold`."""
+        config = self.config
+        condition = like_params(self, features)
+        x = conv(2 * config.width, size=3, name="first")(condition)
+        for index in range(config.blocks):
+            block = SpadeResidual(2 * config.width, config.hidden, name=f"middle_{index}")
+            x = block(x, condition)
+        for index, width in enumerate((config.width, config.last)):
+            x, condition = double_planes(x), double_planes(condition)
+            x = SpadeResidual(width, config.hidden, name=f"up_{index}")(x, condition)
+        colour = conv(3 * config.unfold**2, size=3, name="colour")
+        x = colour(nn.leaky_relu(x, _SLOPE))
+        return nn.sigmoid(widen(pixel_shuffle(x) if config.unfold == 2 else x))
