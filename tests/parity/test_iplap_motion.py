@@ -30,8 +30,12 @@ def test_prediction_losses_and_gradients(norms):
         assert found[name].tolerance == 1e-4 and found[name].unit == ""
         assert found[name].error <= 1e-4, found[name]
     for name in norms:
-        assert found[name].tolerance == 1e-3 and found[name].unit == "relative"
+        assert found[name].tolerance == 1e-3
         assert found[name].error <= 1e-3, found[name]
+    # Which gradients lie beside a kink depends on how a processor rounds.
+    kinks = [name for name in norms if found[name].unit == "relative (kink)"]
+    assert len(kinks) <= 3, kinks
+    assert {found[name].unit for name in norms if name not in kinks} == {"relative"}
 
 
 @pytest.mark.slow

@@ -36,7 +36,9 @@ def case_params(net):
         # The manifest's scales are by network, for keys of the two coincide.
         features = alexnet_from_torch(Case(FOLDER).state_dict("alexnet"))
     else:
-        features = vgg_from_torch(Case(FOLDER).state_dict("vgg16"), "vgg16")
+        tensors = Case(FOLDER).state_dict("vgg16")  # The heads, which are stored, among them.
+        backbone = {key: tensors[key] for key in tensors if key.startswith("features.")}
+        features = vgg_from_torch(backbone, "vgg16")
     return {"features": features, "heads": heads(net)}
 
 

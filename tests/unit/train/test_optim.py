@@ -138,7 +138,7 @@ UNDECAYED = {
     },
     ("sinha2022", "blink", "blink"): {"bias": 6},
     ("sinha2022", "render", "disc"): {"bias": 5},
-    ("sinha2022", "render", "renderer"): {"bias": 23, "motion/share": 1},
+    ("sinha2022", "render", "renderer"): {"bias": 19, "motion/share": 1},
     ("emotion", "blendshapes", "emotion"): {"bias": 3},
     ("speech", "ctc29", "ctc"): {"bias": 12, "norm/scale": 1, "norm_N/scale": 3},
 }
