@@ -103,8 +103,8 @@ def test_accumulated_parts_hold_rows_of_every_device(tmp_path):
 def test_iplap_gan_stage_on_eight_devices(tmp_path):
     """In float64, where rounding cannot hide a wrong reduction nor pass for one.
 
-    Measured: 2e-14 of the largest gradient, and 2e-9 on a processor without AVX-512; in float32 6e-6 (the renderer's, behind ten BatchNorms)
-    and 5e-7 (the discriminator's), losses 2e-7.
+    Measured: 2e-14 of the largest gradient, but 3e-8 on a processor without AVX-512; in float32
+    6e-6 (the renderer's, behind ten BatchNorms) and 5e-7 (the discriminator's), losses 2e-7.
     """
     work(["iplap", 1, tmp_path / "one.npz"], double=True)
     work(["iplap", 4, tmp_path / "eight.npz"], devices=8, double=True)
@@ -113,7 +113,7 @@ def test_iplap_gan_stage_on_eight_devices(tmp_path):
     assert int(one.pop("split")) == 0 and int(eight.pop("split")) > 20
     assert {"loss/renderer/style", "loss/renderer/matching"} <= set(one)
     assert one["nets.disc.opt_state.0.mu.scale_0.conv_0.kernel"].dtype == np.float64
-    assert assert_equal_runs(one, eight, zero=IPLAP_ZERO, tolerance=1e-8) == {"renderer", "disc"}
+    assert assert_equal_runs(one, eight, zero=IPLAP_ZERO, tolerance=1e-7) == {"renderer", "disc"}
 
 
 def test_toy_gan_in_two_processes_and_its_checkpoint_in_one(toy_one, tmp_path):
