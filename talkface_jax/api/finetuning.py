@@ -190,12 +190,13 @@ def _picture(path: pathlib.Path, choice: str | None) -> Segment:
     of which nothing else is said."""
     from talkface_jax.data.picture import picture_segment
     from talkface_jax.emotions import NEUTRAL
+    from talkface_jax.media import faces
 
     try:
         segment = picture_segment(path, frames=1, face=choice, licence="of the user")
     except FaceError as error:
         # The choice of a face has another flag here: --face is the picture.
-        raise FaceError(str(error).replace("--face=", "--face-choice=")) from error
+        raise faces.by_flag(error, "--face-choice") from error
     # The name of the user's file is nobody's business.
     info = dataclasses.replace(segment.info, clip="picture", video="", emotion=NEUTRAL, level=1)
     return dataclasses.replace(segment, info=info)

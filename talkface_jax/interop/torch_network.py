@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from talkface_jax.errors import ConfigError
 from talkface_jax.interop import spectral_norm
 from talkface_jax.interop.torch_rules import Rule, from_torch, ignored, to_torch
 
@@ -58,3 +59,26 @@ class TorchNetwork:
             return tensors
         pattern = re.compile(self.spectral)
         return spectral_norm.unfold(tensors, [key for key in tensors if pattern.fullmatch(key)])
+
+
+def require(
+    where: str, config: Any, published: Mapping[str, Any], *, code: str = "the released code"
+) -> None:
+    """Looks whether a config describes a network that PyTorch code has.
+
+    Args:
+      where: begins the message: what the fields belong to.
+      config: with the fields.
+      published: values that they must have.
+      code: how the message calls it.
+
+    Raises:
+      ConfigError: it does not.
+    """
+    for field, value in published.items():
+        found = getattr(config, field)
+        if found != value:
+            raise ConfigError(
+                f"{where}{field} is {found!r}, which {code} does not have, so weights cannot be"
+                f" carried over; set it to {value!r}"
+            )

@@ -104,6 +104,11 @@ def check_choice(face: str | int | None) -> str:
     raise FaceError(f"--face={face} is no choice; use {CHOICES}.")
 
 
+def by_flag(error: FaceError, flag: str) -> FaceError:
+    """The error for a command where the choice of a face has another flag than `--face`."""
+    return FaceError(str(error).replace("--face=", f"{flag}="))
+
+
 def choose(
     paths: Sequence[FacePath],
     *,

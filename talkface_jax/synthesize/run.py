@@ -20,7 +20,7 @@ from talkface_jax.capabilities import Aspect, Declaration
 from talkface_jax.errors import ConfigError, FaceError, MediaError, WeightsError, counted
 from talkface_jax.export import load
 from talkface_jax.media import audio as sound
-from talkface_jax.media import composite, mark, tracker, video
+from talkface_jax.media import composite, faces, mark, tracker, video
 from talkface_jax.methods import registry
 from talkface_jax.records import (
     AUDIO_RATE,
@@ -248,7 +248,7 @@ def _track(
         return tracker.track_video(frames, face=request.face_choice, audio=voice, progress=progress)
     except FaceError as error:
         # The tracker knows neither this command's flag nor the name of a video that is cut.
-        words = str(error).replace("--face=", "--face-choice=")
+        words = str(faces.by_flag(error, "--face-choice"))
         raise FaceError(words.replace("the video", str(request.face), 1)) from error
 
 

@@ -17,6 +17,7 @@ from talkface_jax.methods.emoconv.tapped import (
     case_variables,
     channels_first,
     pictures,
+    pose_outputs,
     run_tapped,
 )
 from talkface_jax.methods.emoconv.torch_map_facevid2vid import NETWORKS, antialias_kernel
@@ -89,13 +90,11 @@ def _check_pose(case: Case) -> Iterator[Check]:
             "block7": "stage_3_1",
         },
     )
-    angles = {name: getattr(pose, name) for name in ("yaw", "pitch", "roll")}
-    degrees = {name: placement.facevid2vid_degrees(logits) for name, logits in angles.items()}
-    found |= {name: np.asarray(logits) for name, logits in angles.items()}
-    found |= {f"{name}_degrees": np.asarray(angle) for name, angle in degrees.items()}
-    found["rotation"] = np.asarray(placement.facevid2vid_rotation(**degrees))
-    found["t"] = np.asarray(pose.translation)
-    found["exp"] = np.asarray(pose.expression).reshape(len(found["t"]), -1)
+    found |= pose_outputs(
+        pose,
+        degrees=placement.facevid2vid_degrees,
+        rotation=placement.facevid2vid_rotation,
+    )
     moved = placement.facevid2vid_keypoints(jnp.asarray(given["in_kp_canonical"]), pose)
     found["kp_transformed"] = np.asarray(moved)
     yield from compare_outputs(case, POSE, found, tolerances=TOLERANCES[POSE])

@@ -19,6 +19,7 @@ from talkface_jax.methods.emoconv.tapped import (
     case_variables,
     channels_first,
     pictures,
+    pose_outputs,
     run_tapped,
 )
 from talkface_jax.methods.emoconv.torch_map_liveportrait import NETWORKS
@@ -102,13 +103,11 @@ def _check_motion(case: Case) -> Iterator[Check]:
         },
     )
     pose, rows = motion.pose, len(given["in_image_u8"])
-    angles = {name: getattr(pose, name) for name in _ANGLES}
-    degrees = {name: placement.liveportrait_degrees(logits) for name, logits in angles.items()}
-    found |= {name: np.asarray(logits) for name, logits in angles.items()}
-    found |= {f"{name}_degrees": np.asarray(angle) for name, angle in degrees.items()}
-    found["rotation"] = np.asarray(placement.liveportrait_rotation(**degrees))
-    found["t"] = np.asarray(pose.translation)
-    found["exp"] = np.asarray(pose.expression).reshape(rows, -1)
+    found |= pose_outputs(
+        pose,
+        degrees=placement.liveportrait_degrees,
+        rotation=placement.liveportrait_rotation,
+    )
     found["scale"] = np.asarray(motion.scale)
     found["kp"] = np.asarray(motion.canonical).reshape(rows, -1)
     found["kp_transformed"] = np.asarray(motion.keypoints())

@@ -1,6 +1,6 @@
 """Networks of a parity case, run with what lies on their way."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +10,7 @@ import numpy as np
 
 from talkface_jax.interop.cases import MANIFEST, Case
 from talkface_jax.interop.torch_network import TorchNetwork
+from talkface_jax.models.render.latent_keypoints.placement import Pose
 
 
 def case_variables(case: Case, name: str, network: TorchNetwork, config: Any) -> Any:
@@ -68,3 +69,25 @@ def channels_first(x: Any) -> np.ndarray:
 def pictures(u8: np.ndarray) -> np.ndarray:
     """Bytes (b, 3, h, w) -> (b, h, w, 3) in [0, 1]."""
     return np.moveaxis(u8, 1, -1).astype(np.float32) / 255
+
+
+def pose_outputs(
+    pose: Pose, *, degrees: Callable[[jax.Array], jax.Array], rotation: Callable[..., jax.Array]
+) -> dict[str, np.ndarray]:
+    """What the cases hold of a pose, under their names.
+
+    Args:
+      pose: of the network.
+      degrees: an angle of its bins.
+      rotation: of yaw, pitch and roll in degrees.
+    """
+    logits = {name: getattr(pose, name) for name in ("yaw", "pitch", "roll")}
+    angles = {name: degrees(bins) for name, bins in logits.items()}
+    found = {
+        **logits,
+        **{f"{name}_degrees": angle for name, angle in angles.items()},
+        "rotation": rotation(**angles),
+        "t": pose.translation,
+        "exp": pose.expression.reshape(len(pose.translation), -1),
+    }
+    return {name: np.asarray(array) for name, array in found.items()}

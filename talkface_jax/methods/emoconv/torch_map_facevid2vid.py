@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from talkface_jax.interop.torch_modules import batch_norm, layer, linear
-from talkface_jax.interop.torch_network import TorchNetwork
+from talkface_jax.interop.torch_network import TorchNetwork, require
 from talkface_jax.interop.torch_rules import Rule
 from talkface_jax.methods.emoconv.generators import FaceVid2VidConfig
 from talkface_jax.methods.emoconv.torch_parts import (
@@ -20,7 +20,6 @@ from talkface_jax.methods.emoconv.torch_parts import (
     appearance_rules,
     conv_norm,
     decoder_rules,
-    require,
     shapes,
     warping_rules,
 )
@@ -83,7 +82,7 @@ def _bottleneck(torch: str, ours: str, groups: int) -> tuple[Rule, ...]:
 
 def _pose_rules(config: FaceVid2VidConfig) -> tuple[Rule, ...]:
     """`HEEstimator` -> `HeadPose`."""
-    require("pose", config.pose, {"blocks": (3, 3, 5, 2)})
+    require("pose: ", config.pose, {"blocks": (3, 3, 5, 2)})
     rules = [*layer("conv1", "stem/conv"), *batch_norm("norm1", "stem/norm")]
     for stage, (number, halve, blocks) in enumerate(_STAGES):
         rules += layer(f"conv{number}", f"widen_{stage}/conv")
@@ -102,7 +101,7 @@ def _pose_rules(config: FaceVid2VidConfig) -> tuple[Rule, ...]:
 def _generator_rules(config: FaceVid2VidConfig) -> tuple[Rule, ...]:
     """`OcclusionAwareSPADEGenerator` -> `LatentGenerator`."""
     fixed = {"width": 256, "blocks": 6, "last": 64, "hidden": 128, "unfold": 1}
-    require("generator.decoder", config.generator.decoder, fixed)
+    require("generator.decoder: ", config.generator.decoder, fixed)
     return (
         *appearance_rules("appearance/"),
         *warping_rules("warping/"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from talkface_jax.interop.torch_layouts import simple
 from talkface_jax.interop.torch_modules import affine, layer, linear
-from talkface_jax.interop.torch_network import TorchNetwork
+from talkface_jax.interop.torch_network import TorchNetwork, require
 from talkface_jax.interop.torch_rules import Rule
 from talkface_jax.methods.emoconv.generators import LivePortraitConfig
 from talkface_jax.methods.emoconv.torch_parts import (
@@ -18,7 +18,6 @@ from talkface_jax.methods.emoconv.torch_parts import (
     SPECTRAL,
     appearance_rules,
     decoder_rules,
-    require,
     shapes,
     warping_rules,
 )
@@ -43,7 +42,7 @@ _HEADS = {
 
 def _motion_rules(config: LivePortraitConfig) -> tuple[Rule, ...]:
     """`MotionExtractor` -> ours."""
-    require("motion.backbone", config.motion.backbone, {"blocks": (3, 3, 9, 3)})
+    require("motion.backbone: ", config.motion.backbone, {"blocks": (3, 3, 9, 3)})
     halve = r"detector\.downsample_layers\.([123])"
     torch, ours = r"detector\.stages\.(\d+)\.(\d+)", r"backbone/stage_\1_\2"
     rules = [
@@ -66,7 +65,7 @@ def _motion_rules(config: LivePortraitConfig) -> tuple[Rule, ...]:
 
 def _decoder_rules(config: LivePortraitConfig) -> tuple[Rule, ...]:
     """`SPADEDecoder` -> `SpadeDecoder`."""
-    require("generator.decoder", config.generator.decoder, {"blocks": 6, "hidden": 128})
+    require("generator.decoder: ", config.generator.decoder, {"blocks": 6, "hidden": 128})
     colour = r"conv_img\.0" if config.generator.decoder.unfold == 2 else "conv_img"
     return decoder_rules("", "", colour=colour)
 

@@ -6,12 +6,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from talkface_jax.errors import ConfigError
 from talkface_jax.interop.torch_modules import batch_norm, kernel, layer
 from talkface_jax.interop.torch_rules import Rule
+from talkface_jax.methods.base import shapes_of
 
 SIZE = 256
 """Height and width of the pictures."""
@@ -85,18 +82,6 @@ def decoder_rules(torch: str, ours: str, *, colour: str) -> tuple[Rule, ...]:
     )
 
 
-def require(what: str, config: Any, published: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a network that the PyTorch code cannot have."""
-    for field, value in published.items():
-        found = getattr(config, field)
-        if found != value:
-            raise ConfigError(
-                f"{what}: {field} is {found!r}, which the released code does not have, so weights"
-                f" cannot be carried over; set it to {value!r}"
-            )
-
-
 def shapes(net: Any, *inputs: tuple[int, ...]) -> Mapping[str, Any]:
     """Shapes of a network's variables, for inputs of one picture."""
-    given = (jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in inputs)
-    return jax.eval_shape(net.init, jax.random.key(0), *given)
+    return shapes_of(net, *((1, *shape) for shape in inputs))

@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from talkface_jax.errors import ConfigError
 from talkface_jax.interop.torch_layouts import (
     CONV,
     LINEAR,
@@ -30,7 +29,7 @@ from talkface_jax.interop.torch_layouts import (
     reversed_channels,
 )
 from talkface_jax.interop.torch_modules import affine, batch_norm, kernel, layer
-from talkface_jax.interop.torch_network import TorchNetwork
+from talkface_jax.interop.torch_network import TorchNetwork, require
 from talkface_jax.interop.torch_rules import Rule
 from talkface_jax.methods.iplap import programs
 from talkface_jax.methods.iplap.motion.config import MotionConfig
@@ -169,14 +168,7 @@ def discriminator_rules(config: MultiscaleDiscriminatorConfig) -> tuple[Rule, ..
 
 
 def _require(stage: str, net: Any, published: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a network that the released code cannot have."""
-    for field, value in published.items():
-        found = getattr(net, field)
-        if found != value:
-            raise ConfigError(
-                f"{stage}: task.net.{field} is {found!r}, which the released IP-LAP code does not"
-                f" have, so weights cannot be carried over; set it to {value!r}"
-            )
+    require(f"{stage}: task.net.", net, published, code="the released IP-LAP code")
 
 
 def _motion(config: MotionConfig) -> MotionConfig:
