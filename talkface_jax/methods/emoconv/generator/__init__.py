@@ -1,0 +1,1 @@
+"""The latent-keypoint generator: one picture, moved by 3-D keypoints."""
