@@ -37,6 +37,14 @@ class Aspect(enum.Enum):
     POSE = "pose"
 
 
+class Driven(enum.Enum):
+    """What a method's faces move by."""
+
+    AUDIO = "audio"
+    VIDEO = "video"
+    """`synthesize.contract.Follows`: a chain that follows a driving video."""
+
+
 class Table(enum.Enum):
     """A report of `talkface evaluate`, by the file that holds its numbers."""
 
@@ -183,6 +191,45 @@ def video_goals(*, psnr: float = 0.3, lpips: float = 0.85) -> tuple[Goal, ...]:
     )
 
 
+def reenactment_goals(*, lpips: float = 0.7, follows: float = 0.8) -> tuple[Goal, ...]:
+    """The bounds of mp4s in which a picture of a person follows that person's own video, tracked
+    again; the picture copied, and the renderer with which training began, must miss them.
+
+    Args:
+      lpips: largest LPIPS of the face over that of the picture copied.
+      follows: smallest correlation of yaw, pitch, gaze and mouth opening with the driver's.
+    """
+    videos = Table.VIDEOS
+    followed = {
+        "head yaw": "yaw_correlation",
+        "head pitch": "pitch_correlation",
+        "gaze": "gaze_correlation",
+        "mouth opening": "opening_correlation",
+    }
+    return (
+        Goal(
+            "face, LPIPS, model / picture copied",
+            videos,
+            "lpips_face",
+            most=lpips,
+            over=COPIED,
+        ),
+        Goal(
+            "face, PSNR, model / picture copied", videos, "psnr_face", least=1.0, over=COPIED
+        ),
+        *(
+            Goal(f"driver's {what}, correlation", videos, number, least=follows)
+            for what, number in followed.items()
+        ),
+        *(
+            Goal(f"the same, {what}, untrained", videos, number, most=follows, row="untrained")
+            for what, number in followed.items()
+        ),
+    )
+
+
+COPIED = "copied-picture"
+"""Row of videos that show the picture unmoved."""
 BLINK_RATES = (0.28, 0.45)
 """Blinks a second of people who talk; what a generator must keep to."""
 BLINK_DURATIONS = (0.1, 0.4)
@@ -267,7 +314,8 @@ class Declaration:
       stages: the task class of each stage, in order of training.
       aside: those that are trained but in no bundle (a classifier that a loss asks).
       chain: the `task.Method`; "" where nothing chains the stages.
-      generates: what it makes and evaluation measures.
+      driven_by: what its faces move by, one of them for each synthesis.
+      generates: what it makes of speech and evaluation measures.
       controls: what a user may ask of it.
       goals: by which `talkface demo` judges it.
       networks: the PyTorch networks whose weights it takes (`interop.torch_network`), or "".
@@ -280,6 +328,7 @@ class Declaration:
     stages: Mapping[str, str]
     aside: tuple[str, ...] = ()
     chain: str = ""
+    driven_by: tuple[Driven, ...] = (Driven.AUDIO,)
     generates: tuple[Aspect, ...] = ()
     controls: tuple[Control, ...] = ()
     goals: tuple[Goal, ...] = ()
@@ -291,6 +340,24 @@ class Declaration:
     def chained(self) -> tuple[str, ...]:
         """The stages that a bundle is made of."""
         return tuple(stage for stage in self.stages if stage not in self.aside)
+
+    def require_driven_by(self, drive: Driven) -> None:
+        """Looks whether the method's faces move by that.
+
+        Raises:
+          ConfigError: they do not.
+        """
+        if drive in self.driven_by:
+            return
+        if drive is Driven.VIDEO:
+            raise ConfigError(
+                f"{self.name} is driven by a recording, not by a video; leave --driver out and give "
+                "--audio, or give a bundle of another method"
+            )
+        raise ConfigError(
+            f"{self.name} is driven by a video, not by a recording; give --driver=VIDEO, or a "
+            "bundle of another method"
+        )
 
     def read_controls(self, controls: Mapping[str, Any]) -> dict[str, Any]:
         """The values of controls that were given, as flags' texts or by Python code.

@@ -68,11 +68,11 @@ def _tiny() -> c.ExperimentConfig:
             "disc": c.OptimConfig(lr=2e-4, schedule="cosine", betas=(0.5, 0.999), clip_norm=1.0)
         },
         train=c.TrainConfig(
-            steps=150,
+            steps=100,
             log_every=25,
-            eval_every=75,
-            preview_every=75,
-            checkpoint_every=75,
+            eval_every=50,
+            preview_every=50,
+            checkpoint_every=50,
             best_metric="mouth_perceptual",
         ),
     )

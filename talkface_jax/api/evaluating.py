@@ -95,6 +95,11 @@ def evaluate_landmarks(
     loaded = load_bundle(pathlib.Path(bundle))
     chain = engine.build_chain(loaded)
     method = registry.declaration(loaded.manifest.method)
+    if Driven.AUDIO not in method.driven_by:
+        raise ConfigError(
+            f"{method.name} predicts no landmarks from speech; score its videos with --pred and "
+            "--truth, or give a bundle of another method"
+        )
     dataset = open_dataset(place, split)
     train = _training(dataset, place, train_data)
     linear, left_out = _fit_ridge(train, chain, data=place, progress=progress)

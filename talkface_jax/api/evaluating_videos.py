@@ -40,6 +40,7 @@ def evaluate_videos(
     workers: int = 1,
     tracks: Place | None = None,
     legacy: bool = False,
+    whole: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> Scores:
@@ -61,6 +62,7 @@ def evaluate_videos(
       workers: processes.
       tracks: folder in which tracks are kept; by default in the user's cache.
       legacy: whether M-LVD and F-LVD are also counted as a public script does.
+      whole: whether LPIPS of the face is counted too.
       command: the command line that the report states; this process's by default.
       progress: called as progress(what, done, total).
 
@@ -76,7 +78,7 @@ def evaluate_videos(
     known = None if clips is None else metadata.read_metadata(pathlib.Path(clips))
     kept = runtime.cache_dir("tracks") if tracks is None else pathlib.Path(tracks)
     runtime.require_folder(kept, flag="--tracks")
-    options = Options(face, tolerance, against, workers, kept, legacy=legacy)
+    options = Options(face, tolerance, against, workers, kept, legacy=legacy, whole=whole)
     systems, report = _systems(pred), {"command": command, "progress": progress}
     with tempfile.TemporaryDirectory() as scratch:
         made = Rows()

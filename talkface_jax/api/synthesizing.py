@@ -1,4 +1,4 @@
-"""A face and a recording become a talking mp4."""
+"""A face and a recording, or a driving video, become a talking mp4."""
 
 import contextlib
 import dataclasses
@@ -17,23 +17,28 @@ def synthesize(
     networks: Place | Mapping[str, Place | Sequence[Place]],
     *,
     face: Place,
-    audio: Place,
+    audio: Place | None = None,
     out: Place,
+    driver: Place | None = None,
     face_choice: str | None = None,
+    driver_choice: str | None = None,
     mark: str = Mark.VISIBLE.value,
     batch: int = 8,
     controls: Controls = NO_CONTROLS,
     progress: Progress | None = None,
 ) -> SynthesisReport:
-    """Makes the face speak the recording, as `synthesize.run.synthesize` describes.
+    """Makes the face speak the recording or follow a driving video, as `synthesize.run.synthesize` describes.
 
     Args:
       networks: the bundle that `export` wrote, or the working directories of every stage of one
         method by stage, which are exported to a bundle that is thrown away afterwards.
       face: video or still image of the face.
-      audio: recording, any format with sound in it.
+      audio: recording, any format with sound in it; beside a driver it is only heard, and left out
+        the driver's own sound is.
       out: the mp4 to write; its folder must exist.
+      driver: video whose face moves the picture, for methods that follow one.
       face_choice: where there are several faces: "speaker", "largest", or an index from the left.
+      driver_choice: the same for the driving video.
       mark: how generated frames are marked: "visible", "invisible" or "both".
       batch: frames rendered at a time.
       controls: what is asked beyond the audio, by name; the method must declare it.
@@ -50,9 +55,11 @@ def synthesize(
     request = engine.SynthesisRequest(
         bundle=pathlib.Path(),
         face=pathlib.Path(face),
-        audio=pathlib.Path(audio),
+        audio=None if audio is None else pathlib.Path(audio),
         out=pathlib.Path(out),
+        driver=None if driver is None else pathlib.Path(driver),
         face_choice=face_choice,
+        driver_choice=driver_choice,
         mark=mark,
         batch=batch,
         controls=controls,

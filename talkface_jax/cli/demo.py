@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from talkface_jax import runtime
-from talkface_jax.capabilities import Aspect, Declaration
-from talkface_jax.cli import common, demo_emotion
-from talkface_jax.cli.walk import Walk, write_metadata
+from talkface_jax.capabilities import Aspect, Declaration, Driven
+from talkface_jax.cli import common, demo_emotion, demo_follow
+from talkface_jax.cli.walk import Walk, strip_of, write_metadata
 from talkface_jax.errors import TalkfaceError
 
 HELP = "walk the whole road on synthetic speakers: raw video to talking mp4"
 DESCRIPTION = """\
 Makes synthetic talking heads, prepares them, trains every stage, exports a
-bundle, lets held-out people speak held-out sentences, and scores the result
-against the truth and against trivial baselines. Every step is a talkface
+bundle, lets held-out people speak held-out sentences (or, of a method that a
+video drives, pictures of them follow it), and scores the result against the
+truth and against trivial baselines. Every step is a talkface
 command, printed as it runs; a stopped demo continues where it was, and a second
 method finds the data prepared.
 
@@ -80,8 +81,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       TalkfaceError: the configs are not there, a command failed, or a goal was missed.
     """
-    import shutil
-
     from talkface_jax.methods import registry
 
     runtime.require_folder(args.out, flag="--out")
@@ -99,6 +98,36 @@ def run(args: argparse.Namespace) -> int:
         stages = [f"--{stage}={out / stage}" for stage in method.chained]
         walk.command("export", *stages, f"--out={bundle}")
         walk.command("export", *stages, f"--untrained={renderer}", f"--out={untrained}")
+    if Driven.AUDIO in method.driven_by:
+        shown = _speak(walk, args, method, bundle=bundle, untrained=untrained)
+    else:
+        shown = demo_follow.show(
+            walk,
+            _held_out(data / "raw", demo_follow.SHOWN),
+            raw=data / "raw",
+            out=out,
+            bundle=bundle,
+            untrained=untrained,
+            workers=args.workers,
+        )
+    verdicts = _judge(walk, out, method)
+    _summary(walk, shown)
+    require_met(verdicts, out)
+    return 0
+
+
+def _speak(
+    walk: Walk,
+    args: argparse.Namespace,
+    method: Declaration,
+    *,
+    bundle: pathlib.Path,
+    untrained: pathlib.Path,
+) -> dict[pathlib.Path, str]:
+    """Held-out people speak, and all that the method declares is measured; what to look at."""
+    import shutil
+
+    data, out = args.out / "data", args.out / args.method
     pairs, raw = out / "held_out", data / "raw"
     with walk.timed("synthesize: held-out people speak held-out sentences"):
         clips = _held_out(raw, SHOWN)
@@ -127,10 +156,13 @@ def run(args: argparse.Namespace) -> int:
         more = demo_emotion.show(
             walk, method, bundle=bundle, raw=raw, out=out, workers=args.workers
         )
-    verdicts = _judge(walk, out, method)
-    _summary(walk, out, mp4, _strip(mp4, out / "talking_strip.png"), more)
-    require_met(verdicts, out)
-    return 0
+    return {
+        mp4: "a held-out face speaking a sentence that it never saw",
+        strip_of(mp4, out / "talking_strip.png"): "its frames",
+        out / "scores_motion" / "report.html": "table 1, curves",
+        out / "scores_video" / "report.html": "table 2, frames beside the truth",
+        **more,
+    }
 
 
 def _score_videos(
@@ -231,7 +263,7 @@ def require_met(verdicts: Sequence[Any], out: pathlib.Path) -> None:
     if missed := [f'"{item.goal.what}"' for item in verdicts if not item.met]:
         raise TalkfaceError(
             f"{len(missed)} of {len(verdicts)} goals were missed, {', '.join(missed)}; look at "
-            f"{out / 'scores_motion' / 'report.html'}, or repeat the demo into another --out"
+            f"the reports in {out}, or repeat the demo into another --out"
         )
 
 
@@ -246,41 +278,13 @@ def _judge(walk: Walk, out: pathlib.Path, method: Declaration) -> list[Any]:
     return verdicts
 
 
-def _strip(mp4: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
-    """A PNG of frames spread over the video."""
-    import cv2
-    import numpy as np
-
-    from talkface_jax.media.video import open_video
-
-    with open_video(mp4) as video:
-        chosen = np.linspace(0, len(video) - 1, 10).round().astype(int)
-        image = np.concatenate([video[int(index)] for index in chosen], 1)
-    if not cv2.imwrite(str(out), image[..., ::-1]):
-        raise TalkfaceError(f"{out} cannot be written; check the folder and the disk")
-    return out
-
-
-def _summary(
-    walk: Walk,
-    out: pathlib.Path,
-    mp4: pathlib.Path,
-    strip: pathlib.Path,
-    more: Mapping[pathlib.Path, str],
-) -> None:
-    """Times and paths, with further files and what they show."""
+def _summary(walk: Walk, shown: Mapping[pathlib.Path, str]) -> None:
+    """Times, and paths with what they show."""
     print_ = walk.console.print
     print_("\n[bold]Where the time went[/bold]")
     for title, seconds in walk.seconds.items():
         print_(f"  {seconds:7.1f} s  {title}")
     print_(f"  {sum(walk.seconds.values()):7.1f} s  in all")
     print_("\n[bold]Look at[/bold]", soft_wrap=True)
-    print_(f"  {mp4}   a held-out face speaking a sentence that it never saw", soft_wrap=True)
-    print_(f"  {strip}   its frames", soft_wrap=True)
-    print_(f"  {out / 'scores_motion' / 'report.html'}   table 1, curves", soft_wrap=True)
-    print_(
-        f"  {out / 'scores_video' / 'report.html'}   table 2, frames beside the truth",
-        soft_wrap=True,
-    )
-    for path, text in more.items():
+    for path, text in shown.items():
         print_(f"  {path}   {text}", soft_wrap=True)

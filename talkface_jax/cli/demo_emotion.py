@@ -11,7 +11,7 @@ from talkface_jax.cli import common
 from talkface_jax.cli.walk import Walk, write_metadata
 from talkface_jax.errors import TalkfaceError
 
-PEOPLE, SEED = 2, 5
+PEOPLE, SEED = 1, 5
 """A woman and a man, eight videos of about three seconds each: twice as many would take more than a
 third of the demo."""
 TOP = 3

@@ -70,6 +70,7 @@ _OF_VIDEOS = (
     "workers",
     "tracks",
     "legacy_landmarks",
+    "face_lpips",
 )
 
 
@@ -167,6 +168,12 @@ def _add_knowledge_arguments(videos: Any) -> None:
         action="store_true",
         default=None,
         help="M-LD, F-LD, M-LVD, F-LVD also as a public script for MEAD counts them",
+    )
+    videos.add_argument(
+        "--face-lpips",
+        action="store_true",
+        default=None,
+        help="LPIPS of the face too, not of the mouth alone; takes as long as all other images",
     )
 
 
@@ -294,6 +301,7 @@ def _score_videos(args: argparse.Namespace) -> Any:
             bundle=args.bundle,
             clips=args.metadata,
             legacy=bool(args.legacy_landmarks),
+            whole=bool(args.face_lpips),
             command=args.command_line,
             progress=progress,
             **given,

@@ -1,4 +1,4 @@
-"""`talkface synthesize`: a face and a recording become a talking mp4."""
+"""`talkface synthesize`: a face and a recording, or a driving video, become a talking mp4."""
 
 import argparse
 import pathlib
@@ -8,11 +8,15 @@ from talkface_jax.capabilities import Control
 from talkface_jax.cli import common, export
 from talkface_jax.errors import ConfigError
 
-HELP = "a face and a recording -> a talking mp4"
+HELP = "a face and a recording, or a driving video -> a talking mp4"
 DESCRIPTION = """\
 Makes the face speak the recording. A video keeps its head motion; a single
 image works too, its pose held. Audio longer than the video plays it forwards
 and backwards. Frames without a face pass through untouched.
+
+Of a method that follows a video (emoconv), --driver takes the place of the
+recording: one frame of the face moves as the driver's face does, from where
+the driver looks most like it; a recording beside it becomes the sound.
 
 The networks come from a bundle, or straight from the working directories of
 all stages (of `talkface train` or `talkface convert`), which are exported to
@@ -30,6 +34,8 @@ examples:
     --face=speaker.mp4 --audio=sentence.wav --out=out/talking.mp4
   talkface synthesize --bundle=out/sinha2020/bundle --face=portrait.jpg \\
     --audio=sentence.wav --blink=0.3 --seed=1 --out=out/talking.mp4
+  talkface synthesize --bundle=out/emoconv/bundle --face=portrait.jpg \\
+    --driver=speaker.mp4 --out=out/following.mp4
 """
 EXTRAS = ("synthesize",)
 
@@ -42,14 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag, text in (
         ("--face", "a video or an image"),
         ("--audio", "a recording (any format)"),
+        ("--driver", "in its place, the video whose face is followed"),
         ("--out", "the mp4 to write"),
     ):
-        parser.add_argument(flag, required=True, type=pathlib.Path, metavar="FILE", help=text)
+        needed = flag in ("--face", "--out")
+        parser.add_argument(flag, required=needed, type=pathlib.Path, metavar="FILE", help=text)
     parser.add_argument("--bundle", type=pathlib.Path, metavar="DIR", help="from talkface export")
     parser.add_argument(
         "--face-choice",
         metavar="WHICH",
         help="where there are several faces: speaker, largest, or an index from the left",
+    )
+    parser.add_argument(
+        "--driver-choice", metavar="WHICH", help="the same of the driving video"
     )
     parser.add_argument(
         "--mark",
@@ -133,6 +144,8 @@ def run(args: argparse.Namespace) -> int:
     stages = export.given_stages(args)
     if bool(args.bundle) == bool(stages):
         args.parser.error("give either --bundle=DIR, or the working directory of every stage")
+    if args.audio is None and args.driver is None:
+        args.parser.error("give --audio=FILE, or --driver=FILE of a method that follows a video")
     runtime.enable_compilation_cache()
     runtime.keep_heap_flat()
     controls = _controls(args)
@@ -142,7 +155,9 @@ def run(args: argparse.Namespace) -> int:
             face=args.face,
             audio=args.audio,
             out=args.out,
+            driver=args.driver,
             face_choice=args.face_choice,
+            driver_choice=args.driver_choice,
             mark=args.mark,
             batch=args.batch,
             controls=controls,

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from talkface_jax.capabilities import Driven
 from talkface_jax.cli import common
 from talkface_jax.errors import TalkfaceError
 
@@ -45,16 +46,19 @@ class Walk:
         self,
         bundle: pathlib.Path,
         face: pathlib.Path,
-        audio: pathlib.Path,
+        sound: pathlib.Path,
         out: pathlib.Path,
         *controls: str,
+        drive: Driven = Driven.AUDIO,
     ) -> None:
-        """The command of that name; `controls` are further flags.
+        """The command of that name; `sound` is the recording, or the video that is followed;
+        `controls` are further flags.
 
         Raises:
           TalkfaceError: it failed; its own message has been printed.
         """
-        arguments = (f"--bundle={bundle}", f"--face={face}", f"--audio={audio}")
+        by = "--driver" if drive is Driven.VIDEO else "--audio"
+        arguments = (f"--bundle={bundle}", f"--face={face}", f"{by}={sound}")
         self.command("synthesize", *arguments, *controls, f"--out={out}")
 
 
@@ -72,3 +76,18 @@ def write_metadata(clips: Sequence[Mapping[str, str]], path: pathlib.Path) -> No
             person = people[clip["actor"]]
             skin = "light" if sum(person.skin) > 3 * _LIGHT_SKIN else "dark"
             table.writerow((clip["clip"], person.name, person.sex, skin, clip["emotion"]))
+
+
+def strip_of(mp4: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
+    """A PNG of frames spread over the video."""
+    import cv2
+    import numpy as np
+
+    from talkface_jax.media.video import open_video
+
+    with open_video(mp4) as video:
+        chosen = np.linspace(0, len(video) - 1, 10).round().astype(int)
+        image = np.concatenate([video[int(index)] for index in chosen], 1)
+    if not cv2.imwrite(str(out), image[..., ::-1]):
+        raise TalkfaceError(f"{out} cannot be written; check the folder and the disk")
+    return out

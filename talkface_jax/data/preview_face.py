@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from talkface_jax.landmarks import boxes
+from talkface_jax.landmarks import boxes, pose
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.media.images import decode_jpeg
 from talkface_jax.records import Segment
@@ -30,25 +30,14 @@ BLENDSHAPE: Mapping[str, int] = {
     "browInnerUp": 3,
     "eyeBlinkLeft": 9,
     "eyeBlinkRight": 10,
-    "eyeLookDownLeft": 11,
-    "eyeLookDownRight": 12,
-    "eyeLookInLeft": 13,
-    "eyeLookInRight": 14,
-    "eyeLookOutLeft": 15,
-    "eyeLookOutRight": 16,
-    "eyeLookUpLeft": 17,
-    "eyeLookUpRight": 18,
     "jawOpen": 25,
     "mouthPucker": 38,
     "mouthSmileLeft": 44,
     "mouthSmileRight": 45,
 }
-# Degrees of eye rotation at a score of 1, as ARKit's rigs take them; good enough for an arrow.
-_LOOK_DEGREES = 30.0
 _CLOSED = 0.5
 _NOSE_TIP = 4
 _IRISES = {"Left": 473, "Right": 468}
-_WAYS = ("In", "Out", "Up", "Down")
 _AXIS_LENGTH = 0.16
 _GAZE_LENGTH = 0.3
 # Fractional bits of OpenCV's coordinates: lines move by less than a pixel.
@@ -79,19 +68,12 @@ def method_boxes(segment: Segment) -> Float[np.ndarray, "t 4"] | None:
 
 def head_angles(head: Float[np.ndarray, "4 4"]) -> Angles:
     """Of a head-to-camera transform (x right, y up, z towards the viewer)."""
-    from scipy.spatial.transform import Rotation
-
-    yaw, pitch, roll = Rotation.from_matrix(head[:3, :3]).as_euler("YXZ", degrees=True)
-    return Angles(float(yaw), float(-pitch), float(roll))
+    return Angles(*(float(angle) for angle in pose.head_angles(head)))
 
 
 def gaze_angles(scores: Float[np.ndarray, " 52"], side: str) -> Angles:
     """Of the "Left" or "Right" eye in the head, from the look scores."""
-    look = {way: float(scores[BLENDSHAPE[f"eyeLook{way}{side}"]]) for way in _WAYS}
-    across = look["Out"] - look["In"]
-    if side == "Right":
-        across = -across
-    return Angles(_LOOK_DEGREES * across, _LOOK_DEGREES * (look["Up"] - look["Down"]))
+    return Angles(*(float(angle) for angle in pose.eye_angles(scores, side)))
 
 
 def draw_face(

@@ -32,7 +32,7 @@ from talkface_jax.evaluate.clip import Findings, Job, Prediction
 from talkface_jax.evaluate.cropping import Crop
 from talkface_jax.evaluate.metadata import Metadata
 from talkface_jax.media import faces
-from talkface_jax.metrics import alignment, behaviour, image, landmark, lpips, sync
+from talkface_jax.metrics import alignment, behaviour, image, landmark, lpips, sync, turns
 
 TOLERANCE = 3
 """Frames by which a prediction's length may differ from its truth's, unless told otherwise."""
@@ -50,6 +50,7 @@ CONVENTIONS = {
     "lost frames": lost.CONVENTION,
     "mouth opening": sync.CONVENTION,
     **behaviour.CONVENTIONS,
+    **turns.CONVENTIONS,
     "images": image.CONVENTION,
     "LPIPS": lpips.convention(),
     "crops": crops.CONVENTION,
@@ -108,6 +109,7 @@ class Options:
       tracks: folder in which tracks are kept; None keeps none.
       seed: of the tracker's jitter and the bootstrap.
       legacy: whether M-LVD and F-LVD are also counted as a public script does.
+      whole: whether LPIPS of the face is counted too.
     """
 
     face: str | None = "largest"
@@ -117,6 +119,7 @@ class Options:
     tracks: pathlib.Path | None = None
     seed: int = 0
     legacy: bool = False
+    whole: bool = False
 
 
 def benchmark(
@@ -273,6 +276,7 @@ def _setup(given: Mapping[str, System], systems: tuple[str, ...], options: Optio
         systems=systems,
         shifted="" if scores.SHIFTED_AUDIO in given else systems[0],
         legacy=options.legacy,
+        whole=options.whole,
     )
 
 

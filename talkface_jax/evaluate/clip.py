@@ -19,7 +19,7 @@ from talkface_jax.evaluate.cropping import Crop, CroppedVideo
 from talkface_jax.evaluate.expression import Expected
 from talkface_jax.evaluate.pictures import ClipPictures
 from talkface_jax.landmarks import schemes
-from talkface_jax.metrics import alignment, behaviour, image, landmark
+from talkface_jax.metrics import alignment, behaviour, image, landmark, turns
 from talkface_jax.records import FaceTrack
 
 LOG = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class Setup:
       systems: the rows that are predictions; pictures are made of them.
       shifted: the system from whose own track the shifted-audio row is made; "" for none.
       legacy: whether landmark dynamics are also counted as a public script does.
+      whole: whether LPIPS of the face is counted too.
     """
 
     face: str | None
@@ -49,6 +50,7 @@ class Setup:
     systems: tuple[str, ...]
     shifted: str = ""
     legacy: bool = False
+    whole: bool = False
 
     def costs(self, row: str) -> list[str]:
         """The rows that are missing where this one cannot be scored."""
@@ -213,13 +215,14 @@ class ClipScorer:
         images = {
             **dict.fromkeys(("psnr_face", "psnr_mouth"), image.MAX_PSNR),
             **dict.fromkeys(("ssim_face", "ssim_mouth"), 1.0),
-            "lpips_mouth": 0.0,
+            **dict.fromkeys(("lpips_face", "lpips_mouth") if self._setup.whole else ("lpips_mouth",), 0.0),
         }
         values = {
             **images,
             **expression.moved(truth.expected, truth.expected.mesh, valid=valid),
             **shown,
             **_behaviour(truth.video),
+            **turns.correlations(truth.video.track, truth.video.track, valid=valid),
         }
         found.clips.append(_complete(perfect, truth, values=values, notes=notes))
         still = rows.compare(clip, scores.STATIC_MOUTH, truth.still, points, valid=valid)
@@ -274,8 +277,10 @@ class ClipScorer:
                 views,
                 valid=valid,
                 distance=self._distance,
+                whole=self._setup.whole,
             ),
             **_behaviour(pred),
+            **_turned(pred, truth, valid & ours.valid),
         }
         shows, told = _expression(pred, truth, views)
         notes = (*_notes(span, views), *told)
@@ -340,6 +345,21 @@ def _expression(
     moved = expression.moved(truth.expected, mesh, valid=pred.track.valid[: len(scale)])
     shows, told = expression.shown(truth.expected, pred.track)
     return {**moved, **shows}, told
+
+
+def _turned(pred: _Tracked, truth: _True, valid: np.ndarray) -> dict[str, float]:
+    """How head and gaze follow the truth's, over the frames that both have."""
+    cut = [
+        dataclasses.replace(
+            track,
+            **{
+                name: getattr(track, name)[: len(valid)]
+                for name in ("landmarks", "blendshapes", "head", "box", "valid")
+            },
+        )
+        for track in (pred.track, truth.video.track)
+    ]
+    return turns.correlations(*cut, valid=valid)
 
 
 def _behaviour(shown: _Tracked) -> dict[str, float]:

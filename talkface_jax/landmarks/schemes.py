@@ -3,7 +3,7 @@
 Indices are those of mediapipe's face landmarker: 468 points of the canonical mesh and 10 of the
 irises. "Left" and "right" are the pictured person's own. The list of `iplap131` and its edges are
 IP-LAP's (Zhong et al., CVPR 2023, released code); `ibug68` is the usual 68-point markup read off
-the mesh.
+the mesh; `ibug78` adds the irises, in 3-D.
 """
 
 import dataclasses
@@ -200,6 +200,10 @@ _IPLAP_EXTRA = {
     "content_jaw": range(17),
     "content_lips": range(17, 57),
 }
+_IBUG = (
+    *(*_IBUG_JAW, *_IBUG_BROWS, *_IBUG_NOSE, *_IBUG_EYES),
+    *(*_IBUG_LIPS_OUTER, *_IBUG_LIPS_INNER),
+)
 _IBUG_PARTS = {
     "oval": _IBUG_JAW,
     "jaw": _IBUG_JAW,
@@ -243,15 +247,13 @@ SCHEMES: Mapping[str, Scheme] = {
             (*_IPLAP_EDGES, *_IRIS_EDGES),
         ),
         _make("iplap131", _IPLAP, 2, _IPLAP_PARTS, _IPLAP_EDGES, _IPLAP_EXTRA),
+        _make("ibug68", _IBUG, 2, _IBUG_PARTS, _IBUG_EDGES, _IBUG_EXTRA),
         _make(
-            "ibug68",
-            (
-                *(*_IBUG_JAW, *_IBUG_BROWS, *_IBUG_NOSE, *_IBUG_EYES),
-                *(*_IBUG_LIPS_OUTER, *_IBUG_LIPS_INNER),
-            ),
-            2,
-            _IBUG_PARTS,
-            _IBUG_EDGES,
+            "ibug78",
+            (*_IBUG, *_IRIS_RIGHT, *_IRIS_LEFT),
+            3,
+            _IBUG_PARTS | _IRIS_PARTS,
+            (*_IBUG_EDGES, *_IRIS_EDGES),
             _IBUG_EXTRA,
         ),
         _make(

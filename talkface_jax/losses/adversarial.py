@@ -1,7 +1,8 @@
-"""Least-squares GAN losses and feature matching on multi-scale discriminators (pix2pixHD)."""
+"""Least-squares and hinge GAN losses, and feature matching on multi-scale discriminators (pix2pixHD)."""
 
 from collections.abc import Sequence
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -28,6 +29,23 @@ def lsgan_discriminator(real: Features, fake: Features) -> jax.Array:
     `fake` comes from images that carry no gradient to the generator.
     """
     return 0.5 * (_least_squares(real, 1.0) + _least_squares(fake, 0.0))
+
+
+def hinge_generator(fake: Features) -> jax.Array:
+    """Sum over scales of -mean score -> (b,) (Lim & Ye, arXiv 1705.02894)."""
+    return sum((-per_item_mean(scale[-1]) for scale in fake), start=jnp.zeros(()))
+
+
+def hinge_discriminator(real: Features, fake: Features) -> jax.Array:
+    """Σ over scales of mean max(0, 1 - real) + mean max(0, 1 + fake) -> (b,); `fake` as in
+    `lsgan_discriminator`."""
+    return sum(
+        (
+            per_item_mean(nn.relu(1 - theirs[-1])) + per_item_mean(nn.relu(1 + ours[-1]))
+            for theirs, ours in zip(real, fake, strict=True)
+        ),
+        start=jnp.zeros(()),
+    )
 
 
 def feature_matching(fake: Features, real: Features) -> jax.Array:

@@ -134,11 +134,14 @@ def _judged(judge: Judge, context: LossContext) -> tuple[Any, Any]:
     return fake, real
 
 
-def fool_term(judge: Judge = judge_plain) -> Callable[[LossContext], jax.Array]:
-    """Least squares: the generator's side."""
+def fool_term(
+    judge: Judge = judge_plain,
+    loss: Callable[[adversarial.Features], jax.Array] = adversarial.lsgan_generator,
+) -> Callable[[LossContext], jax.Array]:
+    """The generator's side, by default of least squares."""
 
     def term(context: LossContext) -> jax.Array:
-        return adversarial.lsgan_generator(_judged(judge, context)[0])
+        return loss(_judged(judge, context)[0])
 
     return term
 
@@ -152,11 +155,14 @@ def matching_term(judge: Judge = judge_plain) -> Callable[[LossContext], jax.Arr
     return term
 
 
-def judge_term(judge: Judge = judge_plain) -> Callable[[LossContext], jax.Array]:
-    """Least squares: the discriminator's side."""
+def judge_term(
+    judge: Judge = judge_plain,
+    loss: Callable[..., jax.Array] = adversarial.lsgan_discriminator,
+) -> Callable[[LossContext], jax.Array]:
+    """The discriminator's side, by default of least squares: `loss` is given real, then fake."""
 
     def term(context: LossContext) -> jax.Array:
         fake, real = _judged(judge, context)
-        return adversarial.lsgan_discriminator(real, fake)
+        return loss(real, fake)
 
     return term

@@ -95,3 +95,40 @@ class MakesBlinks(Protocol):
     def blinks(self, frames: int, *, seed: int) -> Float32[np.ndarray, " t"]:
         """Closure of the eyes in a track made from noise alone, 0 open to 1 closed."""
         ...
+
+
+class Follower(Session, Protocol):
+    """A session whose output frames all show one frame of the source."""
+
+    @property
+    def sources(self) -> Int[np.ndarray, " n"]:
+        """Index of the source frame that each output frame shows."""
+        ...
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """What the chain of a method that declares `Driven.VIDEO` can do."""
+
+    def follow(
+        self,
+        track: FaceTrack,
+        *,
+        frame_at: Callable[[int], Frame],
+        driver: FaceTrack,
+        driver_frame_at: Callable[[int], Frame],
+        controls: Controls = NO_CONTROLS,
+    ) -> Follower:
+        """Begins a synthesis as long as the driving video.
+
+        Args:
+          track: the face in the source, of which one frame is moved.
+          frame_at: reads a source frame.
+          driver: the face in the driving video; where it shows none, the nearest frame stands in.
+          driver_frame_at: reads a frame of the driving video.
+          controls: those that the method declares, checked.
+
+        Raises:
+          FaceError: no frame of a track has a face.
+        """
+        ...

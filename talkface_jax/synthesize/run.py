@@ -1,9 +1,10 @@
-"""Synthesis: a bundle, a face and a recording become a talking mp4.
+"""Synthesis: a bundle, a face and a recording or a driving video become a talking mp4.
 
-request -> track -> features -> motion -> render -> composite -> mp4. Frames are made in small
+request -> track -> features or driver -> motion -> render -> composite -> mp4. Frames are made in small
 batches and streamed to the encoder, so memory does not grow with the length of the recording.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -13,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from talkface_jax import __version__, config
-from talkface_jax.capabilities import Aspect, Declaration
+from talkface_jax.capabilities import Aspect, Declaration, Driven
 from talkface_jax.errors import ConfigError, FaceError, MediaError, WeightsError, counted
 from talkface_jax.export import load
 from talkface_jax.media import audio as sound
@@ -30,10 +31,13 @@ from talkface_jax.records import (
     FaceTrack,
 )
 from talkface_jax.synthesize import timeline
-from talkface_jax.synthesize.contract import Chain, MakesBlinks, Session
+from talkface_jax.synthesize.contract import Follows, MakesBlinks, Session
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total)."""
+
+_LONGEST_LOOK = 250
+"""Frames of a face video in which the picture that a driver moves is looked for."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,9 +49,12 @@ class SynthesisRequest:
     Attributes:
       bundle: directory that `export` wrote.
       face: video or still image of the face.
-      audio: recording, any format with sound in it.
+      audio: recording, any format with sound in it; beside a driver it is only heard, and None for
+        the driver's own sound.
       out: the mp4 to write; its folder must exist.
+      driver: the video whose face moves the picture, for methods that follow one.
       face_choice: where there are several faces: "speaker", "largest", or an index from the left.
+      driver_choice: the same for the driving video.
       mark: "visible", "invisible" or "both".
       batch: frames rendered at a time.
       controls: what is asked beyond the audio; the method must declare it.
@@ -55,9 +62,11 @@ class SynthesisRequest:
 
     bundle: pathlib.Path
     face: pathlib.Path
-    audio: pathlib.Path
+    audio: pathlib.Path | None
     out: pathlib.Path
+    driver: pathlib.Path | None = None
     face_choice: str | None = None
+    driver_choice: str | None = None
     mark: str = mark.Mark.VISIBLE.value
     batch: int = 8
     # As a factory: before Python 3.12 a dataclass takes a mapping for a mutable default.
@@ -72,7 +81,7 @@ class SynthesisReport:
       out: the file.
       frames: its length at 25 fps.
       untouched: frames that show no face and passed through as they were.
-      tracked: frames of the face video that were looked at.
+      tracked: frames of the face video, and of a driving one, that were looked at.
       references: reference frames in use.
       mark: how generated frames are marked.
       weight_id: the bundle's weights.
@@ -101,13 +110,31 @@ class SynthesisReport:
         )
 
 
-def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -> SynthesisReport:
-    """Makes the face speak the recording.
+@dataclasses.dataclass(frozen=True)
+class _Begun:
+    """A synthesis that has begun.
 
-    The output is as long as the recording, rounded up to whole frames. A face video that is longer
-    is cut, one that is shorter plays forwards and backwards. Frames without a face pass through as
-    they are, unmarked, and are counted. The recording, at 16 kHz mono, becomes the sound track; the
-    metadata names the weights and the inputs.
+    Attributes:
+      session: makes the faces.
+      sources: index of the source frame that each output frame shows.
+      samples: the sound, None for silence.
+      tracked: frames that were looked at.
+    """
+
+    session: Session
+    sources: Int[np.ndarray, " n"]
+    samples: Float32[np.ndarray, " s"] | None
+    tracked: int
+
+
+def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -> SynthesisReport:
+    """Makes the face speak the recording, or move as the face of the driving video does.
+
+    The output is as long as the recording, rounded up to whole frames, or as the driving video. A
+    face video that is longer than the recording is cut, one that is shorter plays forwards and
+    backwards; of one that follows a driver a single frame is moved. Frames without a face pass
+    through as they are, unmarked, and are counted. The sound, at 16 kHz mono, becomes the sound
+    track; the metadata names the weights and the inputs.
 
     Raises:
       TalkfaceError: a file that is not what it should be, no face, several faces and no choice, an
@@ -115,36 +142,96 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
     """
     begin = time.monotonic()
     check_request(request)
-    samples = sound.read_audio(request.audio)
-    length = -(-len(samples) // SAMPLES_PER_FRAME)
-    with video.open_visual(request.face) as source:
-        bundle = load.load_bundle(request.bundle)
-        controls = _declaration(bundle).read_controls(request.controls)
-        chain = build_chain(bundle)
-        track = _track(source, request, length=length, progress=progress)
-        sources = timeline.ping_pong(len(track), length)
-        session = chain.start(
-            track,
-            samples=samples,
-            sources=sources,
-            frame_at=source.__getitem__,
-            controls=controls,
-        )
-        untouched = _write(source, session, request, samples, sources, bundle.manifest, progress)
+    starts = _speak if request.driver is None else _follow
+    with contextlib.ExitStack() as opened:
+        source = opened.enter_context(video.open_visual(request.face))
+        begun, manifest = starts(source, request, opened, progress)
+        untouched = _write(source, begun, request, manifest, progress)
     return SynthesisReport(
         out=request.out,
-        frames=length,
+        frames=len(begun.sources),
         untouched=untouched,
-        tracked=len(track),
-        references=session.references,
+        tracked=begun.tracked,
+        references=begun.session.references,
         mark=request.mark,
-        weight_id=bundle.manifest.weight_id,
+        weight_id=manifest.weight_id,
         seconds=time.monotonic() - begin,
     )
 
 
-def build_chain(bundle: load.Bundle) -> Chain:
-    """The chain of the bundle's method, running the bundle's programs.
+def _speak(
+    source: video.IndexedVideo,
+    request: SynthesisRequest,
+    opened: contextlib.ExitStack,
+    progress: Progress | None,
+) -> tuple[_Begun, Any]:
+    """The face is moved by the recording."""
+    del opened
+    assert request.audio is not None
+    samples = sound.read_audio(request.audio)
+    length = -(-len(samples) // SAMPLES_PER_FRAME)
+    bundle, chain, controls = _chain(request, Driven.AUDIO)
+    track = _track(source, request.face, request.face_choice, length=length, progress=progress)
+    sources = timeline.ping_pong(len(track), length)
+    session = chain.start(
+        track, samples=samples, sources=sources, frame_at=source.__getitem__, controls=controls
+    )
+    return _Begun(session, sources, samples, len(track)), bundle.manifest
+
+
+def _follow(
+    source: video.IndexedVideo,
+    request: SynthesisRequest,
+    opened: contextlib.ExitStack,
+    progress: Progress | None,
+) -> tuple[_Begun, Any]:
+    """The face is moved by the driving video."""
+    assert request.driver is not None
+    driving = opened.enter_context(video.open_video(request.driver))
+    samples = None
+    if request.audio is not None:
+        samples = sound.read_audio(request.audio)
+    elif driving.info.has_audio:
+        samples = sound.read_clip_audio(request.driver, None, len(driving))
+    bundle, chain, controls = _chain(request, Driven.VIDEO)
+    track = _track(
+        source, request.face, request.face_choice, length=_LONGEST_LOOK, progress=progress
+    )
+    driver = _track(
+        driving,
+        request.driver,
+        request.driver_choice,
+        length=len(driving),
+        progress=progress,
+        flag="--driver-choice",
+    )
+    session = chain.follow(
+        track,
+        frame_at=source.__getitem__,
+        driver=driver,
+        driver_frame_at=driving.__getitem__,
+        controls=controls,
+    )
+    tracked = len(track) + len(driver)
+    return _Begun(session, session.sources, samples, tracked), bundle.manifest
+
+
+def _chain(request: SynthesisRequest, drive: Driven) -> tuple[load.Bundle, Any, dict[str, Any]]:
+    """The bundle, its chain, and the controls as read.
+
+    Raises:
+      ConfigError: a method that is not driven so, or controls that it does not have.
+      WeightsError: a bundle that cannot be used.
+    """
+    bundle = load.load_bundle(request.bundle)
+    declaration = _declaration(bundle)
+    declaration.require_driven_by(drive)
+    return bundle, build_chain(bundle), declaration.read_controls(request.controls)
+
+
+def build_chain(bundle: load.Bundle) -> Any:
+    """The chain of the bundle's method, running the bundle's programs: a `contract.Chain` where it is
+    driven by speech, a `contract.Follows` where a video drives it.
 
     Raises:
       WeightsError: a bundle of a method, or with stages, fields or features, that this version does
@@ -176,6 +263,8 @@ def build_chain(bundle: load.Bundle) -> Chain:
     chain = method.chain(configs, bundle)
     if isinstance(chain, MakesBlinks) != (Aspect.BLINKS in method.declaration.generates):
         raise TypeError(f"{name} declares blinks exactly where its chain has `blinks`")
+    if isinstance(chain, Follows) != (Driven.VIDEO in method.declaration.driven_by):
+        raise TypeError(f"{name} is driven by a video exactly where its chain has `follow`")
     return chain
 
 
@@ -213,6 +302,8 @@ def check_request(request: SynthesisRequest) -> None:
         mark.
     """
     out = request.out
+    if request.audio is None and request.driver is None:
+        raise ConfigError("neither a recording nor a driving video is given; give --audio=FILE")
     if out.suffix.lower() != ".mp4":
         raise MediaError(f"--out={out} must end in .mp4; rename it")
     if out.parent.exists() and not out.parent.is_dir():
@@ -223,7 +314,8 @@ def check_request(request: SynthesisRequest) -> None:
         raise MediaError(f"--out={out} cannot be written; choose another path")
     if any(
         out.exists() and path.exists() and out.samefile(path)
-        for path in (request.face, request.audio)
+        for path in (request.face, request.audio, request.driver)
+        if path is not None
     ):
         raise MediaError(f"--out={out} is one of the inputs; choose another path")
     if not isinstance(request.batch, int) or request.batch < 1:
@@ -235,45 +327,48 @@ def check_request(request: SynthesisRequest) -> None:
 
 def _track(
     source: video.IndexedVideo,
-    request: SynthesisRequest,
+    path: pathlib.Path,
+    choice: str | None,
     *,
     length: int,
     progress: Progress | None,
+    flag: str = "--face-choice",
 ) -> FaceTrack:
+    """The face in the first `length` frames of a video; `flag` chooses among several."""
     voice: Float32[np.ndarray, " s"] | None = None
-    if request.face_choice == "speaker" and source.info.has_audio:
-        voice = sound.read_clip_audio(request.face, None, min(len(source), length))
+    if choice == "speaker" and source.info.has_audio:
+        voice = sound.read_clip_audio(path, None, min(len(source), length))
     frames = source if len(source) <= length else timeline.Prefix(source, length)
     try:
-        return tracker.track_video(frames, face=request.face_choice, audio=voice, progress=progress)
+        return tracker.track_video(frames, face=choice, audio=voice, progress=progress)
     except FaceError as error:
         # The tracker knows neither this command's flag nor the name of a video that is cut.
-        words = str(faces.by_flag(error, "--face-choice"))
-        raise FaceError(words.replace("the video", str(request.face), 1)) from error
+        words = str(faces.by_flag(error, flag))
+        raise FaceError(words.replace("the video", str(path), 1)) from error
 
 
 def _write(
     source: video.IndexedVideo,
-    session: Session,
+    begun: _Begun,
     request: SynthesisRequest,
-    samples: Float32[np.ndarray, " s"],
-    sources: np.ndarray,
     manifest: Any,
     progress: Progress | None,
 ) -> int:
     """Streams the output; returns how many frames showed no face."""
+    session, sources = begun.session, begun.sources
     kind, total, untouched = mark.Mark(request.mark), len(sources), 0
+    inputs = {"face": request.face, "driver": request.driver, "audio": request.audio}
     tags = mark.provenance(
         method=manifest.method,
         weight_id=manifest.weight_id,
         mark=kind,
         software=f"talkface_jax {__version__}",
-        inputs={"face": request.face, "audio": request.audio},
+        inputs={name: path for name, path in inputs.items() if path is not None},
     )
     writer = video.VideoWriter(
         request.out,
         size=source.size,
-        audio=_pieces(samples),
+        audio=None if begun.samples is None else _pieces(begun.samples),
         audio_rate=AUDIO_RATE,
         metadata=tags,
     )

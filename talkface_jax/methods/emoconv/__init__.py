@@ -1,14 +1,16 @@
-"""Public latent-keypoint generators (face-vid2vid, LivePortrait) for emotional conversation.
-
-No stage of the method is built yet.
+"""Liang & Lu 2024: a latent-keypoint generator (face-vid2vid, LivePortrait) for emotional
+conversation. A video drives it; speech does not yet.
 """
 
-from talkface_jax.capabilities import Declaration
+from talkface_jax.capabilities import Declaration, Driven, reenactment_goals
 
 DECLARATION = Declaration(
     name="emoconv",
     paper="Liang & Lu, Emotional Conversation, arXiv 2406.07895, 2024",
-    stages={},
+    stages={"generator": "talkface_jax.methods.emoconv.generator.task:GeneratorTask"},
+    chain="talkface_jax.methods.emoconv.chain:METHOD",
+    driven_by=(Driven.VIDEO,),
+    goals=reenactment_goals(),
     parity={
         "facevid2vid": "talkface_jax.methods.emoconv.parity_facevid2vid:CHECKS",
         "liveportrait": "talkface_jax.methods.emoconv.parity_liveportrait:CHECKS",

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from talkface_jax.models.render.latent_keypoints.appearance import AppearanceConfig
+from talkface_jax.models.render.latent_keypoints.dense_motion import DenseMotionConfig
 from talkface_jax.models.render.latent_keypoints.generator import (
     FACEVID2VID,
     LIVEPORTRAIT,
@@ -22,6 +24,9 @@ from talkface_jax.models.render.latent_keypoints.retargeting import (
     STITCHING,
     RetargetingConfig,
 )
+from talkface_jax.models.render.latent_keypoints.spade_decoder import SpadeDecoderConfig
+from talkface_jax.models.render.latent_keypoints.tracked import SCHEME
+from talkface_jax.models.render.latent_keypoints.warping import WarpingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,3 +59,24 @@ class LivePortraitConfig:
     stitching: RetargetingConfig = STITCHING
     lips: RetargetingConfig = LIPS
     eyes: RetargetingConfig = EYES
+
+
+SMALL = FaceVid2VidConfig(
+    generator=LatentGeneratorConfig(
+        appearance=AppearanceConfig(channels=8, volume_channels=4, depth=4, blocks=1),
+        warping=WarpingConfig(
+            motion=DenseMotionConfig(
+                keypoints=len(SCHEME),
+                compress=1,
+                channels=8,
+                most=32,
+                levels=2,
+                kernel=3,
+                base="tracked",
+            ),
+            width=16,
+        ),
+        decoder=SpadeDecoderConfig(width=16, blocks=1, last=8, hidden=16, paint="correction"),
+    ),
+)
+"""Trains on a CPU, on tracked keypoints; the flow by them does what the width cannot."""

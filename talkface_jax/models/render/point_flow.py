@@ -9,6 +9,7 @@ points in between, along their lines, let the finest kernels be narrower than th
 
 import dataclasses
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,8 +76,23 @@ class PointFlowConfig:
 DEFAULT_FLOW = PointFlowConfig()
 
 
+@flax.struct.dataclass
+class Pairs:
+    """Further points (b, m, 2) of the target and of the picture, and how much each one's own motion
+    counts, (b, m): at 0 it moves with the head."""
+
+    points: jax.Array
+    source_points: jax.Array
+    weight: jax.Array
+
+
 def point_flow(
-    points: jax.Array, source_points: jax.Array, *, size: int, config: PointFlowConfig
+    points: jax.Array,
+    source_points: jax.Array,
+    *,
+    size: int,
+    config: PointFlowConfig,
+    more: Pairs | None = None,
 ) -> jax.Array:
     """Dense flow from the target's points to those of the picture that is to be warped.
 
@@ -87,6 +103,7 @@ def point_flow(
       source_points: (b, 68, 2) in the picture.
       size: height and width of the crop in pixels.
       config: kernels.
+      more: points besides, [0, 1] over the crop.
 
     Returns:
       (b, size, size, 2) in pixels, x before y, for `models.warp.warp`; it leads to no place outside
@@ -97,6 +114,10 @@ def point_flow(
     source_points = _divided(_covering(source_points, points, config))
     points = _divided(_parted(points, config.gap))
     left = source_points - apply_affine(points, maps)[:, 0]
+    if more is not None:
+        own = more.source_points - apply_affine(more.points, maps)[:, 0]
+        left = jnp.concatenate([left, more.weight[..., None] * own], 1)
+        points = jnp.concatenate([points, more.points], 1)
     centres = jnp.asarray((np.arange(size) + 0.5) / size, jnp.float32)
     base = jnp.stack(jnp.broadcast_arrays(centres[None, :], centres[:, None]), -1)
     flat = jnp.broadcast_to(base.reshape(1, -1, 2), (points.shape[0], size * size, 2))

@@ -18,10 +18,12 @@ class GeneratorConfig:
       family: whose networks: "facevid2vid", which can be trained here, or "liveportrait", whose
         released weights `talkface convert` takes.
       keypoints: where they come from: "detected", canonical keypoints, pose and expression by
-        networks, as published; "tracked", points of the tracked mesh (`points.TRACKED`).
+        networks, as published; "tracked", 78 points of the tracked mesh
+        (scheme `ibug78`); ours, for networks too small to find them.
       facevid2vid, liveportrait: sizes of the networks; those of `family` count.
       size: height and width of the pictures.
-      reach: side of the square that is cut out, in sides of the tracked face's box.
+      reach: side of the square that is cut out, in sides of the tracked face's box
+        (`landmarks.boxes.record_boxes`).
       flip: whether half of the training samples are mirrored.
       colour_jitter: each colour channel of a training sample, source and target alike, is
         multiplied by a factor within 1 ± this.
@@ -35,7 +37,7 @@ class GeneratorConfig:
       expression_weight: of the sizes of the expressions.
       l1_weight: of the pixels; ours.
       region_weight: how much more the L1 counts at mouth and eyes; ours.
-      mouth_weight, eyes_weight: of the VGG term once more, of close-ups; ours.
+      mouth_weight: of the VGG term once more, of a close-up of the mouth; ours.
       perceptual: which frozen network gives perceptual features; "vgg19" needs its file.
       vgg19_path: file with torchvision's VGG-19 weights, where `perceptual` is "vgg19".
       perceptual_layers: depth of the features, 1 (relu1_1) to 5 (relu5_1).
@@ -64,7 +66,6 @@ class GeneratorConfig:
     l1_weight: float = ranged(0.0, AT_LEAST_0)
     region_weight: float = ranged(0.0, AT_LEAST_0)
     mouth_weight: float = ranged(0.0, AT_LEAST_0)
-    eyes_weight: float = ranged(0.0, AT_LEAST_0)
     perceptual: Literal["vgg19", "vgg16", "none"] = "vgg19"
     vgg19_path: str = ""
     perceptual_layers: int = ranged(5, LAYERS)

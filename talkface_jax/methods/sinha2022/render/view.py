@@ -49,7 +49,9 @@ class RenderView(PortraitView):
             return found, int(transforms.draw_references(rng, np.flatnonzero(light.valid), 1)[0])
         return found, identity_frame(lips=light.lips, eyes=light.eyes, valid=light.valid)
 
-    def beside(self, segment: SegmentReader, source: SegmentReader) -> dict[str, np.ndarray]:
+    def beside(
+        self, target: tuple[SegmentReader, int], source: tuple[SegmentReader, int]
+    ) -> dict[str, np.ndarray]:
         """Both labels.
 
         Raises:
@@ -57,7 +59,7 @@ class RenderView(PortraitView):
         """
         return {
             key: reader.derived("sinha2022-label", labels.label_of)
-            for key, reader in (("emotion", segment), ("face_emotion", source))
+            for key, reader in (("emotion", target[0]), ("face_emotion", source[0]))
         }
 
     def mirrors(self, sample: Mapping[str, np.ndarray]) -> bool:

@@ -30,8 +30,8 @@ from talkface_jax.models.discriminators import (
 from talkface_jax.models.landmark_maps import landmark_maps, mouth_and_eyes
 from talkface_jax.task import Batch, LossContext, Objective, Outputs, PyTree, Variables
 
-# Three layers of stride 2 leave one pixel of it.
-_SMALLEST_JUDGED = 8
+SMALLEST_JUDGED = 8
+"""Pixels of which three layers of stride 2 leave one."""
 _LIPS = get_scheme("ibug68").groups["lips"]
 
 
@@ -117,7 +117,7 @@ class PortraitTask(StageTask):
             return ()
         return (
             LossTerm("perceptual", image_terms.perceptual_term(features), config.perceptual_weight),
-            LossTerm("mouth", _mouth_term(features), config.mouth_weight),
+            LossTerm("mouth", mouth_term(features), config.mouth_weight),
         )
 
     def _judge(self, context: LossContext, image: jax.Array) -> Any:
@@ -174,27 +174,39 @@ class PortraitTask(StageTask):
     ) -> dict[str, Any]:
         """L1, over the image and at mouth and eyes; what the identity as it is would score; PSNR;
         what a perceptual network, if there is one, sees at the mouth; LPIPS, if asked for."""
-        target, mask = unit(batch["face"]), batch["mask"]
-        region = mouth_and_eyes(batch["points"], size=target.shape[1])
-        identity = unit(batch["identity"])
-        found = {
-            **pixel_errors(outputs["image"], target, mask),
-            "l1_moving": Average.of(pixel.weighted_l1(outputs["image"], target, region), mask),
-            "l1_moving_identity": Average.of(pixel.weighted_l1(identity, target, region), mask),
-        }
-        if "lpips" in frozen:
-            layers = lpips.layer_distances(frozen["lpips"], outputs["image"], target, net="alex")
-            found["lpips"] = Average.of(layers.sum(0), mask)
-        if "vgg" in frozen:
-            found["mouth_perceptual"] = mouth_perceptual(
-                outputs["image"],
-                target,
-                batch["points"][:, _LIPS],
-                mask,
-                params=frozen["vgg"],
-                network=image_terms.VGGS[self.config.perceptual],
-            )
-        return found
+        return portrait_metrics(outputs["image"], batch, frozen, network=self.config.perceptual)
+
+
+def portrait_metrics(
+    image: jax.Array,
+    batch: Batch,
+    frozen: Mapping[str, PyTree],
+    *,
+    network: image_terms.PerceptualNetwork,
+) -> dict[str, Any]:
+    """What `PortraitTask.metrics` gives of an image (b, h, w, 3) in [0, 1]; `network` is the
+    perceptual one."""
+    target, mask = unit(batch["face"]), batch["mask"]
+    region = mouth_and_eyes(batch["points"], size=target.shape[1])
+    identity = unit(batch["identity"])
+    found = {
+        **pixel_errors(image, target, mask),
+        "l1_moving": Average.of(pixel.weighted_l1(image, target, region), mask),
+        "l1_moving_identity": Average.of(pixel.weighted_l1(identity, target, region), mask),
+    }
+    if "lpips" in frozen:
+        layers = lpips.layer_distances(frozen["lpips"], image, target, net="alex")
+        found["lpips"] = Average.of(layers.sum(0), mask)
+    if "vgg" in frozen:
+        found["mouth_perceptual"] = mouth_perceptual(
+            image,
+            target,
+            batch["points"][:, _LIPS],
+            mask,
+            params=frozen["vgg"],
+            network=image_terms.VGGS[network],
+        )
+    return found
 
 
 def _perceptual_network(config: PortraitConfig) -> image_terms.PerceptualNetwork:
@@ -207,7 +219,8 @@ def _closer(features: perceptual.PerceptualFeatures) -> perceptual.PerceptualFea
     return dataclasses.replace(features, scales=1, halvings=max(0, features.halvings - 1))
 
 
-def _mouth_term(features: perceptual.PerceptualFeatures) -> Callable[[LossContext], jax.Array]:
+def mouth_term(features: perceptual.PerceptualFeatures) -> Callable[[LossContext], jax.Array]:
+    """The perceptual term once more, of a close-up of the mouth, halved once less."""
     close = _closer(features)
 
     def term(context: LossContext) -> jax.Array:
@@ -236,7 +249,7 @@ def _check(config: PortraitConfig, *, size: int) -> None:
             halvings=config.perceptual_halvings,
         )
     if config.mouth_weight:
-        _check_close_up(config, size=size)
+        check_close_up(config, size=size)
     if size % 2**config.disc_halvings:
         raise ConfigError(
             f"config.task: net.size {size} cannot be halved disc_halvings = "
@@ -244,15 +257,24 @@ def _check(config: PortraitConfig, *, size: int) -> None:
             "--config.task.disc_halvings"
         )
     judged = size >> (config.disc_halvings + config.disc_scales - 1)
-    if judged < _SMALLEST_JUDGED:
+    if judged < SMALLEST_JUDGED:
         raise ConfigError(
             f"config.task: halved by disc_halvings {config.disc_halvings} and disc_scales "
             f"{config.disc_scales} the images are {judged} pixels wide, less than "
-            f"{_SMALLEST_JUDGED}; give smaller ones"
+            f"{SMALLEST_JUDGED}; give smaller ones"
         )
 
 
-def _check_close_up(config: PortraitConfig, *, size: int) -> None:
+def check_close_up(config: Any, *, size: int) -> None:
+    """Looks whether pictures have a close-up of the mouth as the losses need it.
+
+    Args:
+      config: with the fields of `PortraitConfig` that say which features.
+      size: height and width of the pictures.
+
+    Raises:
+      ConfigError: they have none.
+    """
     if size % close_up.STEP:
         raise ConfigError(
             f"config.task.net: size {size} is no multiple of {close_up.STEP}, as the "

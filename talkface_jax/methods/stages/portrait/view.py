@@ -112,13 +112,13 @@ class PortraitView:
             closed = light.closed()
             start = int(rng.choice(closed)) if len(closed) else start
         picture = self.picture(segment, start, rng, train=train)
-        identity = self._identity(picture, light, start)
+        identity, target = self._identity(picture, light, start), self.target(segment, start, picture)
         sample = {
-            "face": self._crop(segment, light, start),
+            "face": target.image,
             "identity": identity.image,
-            "points": light.crop_points[start],
+            "points": target.points,
             "identity_points": identity.points,
-            **self.beside(segment, picture[0]),
+            **self.beside((segment, start), picture),
         }
         return self._changed(sample, rng) if train else sample
 
@@ -139,9 +139,19 @@ class PortraitView:
             return segment, int(transforms.draw_references(rng, others, 1)[0])
         return segment, identity_frame(lips=light.lips, eyes=light.eyes, valid=others)
 
-    def beside(self, segment: SegmentReader, source: SegmentReader) -> dict[str, np.ndarray]:
-        """What a sample holds besides, of the target's segment and of the identity's: nothing."""
-        del segment, source
+    def target(
+        self, segment: SegmentReader, frame: int, picture: tuple[SegmentReader, int]
+    ) -> AlignedFace:
+        """The target's crop, and its points there; `picture` is where the identity is taken."""
+        del picture
+        light = self.light(segment)
+        return AlignedFace(self._crop(segment, light, frame), light.crop_points[frame])
+
+    def beside(
+        self, target: tuple[SegmentReader, int], source: tuple[SegmentReader, int]
+    ) -> dict[str, np.ndarray]:
+        """What a sample holds besides, of the target's frame and of the identity's: nothing."""
+        del target, source
         return {}
 
     def mirrors(self, sample: Mapping[str, np.ndarray]) -> bool:
@@ -183,7 +193,8 @@ class PortraitView:
             if self.colour_jitter:
                 image = np.stack([table[:, c][image[..., c]] for c in range(3)], -1)
             changed[key] = np.ascontiguousarray(image)
-        if mirrored:
-            for key in ("points", "identity_points"):
-                changed[key] = _SCHEME.mirror(sample[key])
-        return changed
+        return changed | self.mirrored(sample) if mirrored else changed
+
+    def mirrored(self, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The entries of a sample that its mirror image has otherwise, the pictures apart."""
+        return {key: _SCHEME.mirror(sample[key]) for key in ("points", "identity_points")}

@@ -6,6 +6,7 @@ Jacobians, so that a keypoint's motion is a shift.
 """
 
 import dataclasses
+from typing import Literal
 
 import flax.linen as nn
 import flax.struct
@@ -19,11 +20,17 @@ from talkface_jax.models.render.latent_keypoints.layers import (
     UpBlock,
     as_image,
 )
+from talkface_jax.models.render.latent_keypoints.tracked import tracked_flow
+from talkface_jax.models.render.point_flow import DEFAULT_FLOW, PointFlowConfig
 from talkface_jax.models.volume_convs import VolumeConv
 from talkface_jax.models.volume_warp import Size, axis_grid, corner_grid, sample_shifted
 from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range, ranged
 
 _EXACT = jax.lax.Precision.HIGHEST
+RATE = 20.0
+"""Of the share of the flow by tracked keypoints to its parameter: Adam moves this one number as
+fast as it needs."""
+_HELD = 8.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +45,10 @@ class DenseMotionConfig:
       levels: of the hourglass, each of half the height and width.
       kernel: of the convolutions that make masks and occlusion.
       variance: of the keypoints' Gaussians, in squared positions.
+      base: what is where no keypoint's motion is: "nothing", no motion, as published; or
+        "tracked", for tracked keypoints, the flow by them alone, of which a learned share is taken,
+        none at the start. Ours.
+      kernels: of that flow.
     """
 
     keypoints: int = ranged(15, AT_LEAST_1)
@@ -47,6 +58,8 @@ class DenseMotionConfig:
     levels: int = ranged(5, AT_LEAST_1)
     kernel: int = ranged(7, Range(least=1, parity="odd"))
     variance: float = ranged(0.01, ABOVE_0)
+    base: Literal["nothing", "tracked"] = "nothing"
+    kernels: PointFlowConfig = DEFAULT_FLOW
 
 
 DEFAULT_MOTION = DenseMotionConfig()
@@ -56,11 +69,34 @@ DEFAULT_MOTION = DenseMotionConfig()
 class DenseMotion:
     """deformation (b, d, h, w, 3): positions, x before y before z, that each voxel is read at;
     mask (b, d, h, w, k + 1), the background first, of sum 1; occlusion (b, h, w, 1), 1 is visible;
-    float32."""
+    share, of the flow by tracked keypoints where that is the base; float32."""
 
     deformation: jax.Array
     mask: jax.Array
     occlusion: jax.Array
+    share: jax.Array | None = None
+
+    def flow(self, base: jax.Array) -> jax.Array:
+        """The motion seen from the front, over pixels.
+
+        Args:
+          base: the flow by the keypoints, (b, s, s, 2) in positions; s is a multiple of h and w.
+
+        Returns:
+          (b, s, s, 2), x before y, in positions: the deformation without its share of that flow,
+          made larger, and that share of `base` itself, which is finer.
+        """
+        size = self.mask.shape[2]
+        held = self.mask[..., :1].mean(1)
+        coarse = base.reshape(-1, size, base.shape[1] // size, size, base.shape[1] // size, 2)
+        own = (self.deformation - corner_grid(self.mask.shape[1:4]))[..., :2].mean(1)
+        assert self.share is not None
+        own = own - held * self.share * coarse.mean((2, 4))
+        larger = (base.shape[0], *base.shape[1:3])
+        own, held = (
+            jax.image.resize(x, (*larger, x.shape[-1]), "bilinear") for x in (own, held)
+        )
+        return own + held * self.share * base
 
 
 class VolumeHourglass(nn.Module):
@@ -118,16 +154,28 @@ class DenseMotionNetwork(nn.Module):
         x = self._seen(x, driving, source)
         hourglass = VolumeHourglass(config.channels, config.most, config.levels, name="hourglass")
         x = hourglass(like_params(self, x), train=train)
-        logits = VolumeConv(config.keypoints + 1, config.kernel, name="mask")(x)
-        mask = nn.softmax(widen(logits))
+        logits = widen(VolumeConv(config.keypoints + 1, config.kernel, name="mask")(x))
+        tracked = config.base == "tracked"
+        if tracked:
+            # Fresh masks would be equal shares of motions that the base has in their places.
+            logits = logits.at[..., 0].add(_HELD)
+        mask = nn.softmax(logits)
         # The background stays; the masks sum to 1, so that each keypoint adds its share of a shift.
         moved = jnp.einsum("bdhwk,bkc->bdhwc", mask[..., 1:], source - driving, precision=_EXACT)
+        share = None
+        if tracked:
+            share = RATE * widen(self.param("share", nn.initializers.zeros, ()))
+            size = volume.shape[2]
+            flow = tracked_flow(driving, source, size=size, config=config.kernels)
+            by_points = mask[..., :1] * share * flow[:, None]
+            moved = moved + jnp.pad(by_points, ((0, 0),) * 4 + ((0, 1),))
         square = (config.kernel, config.kernel)
         hidden = nn.Conv(1, square, name="occlusion")(as_image(x))
         return DenseMotion(
             deformation=moved + corner_grid(volume.shape[1:4]),
             mask=mask,
             occlusion=nn.sigmoid(widen(hidden)),
+            share=share,
         )
 
     def _seen(self, x: jax.Array, driving: jax.Array, source: jax.Array) -> jax.Array:

@@ -8,7 +8,10 @@ import dataclasses
 import flax.linen as nn
 import flax.struct
 import jax
+import jax.numpy as jnp
+import numpy as np
 
+from talkface_jax.models.blocks import halve
 from talkface_jax.models.render.latent_keypoints.appearance import (
     DEFAULT_APPEARANCE,
     Appearance,
@@ -20,11 +23,13 @@ from talkface_jax.models.render.latent_keypoints.spade_decoder import (
     SpadeDecoder,
     SpadeDecoderConfig,
 )
+from talkface_jax.models.render.latent_keypoints.tracked import face_maps, tracked_flow
 from talkface_jax.models.render.latent_keypoints.warping import (
     DEFAULT_WARPING,
     Warping,
     WarpingConfig,
 )
+from talkface_jax.models.warp import warp_by_grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +55,12 @@ LIVEPORTRAIT = LatentGeneratorConfig(
 
 @flax.struct.dataclass
 class Generated:
-    """image (b, H, W, 3) in [0, 1] and the motion that it came by; float32."""
+    """image (b, H, W, 3) in [0, 1] and the motion that it came by; float32. Where the picture is
+    corrected, moved (b, H, W, 3) is the picture as the motion moves it."""
 
     image: jax.Array
     motion: DenseMotion
+    moved: jax.Array | None = None
 
 
 class LatentGenerator(nn.Module):
@@ -75,15 +82,50 @@ class LatentGenerator(nn.Module):
         return self.appearance(image, train=train)
 
     def render(
-        self, volume: jax.Array, driving: jax.Array, source: jax.Array, *, train: bool = False
+        self,
+        volume: jax.Array,
+        driving: jax.Array,
+        source: jax.Array,
+        image: jax.Array | None = None,
+        *,
+        train: bool = False,
     ) -> Generated:
-        """The frame of a volume and keypoints (b, k, 3), see `Warping`."""
+        """The frame of a volume and keypoints (b, k, 3), see `Warping`.
+
+        `image` is the picture of the volume, (b, h, w, 3) in [0, 1], where it is corrected
+        (`SpadeDecoderConfig.paint`).
+        """
         warped = self.warping(volume, driving, source, train=train)
-        return Generated(image=self.decoder(warped.features), motion=warped.motion)
+        if self.config.decoder.paint == "absolute":
+            return Generated(image=self.decoder(warped.features), motion=warped.motion)
+        assert image is not None
+        kernels = self.config.warping.motion.kernels
+        base = tracked_flow(driving, source, size=image.shape[1], config=kernels)
+        moved = _moved(image, warped.motion.flow(base))
+        painted = self.decoder(warped.features, _guides(moved, driving))
+        return Generated(
+            image=jnp.clip(moved + painted, 0.0, 1.0), motion=warped.motion, moved=moved
+        )
 
     def __call__(
         self, image: jax.Array, driving: jax.Array, source: jax.Array, *, train: bool = False
     ) -> Generated:
         """A picture (b, h, w, 3) in [0, 1], RGB, moved from keypoints `source` to `driving`, each
         (b, k, 3); `train`: BatchNorm takes the batch's statistics."""
-        return self.render(self.encode(image, train=train), driving, source, train=train)
+        return self.render(self.encode(image, train=train), driving, source, image, train=train)
+
+
+def _moved(image: jax.Array, flow: jax.Array) -> jax.Array:
+    """A picture (b, h, w, 3) moved by a flow in positions; its edge goes on beyond it."""
+    size = image.shape[1]
+    base = ((2 * np.arange(size) + 1) / size - 1).astype(np.float32)
+    grid = np.stack(np.broadcast_arrays(base, base[:, None]), -1)
+    edge = 1 - 1 / size
+    return warp_by_grid(image, jnp.clip(grid + flow, -edge, edge))
+
+
+def _guides(moved: jax.Array, driving: jax.Array) -> list[jax.Array]:
+    """The moved picture and the lines of the face at a quarter, a half and all of the size."""
+    fine = jnp.concatenate([2 * moved - 1, face_maps(driving, size=moved.shape[1])], -1)
+    middle = halve(fine)
+    return [halve(middle), middle, fine]

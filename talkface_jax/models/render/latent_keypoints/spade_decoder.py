@@ -5,6 +5,7 @@ Their convolutions are spectrally normalised in training; here they hold what th
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import flax.linen as nn
@@ -25,6 +26,7 @@ from talkface_jax.models.render.latent_keypoints.layers import double_planes
 from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, ranged
 
 _SLOPE = 0.2
+_NEAR_ZERO = nn.initializers.normal(1e-3)
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
@@ -38,6 +40,8 @@ class SpadeDecoderConfig:
       last: channels of the last block, at 4 times the size.
       hidden: of the modulations.
       unfold: 2: the last convolution makes four pixels of one, as LivePortrait's does; or 1.
+      paint: "absolute", the picture by itself, as published; or "correction", what is to be added
+        to a picture, nearly nothing at the start. Ours.
     """
 
     width: int = ranged(256, AT_LEAST_1)
@@ -45,6 +49,7 @@ class SpadeDecoderConfig:
     last: int = ranged(64, AT_LEAST_1)
     hidden: int = ranged(128, AT_LEAST_1)
     unfold: Literal[1, 2] = 1
+    paint: Literal["absolute", "correction"] = "absolute"
 
 
 DEFAULT_DECODER = SpadeDecoderConfig()
@@ -102,17 +107,38 @@ class SpadeDecoder(nn.Module):
     config: SpadeDecoderConfig = SpadeDecoderConfig()
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        """(b, h, w, width) -> (b, s·h, s·w, 3) in [0, 1], float32; s is 4 times `unfold`."""
+    def __call__(self, features: jax.Array, guides: Sequence[jax.Array] = ()) -> jax.Array:
+        """The picture.
+
+        Args:
+          features: (b, h, w, width).
+          guides: further maps (b, h, w, any), (b, 2h, 2w, any) and (b, 4h, 4w, any) that modulate
+            the blocks of those sizes, or none.
+
+        Returns:
+          (b, s·h, s·w, 3) float32; s is 4 times `unfold`. In [0, 1] unless it is a correction.
+        """
         config = self.config
-        condition = like_params(self, features)
-        x = conv(2 * config.width, size=3, name="first")(condition)
+        x = like_params(self, features)
+        conditions = _guided([x, double_planes(x), double_planes(double_planes(x))], guides)
+        x = conv(2 * config.width, size=3, name="first")(conditions[0])
         for index in range(config.blocks):
             block = SpadeResidual(2 * config.width, config.hidden, name=f"middle_{index}")
-            x = block(x, condition)
+            x = block(x, conditions[0])
         for index, width in enumerate((config.width, config.last)):
-            x, condition = double_planes(x), double_planes(condition)
-            x = SpadeResidual(width, config.hidden, name=f"up_{index}")(x, condition)
-        colour = conv(3 * config.unfold**2, size=3, name="colour")
+            block = SpadeResidual(width, config.hidden, name=f"up_{index}")
+            x = block(double_planes(x), conditions[index + 1])
+        adds = config.paint == "correction"
+        start = _NEAR_ZERO if adds else nn.linear.default_kernel_init
+        colour = nn.Conv(3 * config.unfold**2, (3, 3), kernel_init=start, name="colour")
         x = colour(nn.leaky_relu(x, _SLOPE))
-        return nn.sigmoid(widen(pixel_shuffle(x) if config.unfold == 2 else x))
+        x = widen(pixel_shuffle(x) if config.unfold == 2 else x)
+        return x if adds else nn.sigmoid(x)
+
+
+def _guided(conditions: list[jax.Array], guides: Sequence[jax.Array]) -> list[jax.Array]:
+    """Each map with its guide beside it."""
+    if not guides:
+        return conditions
+    pairs = zip(conditions, guides, strict=True)
+    return [jnp.concatenate([x, guide.astype(x.dtype)], -1) for x, guide in pairs]

@@ -1,0 +1,122 @@
+"""What of a generator's config must fit together."""
+
+from talkface_jax.errors import ConfigError
+from talkface_jax.losses import image_terms
+from talkface_jax.methods.emoconv.generator.config import GeneratorConfig
+from talkface_jax.methods.emoconv.generators import FaceVid2VidConfig
+from talkface_jax.methods.stages.portrait.task import SMALLEST_JUDGED, check_close_up
+from talkface_jax.models.render.latent_keypoints.tracked import SCHEME
+
+QUARTER = 4
+"""Pixels of the picture for one of the feature map that the decoder takes."""
+_DETECTED = ("equivariance_weight", "keypoint_weight", "head_pose_weight", "expression_weight")
+
+
+def perceptual_network(config: GeneratorConfig) -> image_terms.PerceptualNetwork:
+    """The network that the terms need; none where they have no weight."""
+    return config.perceptual if config.perceptual_weight or config.mouth_weight else "none"
+
+
+def check(config: GeneratorConfig) -> None:
+    """Looks whether the fields fit each other.
+
+    Raises:
+      ConfigError: they do not.
+    """
+    if config.family != "facevid2vid":
+        raise ConfigError(
+            f"config.task: family is {config.family!r}, whose networks are taken as released "
+            "(talkface convert) and not trained; set it to 'facevid2vid'"
+        )
+    check_networks(config)
+    _check_losses(config)
+    if config.size % 2**config.disc_halvings:
+        raise ConfigError(
+            f"config.task: size {config.size} cannot be halved disc_halvings = "
+            f"{config.disc_halvings} times to whole pixels; give a smaller one"
+        )
+    judged = config.size >> (config.disc_halvings + config.disc_scales - 1)
+    if judged < SMALLEST_JUDGED:
+        raise ConfigError(
+            f"config.task: halved by disc_halvings {config.disc_halvings} and disc_scales "
+            f"{config.disc_scales} the images are {judged} pixels wide, less than "
+            f"{SMALLEST_JUDGED}; give smaller ones"
+        )
+
+
+def check_networks(config: GeneratorConfig) -> None:
+    """Looks whether the networks of face-vid2vid fit each other and the pictures.
+
+    Raises:
+      ConfigError: they do not.
+    """
+    sizes = config.facevid2vid
+    motion, decoder = sizes.generator.warping.motion, sizes.generator.decoder
+    counts = {"generator.warping.motion": motion.keypoints}
+    wanted = motion.keypoints
+    if config.keypoints == "tracked":
+        wanted = len(SCHEME)
+    else:
+        counts |= {"detector": sizes.detector.keypoints, "pose": sizes.pose.keypoints}
+    for place, count in counts.items():
+        if count != wanted:
+            raise ConfigError(
+                f"config.task.facevid2vid.{place}: keypoints is {count}, but {config.keypoints} "
+                f"keypoints are {wanted} here; set it to that"
+            )
+    if config.keypoints == "detected" and (motion.base, decoder.paint) != ("nothing", "absolute"):
+        raise ConfigError(
+            "config.task.facevid2vid.generator: warping.motion.base 'tracked' and decoder.paint "
+            "'correction' need to know where on a face keypoints lie; set keypoints to 'tracked'"
+        )
+    if (motion.base == "tracked") != (decoder.paint == "correction"):
+        raise ConfigError(
+            "config.task.facevid2vid.generator: decoder.paint 'correction' goes with "
+            "warping.motion.base 'tracked', and neither without the other; set both or none"
+        )
+    _check_size(config.size, sizes, detected=config.keypoints == "detected")
+
+
+def _check_size(size: int, sizes: FaceVid2VidConfig, *, detected: bool) -> None:
+    generator = sizes.generator
+    if generator.appearance.halvings != 2 or generator.decoder.unfold != 1:
+        raise ConfigError(
+            f"config.task.facevid2vid.generator: appearance.halvings "
+            f"{generator.appearance.halvings} and decoder.unfold {generator.decoder.unfold} do not "
+            "give a picture of the size of the source; set them to 2 and 1"
+        )
+    steps = {"generator.warping.motion": QUARTER * 2**generator.warping.motion.levels}
+    if detected:
+        steps["detector"] = sizes.detector.shrink * 2**sizes.detector.levels
+    for place, step in steps.items():
+        if size % step:
+            raise ConfigError(
+                f"config.task: size {size} is no multiple of {step}, as the levels of "
+                f"facevid2vid.{place} need; give another size or fewer levels"
+            )
+
+
+def _check_losses(config: GeneratorConfig) -> None:
+    if config.keypoints == "tracked":
+        for field in _DETECTED:
+            if getattr(config, field):
+                raise ConfigError(
+                    f"config.task: {field} is {getattr(config, field):g}, but tracked keypoints "
+                    "are not learned; set it to 0.0"
+                )
+    if config.perceptual == "none":
+        for field in ("perceptual_weight", "mouth_weight"):
+            if getattr(config, field):
+                raise ConfigError(
+                    f"config.task: perceptual is none but {field} is not 0; set it to 0.0 or name "
+                    "a network"
+                )
+        return
+    image_terms.check_perceptual_size(
+        config.size,
+        depth=config.perceptual_layers,
+        scales=config.perceptual_scales,
+        halvings=config.perceptual_halvings,
+    )
+    if config.mouth_weight:
+        check_close_up(config, size=config.size)
