@@ -214,9 +214,7 @@ def reenactment_goals(*, lpips: float = 0.7, follows: float = 0.8) -> tuple[Goal
             most=lpips,
             over=COPIED,
         ),
-        Goal(
-            "face, PSNR, model / picture copied", videos, "psnr_face", least=1.0, over=COPIED
-        ),
+        Goal("face, PSNR, model / picture copied", videos, "psnr_face", least=1.0, over=COPIED),
         *(
             Goal(f"driver's {what}, correlation", videos, number, least=follows)
             for what, number in followed.items()
@@ -351,8 +349,8 @@ class Declaration:
             return
         if drive is Driven.VIDEO:
             raise ConfigError(
-                f"{self.name} is driven by a recording, not by a video; leave --driver out and give "
-                "--audio, or give a bundle of another method"
+                f"{self.name} is driven by a recording, not by a video; leave --driver out and "
+                "give --audio, or give a bundle of another method"
             )
         raise ConfigError(
             f"{self.name} is driven by a video, not by a recording; give --driver=VIDEO, or a "

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from talkface_jax import runtime
 from talkface_jax.api.kinds import Place, Progress
-from talkface_jax.capabilities import Aspect, Declaration
+from talkface_jax.capabilities import Aspect, Declaration, Driven
 from talkface_jax.data.pipeline import PreparedDataset, open_dataset
-from talkface_jax.errors import RecordError
+from talkface_jax.errors import ConfigError, RecordError
 from talkface_jax.evaluate import (
     blink_page,
     blinks,
@@ -39,7 +39,7 @@ class LandmarkEvaluation:
     """What `evaluate_landmarks` found.
 
     Attributes:
-      scores: the table, as in scores.json.
+      scores: the table, as in scores.json; None where it was not asked for.
       blinks: of a method that makes blinks of its own, as in blinks.json; None where it makes none
         or they could not be compared.
       no_blinks: why they could not be compared; empty elsewhere.
@@ -49,7 +49,7 @@ class LandmarkEvaluation:
       left_out: row -> why the table does not have it.
     """
 
-    scores: Scores
+    scores: Scores | None
     blinks: BlinkReport | None = None
     no_blinks: str = ""
     emotions: EmotionReport | None = None
@@ -65,6 +65,7 @@ def evaluate_landmarks(
     split: str = "test",
     train_data: Place | None = None,
     without: Collection[Aspect] = (),
+    table: bool = True,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> LandmarkEvaluation:
@@ -82,6 +83,7 @@ def evaluate_landmarks(
       split: of `data`.
       train_data: prepared set from whose train split baselines learn; `data` by default.
       without: what has a report of its own and is not measured this time.
+      table: whether the landmarks are scored; without, only those reports are made.
       command: the command line that the report states; this process's by default.
       progress: called as progress(what, done, total).
 
@@ -102,14 +104,12 @@ def evaluate_landmarks(
         )
     dataset = open_dataset(place, split)
     train = _training(dataset, place, train_data)
-    linear, left_out = _fit_ridge(train, chain, data=place, progress=progress)
-    if shards.speakers_of(dataset) < 2:
-        left_out[scores.MISMATCHED] = f"{place} has one speaker in split {split}"
-    notes = {"bundle": loaded.manifest.weight_id, "data": f"{place}, {split}"}
-    notes |= {f"no row {row}": reason for row, reason in left_out.items()}
-    options = {"notes": notes, "command": command, "progress": progress}
-    found = _score(chain, method, dataset, linear=linear, **options)
-    report.write_report(found, folder)
+    found, left_out = None, {}
+    if table:
+        notes = {"bundle": loaded.manifest.weight_id, "data": f"{place}, {split}"}
+        options = {"notes": notes, "command": command, "progress": progress}
+        found, left_out = _score(chain, method, dataset, train, place, **options)
+        report.write_report(found, folder)
     wanted, told = {*method.generates} - {*without}, {"out": folder, "progress": progress}
     blinked, no_blinks = _unless_refused(
         Aspect.BLINKS in wanted,
@@ -125,19 +125,24 @@ def _score(
     chain: Any,
     method: Declaration,
     dataset: PreparedDataset,
+    train: PreparedDataset | None,
+    place: str,
     *,
-    linear: ridge.Ridge | None,
     notes: Mapping[str, str],
     command: str | None,
     progress: Progress | None,
-) -> Scores:
-    """The table of landmarks.
+) -> tuple[Scores, dict[str, str]]:
+    """The table of landmarks, and why rows are not in it.
 
     Raises:
       TalkfaceError: no segment could be scored.
     """
+    linear, left_out = _fit_ridge(train, chain, data=place, progress=progress)
+    if shards.speakers_of(dataset) < 2:
+        left_out[scores.MISMATCHED] = f"{place} has one speaker in split {dataset.split}"
     known = {
         **notes,
+        **{f"no row {row}": reason for row, reason in left_out.items()},
         "unit of the intervals": "segments of at most 125 frames",
         **({} if linear is None else {"ridge regression": str(linear)}),
     }
@@ -152,7 +157,7 @@ def _score(
         noun="segment",
         remedy="give a --data and --split with faces",
     )
-    return found
+    return found, left_out
 
 
 def _unless_refused(wanted: bool, measure: Callable[[], _Report]) -> tuple[_Report | None, str]:

@@ -27,7 +27,8 @@ def synthesize(
     controls: Controls = NO_CONTROLS,
     progress: Progress | None = None,
 ) -> SynthesisReport:
-    """Makes the face speak the recording or follow a driving video, as `synthesize.run.synthesize` describes.
+    """Makes the face speak the recording, or follow a driving video, as `synthesize.run.synthesize`
+    describes.
 
     Args:
       networks: the bundle that `export` wrote, or the working directories of every stage of one

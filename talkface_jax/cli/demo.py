@@ -206,17 +206,19 @@ def _judge_blinks(
 ) -> None:
     """Generated blinks against those of clips that are made for this alone."""
     # What was measured on the clips of the demo need not be measured again.
-    emotions = [f"--without={Aspect.EMOTION.value}"] if Aspect.EMOTION in method.generates else []
+    others = ["--without=table"]
+    if Aspect.EMOTION in method.generates:
+        others.append(f"--without={Aspect.EMOTION.value}")
     other = args.out / "data_blinks"
     with walk.timed("prepare: other clips, to judge the blinks by"):
         _prepare(walk, other, clips=(1, BLINK_CLIPS), seed=BLINK_SEED, workers=args.workers)
-    with walk.timed("evaluate: blinks, and landmarks of the other clips"):
+    with walk.timed("evaluate: blinks"):
         walk.command(
             "evaluate",
             f"--bundle={bundle}",
             f"--data={other}",
             f"--train-data={args.out / 'data'}",
-            *emotions,
+            *others,
             f"--out={out / 'scores_blinks'}",
         )
 

@@ -58,7 +58,8 @@ examples:
 """
 EXTRAS = ("evaluate",)
 _SPLIT = "test"
-_REPORTS = (Aspect.BLINKS.value, Aspect.EMOTION.value)
+_TABLE = "table"
+_REPORTS = (_TABLE, Aspect.BLINKS.value, Aspect.EMOTION.value)
 _OF_VIDEOS = (
     "face",
     "against",
@@ -97,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--without",
         action="append",
         choices=_REPORTS,
-        help="leave out a report that the method has besides the table; again for another",
+        help="leave out the table, or a report that the method has besides; again for another",
     )
     _add_video_arguments(parser.add_argument_group("with mp4s"))
 
@@ -189,6 +190,8 @@ def run(args: argparse.Namespace) -> int:
     from talkface_jax.evaluate import report
 
     out = common.console()
+    if scores is None:
+        return 0
     out.print(report.table(scores))
     for failure in scores.failures:
         out.print(f"failed: {failure.clip} ({failure.row}): {failure.reason}", soft_wrap=True)
@@ -230,7 +233,8 @@ def _score_landmarks(args: argparse.Namespace) -> Any:
             out=args.out,
             split=args.split or _SPLIT,
             train_data=args.train_data,
-            without=[Aspect(name) for name in args.without or ()],
+            without=[Aspect(name) for name in args.without or () if name != _TABLE],
+            table=_TABLE not in (args.without or ()),
             command=args.command_line,
             progress=progress,
         )

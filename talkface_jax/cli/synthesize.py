@@ -59,9 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHICH",
         help="where there are several faces: speaker, largest, or an index from the left",
     )
-    parser.add_argument(
-        "--driver-choice", metavar="WHICH", help="the same of the driving video"
-    )
+    parser.add_argument("--driver-choice", metavar="WHICH", help="the same of the driving video")
     parser.add_argument(
         "--mark",
         default="visible",

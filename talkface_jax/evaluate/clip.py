@@ -215,7 +215,9 @@ class ClipScorer:
         images = {
             **dict.fromkeys(("psnr_face", "psnr_mouth"), image.MAX_PSNR),
             **dict.fromkeys(("ssim_face", "ssim_mouth"), 1.0),
-            **dict.fromkeys(("lpips_face", "lpips_mouth") if self._setup.whole else ("lpips_mouth",), 0.0),
+            **dict.fromkeys(
+                ("lpips_face", "lpips_mouth") if self._setup.whole else ("lpips_mouth",), 0.0
+            ),
         }
         values = {
             **images,

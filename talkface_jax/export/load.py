@@ -1,5 +1,6 @@
 """Reads a bundle back and runs its programs."""
 
+import collections
 import dataclasses
 import json
 import pathlib
@@ -35,6 +36,11 @@ class _Loaded:
         state = {name: inputs[name] for name in self.state}
         others = {name: value for name, value in inputs.items() if name not in state}
         return dict(self.function(self.weights, state, others))
+
+
+_RECENT: collections.OrderedDict[str, dict[str, _Loaded]] = collections.OrderedDict()
+_KEPT = 2
+"""A trained bundle and one to compare it with."""
 
 
 class Bundle:
@@ -114,19 +120,34 @@ class Bundle:
 def load_bundle(path: pathlib.Path) -> Bundle:
     """Verifies a bundle's checksums and version and puts its weights on the default device, once.
 
+    The last two are kept, compiled, for the next call with the same files.
+
     Raises:
       WeightsError: not a bundle, a missing or altered file (by name), a jax that is too old, or a
         platform that it was not exported for.
     """
     manifest = check_bundle(path)
     configs = json.loads((path / writing.CONFIG).read_text())
+    # The seal is over the checksums of all files, which were verified.
+    key = writing.seal(json.loads((path / writing.MANIFEST).read_text()))
+    if key not in _RECENT:
+        _RECENT[key] = _load_programs(path, manifest)
+        while len(_RECENT) > _KEPT:
+            _RECENT.popitem(last=False)
+    _RECENT.move_to_end(key)
+    # Which batches are compiled is a matter of the one who calls: pixels must not depend on what
+    # another one asked for.
+    own = {name: dataclasses.replace(item, buckets=set()) for name, item in _RECENT[key].items()}
+    return Bundle(manifest, configs, own)
+
+
+def _load_programs(path: pathlib.Path, manifest: writing.Manifest) -> dict[str, _Loaded]:
     used = {network for entry in manifest.programs.values() for network in entry["networks"]}
     weights = {network: _read_weights(path / f"{network}.safetensors") for network in sorted(used)}
-    programs = {
+    return {
         name: _load_program(path / f"{name}.stablehlo", entry, weights)
         for name, entry in manifest.programs.items()
     }
-    return Bundle(manifest, configs, programs)
 
 
 def check_bundle(path: pathlib.Path) -> writing.Manifest:

@@ -1,4 +1,5 @@
-"""Least-squares and hinge GAN losses, and feature matching on multi-scale discriminators (pix2pixHD)."""
+"""Least-squares and hinge GAN losses, and feature matching, on multi-scale discriminators
+(pix2pixHD)."""
 
 from collections.abc import Sequence
 

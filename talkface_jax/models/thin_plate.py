@@ -35,7 +35,9 @@ class ThinPlate:
 
         With the released code's distance, the sum of the distances along x and y.
         """
-        moved = jnp.einsum("bij,bnj->bni", self.affine[..., :2], places) + self.affine[:, None, :, 2]
+        moved = (
+            jnp.einsum("bij,bnj->bni", self.affine[..., :2], places) + self.affine[:, None, :, 2]
+        )
         side = np.linspace(-1, 1, POINTS, dtype=np.float32)
         controls = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
         distance = jnp.sum(jnp.abs(places[:, :, None] - controls), -1)

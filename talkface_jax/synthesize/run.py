@@ -1,9 +1,10 @@
 """Synthesis: a bundle, a face and a recording or a driving video become a talking mp4.
 
-request -> track -> features or driver -> motion -> render -> composite -> mp4. Frames are made in small
-batches and streamed to the encoder, so memory does not grow with the length of the recording.
+request -> track -> features or driver -> motion -> render -> composite -> mp4. Frames are made in
+small batches and streamed to the encoder, so memory does not grow with the length of the recording.
 """
 
+import collections
 import contextlib
 import dataclasses
 import logging
@@ -230,8 +231,8 @@ def _chain(request: SynthesisRequest, drive: Driven) -> tuple[load.Bundle, Any, 
 
 
 def build_chain(bundle: load.Bundle) -> Any:
-    """The chain of the bundle's method, running the bundle's programs: a `contract.Chain` where it is
-    driven by speech, a `contract.Follows` where a video drives it.
+    """The chain of the bundle's method, running the bundle's programs: a `contract.Chain` where
+    speech drives it, a `contract.Follows` where a video does.
 
     Raises:
       WeightsError: a bundle of a method, or with stages, fields or features, that this version does
@@ -325,6 +326,11 @@ def check_request(request: SynthesisRequest) -> None:
         raise ConfigError(f"--mark={request.mark} does not exist; use one of {', '.join(known)}")
 
 
+_TRACKS: collections.OrderedDict[Any, FaceTrack] = collections.OrderedDict()
+_TRACKS_KEPT = 4
+"""Of the last face videos: one face is made to speak many sentences."""
+
+
 def _track(
     source: video.IndexedVideo,
     path: pathlib.Path,
@@ -335,6 +341,27 @@ def _track(
     flag: str = "--face-choice",
 ) -> FaceTrack:
     """The face in the first `length` frames of a video; `flag` chooses among several."""
+    about = path.stat()
+    key = (path.resolve(), about.st_mtime_ns, about.st_size, choice, min(len(source), length))
+    if key in _TRACKS:
+        _TRACKS.move_to_end(key)
+        return _TRACKS[key]
+    track = _tracked(source, path, choice, length=length, progress=progress, flag=flag)
+    _TRACKS[key] = track
+    while len(_TRACKS) > _TRACKS_KEPT:
+        _TRACKS.popitem(last=False)
+    return track
+
+
+def _tracked(
+    source: video.IndexedVideo,
+    path: pathlib.Path,
+    choice: str | None,
+    *,
+    length: int,
+    progress: Progress | None,
+    flag: str,
+) -> FaceTrack:
     voice: Float32[np.ndarray, " s"] | None = None
     if choice == "speaker" and source.info.has_audio:
         voice = sound.read_clip_audio(path, None, min(len(source), length))

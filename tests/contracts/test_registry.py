@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from talkface_jax import api
-from talkface_jax.capabilities import Aspect
+from talkface_jax.capabilities import Aspect, Driven
 from talkface_jax.config import DataConfig, OptimConfig
 from talkface_jax.errors import RecordError
 from talkface_jax.methods import registry
-from talkface_jax.synthesize.contract import MakesBlinks
+from talkface_jax.synthesize.contract import Follows, MakesBlinks
 from talkface_jax.train.evaluation import evaluate
 from talkface_jax.train.programs import Programs
 from talkface_jax.train.sharding import make_mesh, put_batch
@@ -195,10 +195,15 @@ def test_a_chain_can_what_its_method_declares(name):
     method = registry.get_method(name)
     configs = {stage: _experiment(name, stage, "tiny").task for stage in method.declaration.chained}
     chain = method.chain(configs, _NoPrograms())
-    for attribute in ("prepare", "predict_motion", "start"):
-        assert callable(getattr(chain, attribute))
-    declares = Aspect.BLINKS in method.declaration.generates
-    assert isinstance(chain, MakesBlinks) == declares
+    declared = method.declaration
+    assert declared.driven_by
+    if Driven.AUDIO in declared.driven_by:
+        for attribute in ("prepare", "predict_motion", "start"):
+            assert callable(getattr(chain, attribute))
+    assert isinstance(chain, Follows) == (Driven.VIDEO in declared.driven_by)
+    assert isinstance(chain, MakesBlinks) == (Aspect.BLINKS in declared.generates)
+    # What is made of speech is measured as such.
+    assert Driven.AUDIO in declared.driven_by or not declared.generates
 
 
 def test_unknown_names_are_refused_with_the_known_ones():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from talkface_jax import api
-from talkface_jax.capabilities import Aspect
+from talkface_jax.capabilities import Aspect, Driven
 from talkface_jax.cli.main import main
 from talkface_jax.methods import registry
 
@@ -74,6 +74,11 @@ def road(request, tmp_path_factory, data):
     return walked
 
 
+def _require_speech(road):
+    if Driven.AUDIO not in registry.declaration(road.method).driven_by:
+        pytest.skip(f"speech does not drive {road.method}")
+
+
 def _held_out(data):
     raw = data / "raw"
     metadata = json.loads((raw / "metadata.json").read_text())
@@ -128,10 +133,41 @@ def test_another_config_in_the_same_workdir_is_refused(road, capsys):
     assert "optim.lr" in error
 
 
+def test_synthesize_follows_the_whole_video(road):
+    from talkface_jax.media.probe import probe
+
+    if Driven.VIDEO not in registry.declaration(road.method).driven_by:
+        pytest.skip(f"no video drives {road.method}")
+    video, audio = _held_out(road.data)
+    out = road.root / "following.mp4"
+    arguments = [f"--bundle={road.root / 'bundle'}", f"--face={video}", f"--out={out}"]
+    assert main(["synthesize", *arguments, f"--driver={video}"]) == 0
+    made, source = probe(out), probe(video)
+    assert made.has_audio == source.has_audio
+    assert (made.width, made.height) == (source.width, source.height)
+    assert made.duration == pytest.approx(source.duration, abs=0.05)
+    # Beside a driver a recording is only heard.
+    assert main(["synthesize", *arguments, f"--driver={video}", f"--audio={audio}"]) == 0
+    assert probe(out).has_audio
+
+
+def test_what_drives_a_method_is_told_where_something_else_is_given(road, refused):
+    video, audio = _held_out(road.data)
+    others = {Driven.AUDIO: f"--driver={video}", Driven.VIDEO: f"--audio={audio}"}
+    for drive, other in others.items():
+        if registry.declaration(road.method).driven_by != (drive,):
+            continue
+        out = road.root / "refused.mp4"
+        arguments = [f"--bundle={road.root / 'bundle'}", f"--face={video}", f"--out={out}", other]
+        assert f"{road.method} is driven by a" in refused("synthesize", *arguments)
+        assert not out.exists()
+
+
 def test_synthesize_speaks_the_whole_recording(road):
     from talkface_jax.media.audio import read_audio, write_wav
     from talkface_jax.media.probe import probe
 
+    _require_speech(road)
     video, audio = _held_out(road.data)
     out, heard = road.root / "talking.mp4", road.root / "heard.wav"
     write_wav(heard, read_audio(audio)[:SPOKEN])
@@ -150,6 +186,7 @@ def test_synthesize_speaks_the_whole_recording(road):
 
 
 def test_evaluate_scores_the_landmarks_of_shards(road):
+    _require_speech(road)
     scored = road.root / "motion-scores"
     bundle = f"--bundle={road.root / 'bundle'}"
     assert main(["evaluate", bundle, f"--data={road.data}", f"--out={scored}"]) == 0

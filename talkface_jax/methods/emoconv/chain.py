@@ -69,7 +69,10 @@ class TrackedMotion:
 
     def __init__(self, picture: Picture, driver: Driver) -> None:
         points = rigid.transfer(
-            picture.mesh, driver.track.landmarks[driver.shown], reference=_place(driver), rigid=RIGID
+            picture.mesh,
+            driver.track.landmarks[driver.shown],
+            reference=_place(driver),
+            rigid=RIGID,
         )
         box = np.tile(picture.box, (len(points), 1))
         self.source = keypoints_in(picture.mesh[SCHEME.indices], picture.box)[None]
@@ -231,9 +234,7 @@ class ReenactmentChain:
         config = self.config
         if config.keypoints == "tracked" and config.family == "facevid2vid":
             return TrackedMotion(picture, driver)
-        return DetectedMotion(
-            picture, driver, size=config.size, reach=config.reach, call=self.call
-        )
+        return DetectedMotion(picture, driver, size=config.size, reach=config.reach, call=self.call)
 
     def appearance(self, image: UInt8[np.ndarray, "s s 3"]) -> Any:
         """The volume of the picture; it stays on the device."""

@@ -63,7 +63,7 @@ class LivePortraitConfig:
 
 SMALL = FaceVid2VidConfig(
     generator=LatentGeneratorConfig(
-        appearance=AppearanceConfig(channels=8, volume_channels=4, depth=4, blocks=1),
+        appearance=AppearanceConfig(channels=8, halvings=3, volume_channels=4, depth=4, blocks=1),
         warping=WarpingConfig(
             motion=DenseMotionConfig(
                 keypoints=len(SCHEME),
@@ -73,10 +73,14 @@ SMALL = FaceVid2VidConfig(
                 levels=2,
                 kernel=3,
                 base="tracked",
+                # Chin, nose, the corners and the middle of the lips, the irises.
+                masked=(8, 30, 48, 54, 62, 66, 68, 73),
             ),
             width=16,
         ),
-        decoder=SpadeDecoderConfig(width=16, blocks=1, last=8, hidden=16, paint="correction"),
+        decoder=SpadeDecoderConfig(
+            width=16, blocks=1, last=16, hidden=16, unfold=2, paint="correction"
+        ),
     ),
 )
 """Trains on a CPU, on tracked keypoints; the flow by them does what the width cannot."""

@@ -8,7 +8,7 @@ from talkface_jax.methods.stages.portrait.task import SMALLEST_JUDGED, check_clo
 from talkface_jax.models.render.latent_keypoints.tracked import SCHEME
 
 QUARTER = 4
-"""Pixels of the picture for one of the feature map that the decoder takes."""
+"""By how much the decoder's blocks make its feature map larger."""
 _DETECTED = ("equivariance_weight", "keypoint_weight", "head_pose_weight", "expression_weight")
 
 
@@ -64,6 +64,11 @@ def check_networks(config: GeneratorConfig) -> None:
                 f"config.task.facevid2vid.{place}: keypoints is {count}, but {config.keypoints} "
                 f"keypoints are {wanted} here; set it to that"
             )
+    if strangers := [item for item in motion.masked if not 0 <= item < motion.keypoints]:
+        raise ConfigError(
+            f"config.task.facevid2vid.generator.warping.motion: masked names {strangers}, but there "
+            f"are keypoints 0 to {motion.keypoints - 1}; take them out"
+        )
     if config.keypoints == "detected" and (motion.base, decoder.paint) != ("nothing", "absolute"):
         raise ConfigError(
             "config.task.facevid2vid.generator: warping.motion.base 'tracked' and decoder.paint "
@@ -79,13 +84,14 @@ def check_networks(config: GeneratorConfig) -> None:
 
 def _check_size(size: int, sizes: FaceVid2VidConfig, *, detected: bool) -> None:
     generator = sizes.generator
-    if generator.appearance.halvings != 2 or generator.decoder.unfold != 1:
+    halvings, unfold = generator.appearance.halvings, generator.decoder.unfold
+    if 2**halvings != QUARTER * unfold:
         raise ConfigError(
-            f"config.task.facevid2vid.generator: appearance.halvings "
-            f"{generator.appearance.halvings} and decoder.unfold {generator.decoder.unfold} do not "
-            "give a picture of the size of the source; set them to 2 and 1"
+            f"config.task.facevid2vid.generator: appearance.halvings {halvings} and decoder.unfold "
+            f"{unfold} do not give a picture of the size of the source; set them to 2 and 1, or to "
+            "3 and 2"
         )
-    steps = {"generator.warping.motion": QUARTER * 2**generator.warping.motion.levels}
+    steps = {"generator.warping.motion": 2 ** (halvings + generator.warping.motion.levels)}
     if detected:
         steps["detector"] = sizes.detector.shrink * 2**sizes.detector.levels
     for place, step in steps.items():

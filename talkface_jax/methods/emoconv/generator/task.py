@@ -3,7 +3,7 @@
 Self-supervised: both frames show one person, so the target is known.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.errors import ConfigError
 from talkface_jax.losses import adversarial, image_terms, keypoint, perceptual, pixel
 from talkface_jax.losses.terms import LossTerm, weighted
 from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
@@ -234,9 +233,7 @@ class GeneratorTask(StageTask):
         self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
     ) -> dict[str, Any]:
         """As those of `PortraitTask`."""
-        return portrait_metrics(
-            outputs["image"], batch, frozen, network=self.config.perceptual
-        )
+        return portrait_metrics(outputs["image"], batch, frozen, network=self.config.perceptual)
 
     def previews(self, outputs: Outputs, batch: Batch) -> Previews:
         """Picture, occlusion, image and target side by side, keypoints on them."""

@@ -112,7 +112,10 @@ class PortraitView:
             closed = light.closed()
             start = int(rng.choice(closed)) if len(closed) else start
         picture = self.picture(segment, start, rng, train=train)
-        identity, target = self._identity(picture, light, start), self.target(segment, start, picture)
+        identity, target = (
+            self._identity(picture, light, start),
+            self.target(segment, start, picture),
+        )
         sample = {
             "face": target.image,
             "identity": identity.image,

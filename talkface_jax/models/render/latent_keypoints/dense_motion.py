@@ -49,6 +49,8 @@ class DenseMotionConfig:
         "tracked", for tracked keypoints, the flow by them alone, of which a learned share is taken,
         none at the start. Ours.
       kernels: of that flow.
+      masked: positions of the keypoints that have a motion of their own; none for all, as
+        published. Ours: of many tracked keypoints few are enough beside the flow.
     """
 
     keypoints: int = ranged(15, AT_LEAST_1)
@@ -60,6 +62,7 @@ class DenseMotionConfig:
     variance: float = ranged(0.01, ABOVE_0)
     base: Literal["nothing", "tracked"] = "nothing"
     kernels: PointFlowConfig = DEFAULT_FLOW
+    masked: tuple[int, ...] = ()
 
 
 DEFAULT_MOTION = DenseMotionConfig()
@@ -68,7 +71,7 @@ DEFAULT_MOTION = DenseMotionConfig()
 @flax.struct.dataclass
 class DenseMotion:
     """deformation (b, d, h, w, 3): positions, x before y before z, that each voxel is read at;
-    mask (b, d, h, w, k + 1), the background first, of sum 1; occlusion (b, h, w, 1), 1 is visible;
+    mask (b, d, h, w, masked + 1), the background first, of sum 1; occlusion (b, h, w, 1), 1 is visible;
     share, of the flow by tracked keypoints where that is the base; float32."""
 
     deformation: jax.Array
@@ -93,9 +96,7 @@ class DenseMotion:
         assert self.share is not None
         own = own - held * self.share * coarse.mean((2, 4))
         larger = (base.shape[0], *base.shape[1:3])
-        own, held = (
-            jax.image.resize(x, (*larger, x.shape[-1]), "bilinear") for x in (own, held)
-        )
+        own, held = (jax.image.resize(x, (*larger, x.shape[-1]), "bilinear") for x in (own, held))
         return own + held * self.share * base
 
 
@@ -151,17 +152,19 @@ class DenseMotionNetwork(nn.Module):
         driving, source = (jnp.asarray(x, jnp.float32) for x in (driving, source))
         x = VolumeConv(config.compress, 1, name="compress")(like_params(self, volume))
         x = nn.relu(batch_norm(train=train, name="compress_norm")(x))
-        x = self._seen(x, driving, source)
+        own = list(config.masked) or slice(None)
+        x = self._seen(x, driving[:, own], source[:, own])
         hourglass = VolumeHourglass(config.channels, config.most, config.levels, name="hourglass")
         x = hourglass(like_params(self, x), train=train)
-        logits = widen(VolumeConv(config.keypoints + 1, config.kernel, name="mask")(x))
+        logits = widen(VolumeConv(driving[:, own].shape[1] + 1, config.kernel, name="mask")(x))
         tracked = config.base == "tracked"
         if tracked:
             # Fresh masks would be equal shares of motions that the base has in their places.
             logits = logits.at[..., 0].add(_HELD)
         mask = nn.softmax(logits)
         # The background stays; the masks sum to 1, so that each keypoint adds its share of a shift.
-        moved = jnp.einsum("bdhwk,bkc->bdhwc", mask[..., 1:], source - driving, precision=_EXACT)
+        shifts = (source - driving)[:, own]
+        moved = jnp.einsum("bdhwk,bkc->bdhwc", mask[..., 1:], shifts, precision=_EXACT)
         share = None
         if tracked:
             share = RATE * widen(self.param("share", nn.initializers.zeros, ()))

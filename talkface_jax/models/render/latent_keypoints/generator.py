@@ -102,7 +102,8 @@ class LatentGenerator(nn.Module):
         kernels = self.config.warping.motion.kernels
         base = tracked_flow(driving, source, size=image.shape[1], config=kernels)
         moved = _moved(image, warped.motion.flow(base))
-        painted = self.decoder(warped.features, _guides(moved, driving))
+        guides = _guides(moved, driving, unfold=self.config.decoder.unfold)
+        painted = self.decoder(warped.features, guides)
         return Generated(
             image=jnp.clip(moved + painted, 0.0, 1.0), motion=warped.motion, moved=moved
         )
@@ -124,8 +125,10 @@ def _moved(image: jax.Array, flow: jax.Array) -> jax.Array:
     return warp_by_grid(image, jnp.clip(grid + flow, -edge, edge))
 
 
-def _guides(moved: jax.Array, driving: jax.Array) -> list[jax.Array]:
-    """The moved picture and the lines of the face at a quarter, a half and all of the size."""
+def _guides(moved: jax.Array, driving: jax.Array, *, unfold: int) -> list[jax.Array]:
+    """The moved picture and the lines of the face at the three sizes of the decoder's blocks."""
+    if unfold == 2:
+        moved = halve(moved)
     fine = jnp.concatenate([2 * moved - 1, face_maps(driving, size=moved.shape[1])], -1)
     middle = halve(fine)
     return [halve(middle), middle, fine]

@@ -26,7 +26,7 @@ from talkface_jax.models.render.latent_keypoints.layers import double_planes
 from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, ranged
 
 _SLOPE = 0.2
-_NEAR_ZERO = nn.initializers.normal(1e-3)
+_NEAR_ZERO = nn.initializers.normal(2e-4)
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 

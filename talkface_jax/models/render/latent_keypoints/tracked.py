@@ -23,7 +23,7 @@ _LIDS = {"right": ((37, 38), (41, 40)), "left": ((43, 44), (47, 46))}
 
 def on_picture(keypoints: jax.Array) -> jax.Array:
     """Keypoints (b, k, 3) as points (b, k, 2), [0, 1] over the picture."""
-    return (keypoints[..., :2].astype(jnp.float32) + 1) / 2
+    return (jnp.asarray(keypoints[..., :2], jnp.float32) + 1) / 2
 
 
 def tracked_flow(
@@ -32,8 +32,8 @@ def tracked_flow(
     """Where every pixel comes from, by the keypoints alone: (b, size, size, 2), x before y, shifts
     of positions in [-1, 1].
 
-    Irises move in the opening of the lids, the less the more the lids close. Towards the edge of the
-    picture nothing moves, so that it can be put back where it was taken from.
+    Irises move in the opening of the lids, the less the more the lids close. Towards the edge of
+    the picture nothing moves, so that it can be put back where it was taken from.
 
     Args:
       driving, source: keypoints (b, 78, 3).
