@@ -3,7 +3,7 @@
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from talkface_jax import config, runtime
 from talkface_jax.api.experiments import load_workdir_experiment
@@ -29,7 +29,11 @@ UNTRAINED = "untrained"
 
 
 def export(
-    stages: Mapping[str, Place | Sequence[Place]], *, out: Place, untrained: Sequence[str] = ()
+    stages: Mapping[str, Place | Sequence[Place]],
+    *,
+    out: Place,
+    untrained: Sequence[str] = (),
+    compute: Literal["float32", "bfloat16"] = "float32",
 ) -> Manifest:
     """Writes the bundle of working directories: networks, weights, configs, lineage.
 
@@ -42,6 +46,8 @@ def export(
       untrained: stages whose weights are drawn anew, as their run drew them at its beginning, in
         the place of those that it trained: a baseline. What was fitted to data before the first
         step is kept only where it is a constant.
+      compute: number format of the networks' arithmetic; weights stay float32. bfloat16 is for
+        accelerators; a CPU only emulates it.
       out: the bundle to make; an older one there is replaced once the new one is complete.
 
     Returns:
@@ -86,7 +92,13 @@ def export(
         lineage[stage] = {**info, "config": config.to_dict(experiment)}
     _check_frozen(method, configs, lineage)
     return bundle.write_bundle(
-        method, programs, variables=variables, configs=configs, lineage=lineage, out=target
+        method,
+        programs,
+        variables=variables,
+        configs=configs,
+        lineage=lineage,
+        out=target,
+        compute=compute,
     )
 
 

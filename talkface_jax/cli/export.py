@@ -72,6 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="export that stage with the weights with which its training began: a baseline for "
         "talkface evaluate; again for each further stage",
     )
+    parser.add_argument(
+        "--compute",
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="number format of the networks' arithmetic (default: float32); bfloat16 is for "
+        "accelerators",
+    )
     add_stage_arguments(parser, title="working directories, of every stage of one method")
 
 
@@ -81,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if not workdirs:
         args.parser.error("give the working directory of every stage, for example --motion=DIR")
     runtime.enable_compilation_cache()
-    written = api.export(workdirs, out=args.out, untrained=args.untrained)
+    written = api.export(workdirs, out=args.out, untrained=args.untrained, compute=args.compute)
     out = common.console()
     out.print(f"bundle {args.out}: method {written.method}, weights {written.weight_id}")
     for path in sorted(args.out.iterdir()):

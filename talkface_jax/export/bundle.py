@@ -57,6 +57,7 @@ class Manifest:
       versions: package -> version at export.
       lineage: by stage, where the weights come from (data, licence, checkpoint, config).
       requires: what it needs of the installed version, as `Method.requires` says.
+      compute: number format of the networks' arithmetic.
       frozen: by frozen network its licence, the sha256 of the file that it was read from, and its
         lineage.
     """
@@ -69,6 +70,7 @@ class Manifest:
     versions: Mapping[str, str]
     lineage: Mapping[str, Any]
     requires: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    compute: str = "float32"
     frozen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     format: str = FORMAT
     version: int = VERSION
@@ -82,6 +84,7 @@ def write_bundle(
     configs: Mapping[str, Any],
     lineage: Mapping[str, Any],
     out: pathlib.Path,
+    compute: str = "float32",
 ) -> Manifest:
     """Writes a bundle; an older bundle at `out` is replaced once the new one is complete.
 
@@ -93,6 +96,7 @@ def write_bundle(
       configs: task config (a dataclass) by stage.
       lineage: anything JSON about the origin of the weights, by stage.
       out: the directory to make.
+      compute: number format of the networks' arithmetic, see `programs.computed_in`.
 
     Raises:
       WeightsError: weights that do not fit the config, or an `out` that is something else or cannot
@@ -108,7 +112,12 @@ def write_bundle(
         exporting.check_weights(program, weights)
     check_target(out)
     with _made(out) as temporary:
-        return _fill(temporary, method, programs, weights, configs, lineage)
+        computed = [exporting.computed_in(program, compute) for program in programs]
+        made = _fill(temporary, method, computed, weights, configs, lineage)
+        if compute != made.compute:
+            made = dataclasses.replace(made, compute=compute)
+            _write_manifest(temporary, made)
+        return made
 
 
 @contextlib.contextmanager

@@ -110,6 +110,33 @@ def export_program(program: Program) -> Exported:
     )
 
 
+def computed_in(program: Program, compute: str) -> Program:
+    """The program with the networks' arithmetic in another number format.
+
+    Weights are given, and results come out, in float32 all the same; statistics of normalisations
+    stay as they are.
+
+    Args:
+      program: any.
+      compute: "float32", as it is, or "bfloat16".
+    """
+    if compute == "float32":
+        return program
+
+    def narrow(variables: Mapping[str, Any]) -> dict[str, Any]:
+        cast = jax.tree.map(lambda leaf: leaf.astype(compute), variables.get("params", {}))
+        return {**variables, "params": cast}
+
+    def function(variables: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        made = program.function({net: narrow(tree) for net, tree in variables.items()}, inputs)
+        return {
+            name: value.astype(np.float32) if value.dtype == compute else value
+            for name, value in made.items()
+        }
+
+    return dataclasses.replace(program, function=function)
+
+
 def _check_rows(program: Program, outputs: Mapping[str, tuple[tuple[int | str, ...], str]]) -> None:
     """What has the batch within another dimension could not be cut to the rows that were asked."""
     for name, (dims, _) in outputs.items():

@@ -160,7 +160,7 @@ def test_a_method_without_emotions_has_no_such_part(walked, raw, tmp_path, monke
     monkeypatch.setattr(registry, "declaration", lambda name: calm)
     _run(tmp_path)
     flags = [word for words in walked for word in words if word.startswith("--")]
-    assert not any(word.startswith(("--emotion", "--without")) for word in flags)
+    assert not any(word.startswith(("--emotion", "--without=emotion")) for word in flags)
     assert not (tmp_path / "data_emotions").exists()
 
 

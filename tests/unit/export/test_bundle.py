@@ -157,3 +157,43 @@ def test_failure_leaves_nothing(toy, tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="No space left"):
         _write(toy, tmp_path / "b")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_was_just_loaded_is_not_compiled_again(toy_bundle):
+    first, second = load.load_bundle(toy_bundle), load.load_bundle(toy_bundle)
+    assert first._programs["toy"].function is second._programs["toy"].function
+    # What another caller asked for does not change what is run here.
+    first.call("toy", _inputs(8))
+    assert int(second.call("toy", _inputs(3))["batch"][0]) == 4
+
+
+def test_other_weights_at_the_same_place_are_loaded_anew(toy, tmp_path):
+    _, program, variables = toy
+    _write(toy, tmp_path / "b")
+    before = np.asarray(load.load_bundle(tmp_path / "b").call("toy", _inputs(2))["y"])
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, variables)
+    _write(toy, tmp_path / "b", variables={"net": doubled})
+    after = np.asarray(load.load_bundle(tmp_path / "b").call("toy", _inputs(2))["y"])
+    wanted = program.function({"net": doubled}, _inputs(2))["y"]
+    np.testing.assert_allclose(after, wanted, rtol=1e-6)
+    assert not np.allclose(before, after)
+
+
+def test_only_the_last_bundles_are_kept(toy, tmp_path):
+    for number in range(4):
+        _write(toy, tmp_path / str(number), lineage={"only": {"number": number}})
+        load.load_bundle(tmp_path / str(number))
+    assert len(load._RECENT) == 2
+
+
+def test_bfloat16_is_a_matter_of_arithmetic_alone(toy, tmp_path):
+    """Weights and results stay float32; the numbers differ by bfloat16's three digits."""
+    plain, narrow = (tmp_path / name for name in ("plain", "narrow"))
+    assert _write(toy, plain).compute == "float32"
+    assert _write(toy, narrow, compute="bfloat16").compute == "bfloat16"
+    assert (plain / "net.safetensors").read_bytes() == (narrow / "net.safetensors").read_bytes()
+    ours, theirs = (load.load_bundle(path).call("toy", _inputs(4))["y"] for path in (narrow, plain))
+    assert ours.dtype == theirs.dtype == np.float32
+    assert load.load_bundle(narrow).manifest.compute == "bfloat16"
+    np.testing.assert_allclose(ours, theirs, rtol=0.05, atol=0.05 * np.abs(theirs).max())
+    assert not np.array_equal(ours, theirs)

@@ -130,3 +130,38 @@ def test_options_are_checked_first(tmp_path):
     )
     with pytest.raises(ConfigError, match="--batch"):
         run.synthesize(request)
+
+
+class _Frames:
+    """A video of grey frames, as the engine opens one."""
+
+    def __init__(self, count):
+        self.info, self.count = SimpleNamespace(has_audio=False), count
+
+    def __len__(self):
+        return self.count
+
+
+def test_a_face_is_tracked_once_for_many_sentences(tmp_path, monkeypatch):
+    tracked = []
+    monkeypatch.setattr(run, "_TRACKS", type(run._TRACKS)())
+    monkeypatch.setattr(
+        run.tracker,
+        "track_video",
+        lambda frames, **options: tracked.append((len(frames), options["face"])) or object(),
+    )
+    path = tmp_path / "face.mp4"
+    path.write_bytes(b"one")
+
+    def track(length, choice=None):
+        return run._track(_Frames(50), path, choice, length=length, progress=None)
+
+    first = track(30)
+    assert track(30) is first and tracked == [(30, None)]
+    # Another length, another choice or another file is another track.
+    assert track(40) is not first and track(30, "largest") is not first
+    assert track(60) is track(50)
+    path.write_bytes(b"another")
+    assert track(30) is not first
+    assert tracked == [(30, None), (40, None), (30, "largest"), (50, None), (30, None)]
+    assert len(run._TRACKS) == run._TRACKS_KEPT

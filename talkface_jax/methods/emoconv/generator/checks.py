@@ -66,8 +66,8 @@ def check_networks(config: GeneratorConfig) -> None:
             )
     if strangers := [item for item in motion.masked if not 0 <= item < motion.keypoints]:
         raise ConfigError(
-            f"config.task.facevid2vid.generator.warping.motion: masked names {strangers}, but there "
-            f"are keypoints 0 to {motion.keypoints - 1}; take them out"
+            f"config.task.facevid2vid.generator.warping.motion: masked names {strangers}, but "
+            f"keypoints are 0 to {motion.keypoints - 1}; take them out"
         )
     if config.keypoints == "detected" and (motion.base, decoder.paint) != ("nothing", "absolute"):
         raise ConfigError(

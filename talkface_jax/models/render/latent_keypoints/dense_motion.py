@@ -71,8 +71,8 @@ DEFAULT_MOTION = DenseMotionConfig()
 @flax.struct.dataclass
 class DenseMotion:
     """deformation (b, d, h, w, 3): positions, x before y before z, that each voxel is read at;
-    mask (b, d, h, w, masked + 1), the background first, of sum 1; occlusion (b, h, w, 1), 1 is visible;
-    share, of the flow by tracked keypoints where that is the base; float32."""
+    mask (b, d, h, w, masked + 1), the background first, of sum 1; occlusion (b, h, w, 1), 1 is
+    visible; share, of the flow by tracked keypoints where that is the base; float32."""
 
     deformation: jax.Array
     mask: jax.Array
