@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from talkface_jax import runtime
 from talkface_jax.api.kinds import Place, Progress
-from talkface_jax.capabilities import Aspect, Declaration
+from talkface_jax.capabilities import Aspect, Declaration, Driven
 from talkface_jax.data.pipeline import PreparedDataset, open_dataset
-from talkface_jax.errors import RecordError
+from talkface_jax.errors import ConfigError, RecordError
 from talkface_jax.evaluate import (
     blink_page,
     blinks,
@@ -88,6 +88,7 @@ def evaluate_landmarks(
     Raises:
       WeightsError: a bundle that is altered or does not fit this version.
       RecordError: no such split, or records that cannot be read.
+      ConfigError: the method is not driven by speech.
       TalkfaceError: no segment could be scored, or `out` cannot be a folder.
     """
     folder, place = pathlib.Path(out), os.fspath(data)
