@@ -93,9 +93,7 @@ class DenseMotion:
         assert self.share is not None
         own = own - held * self.share * coarse.mean((2, 4))
         larger = (base.shape[0], *base.shape[1:3])
-        own, held = (
-            jax.image.resize(x, (*larger, x.shape[-1]), "bilinear") for x in (own, held)
-        )
+        own, held = (jax.image.resize(x, (*larger, x.shape[-1]), "bilinear") for x in (own, held))
         return own + held * self.share * base
 
 
