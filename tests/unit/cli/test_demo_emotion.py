@@ -62,7 +62,7 @@ def walked(monkeypatch, tmp_path):
             _write_set(pathlib.Path(out), made)
 
     monkeypatch.setattr("data_prep.synthetic.emotional.generate_emotional", generate)
-    monkeypatch.setattr(demo, "_strip", lambda mp4, out: out)
+    monkeypatch.setattr(demo, "strip_of", lambda mp4, out: out)
     monkeypatch.setattr(registry, "declaration", lambda name: METHOD)
     for name in ("write_grid", "write_strip"):
         monkeypatch.setattr(
