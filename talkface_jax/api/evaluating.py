@@ -90,6 +90,7 @@ def evaluate_landmarks(
     Raises:
       WeightsError: a bundle that is altered or does not fit this version.
       RecordError: no such split, or records that cannot be read.
+      ConfigError: the method is not driven by speech.
       TalkfaceError: no segment could be scored, or `out` cannot be a folder.
     """
     folder, place = pathlib.Path(out), os.fspath(data)

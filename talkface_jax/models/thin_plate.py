@@ -45,9 +45,10 @@ class ThinPlate:
         return moved + jnp.einsum("bnc,bc->bn", bent, self.weights)[..., None]
 
     def picture(self, image: jax.Array) -> jax.Array:
-        """The warped picture of (b, h, w, c); the border is repeated where it shows more."""
+        """The warped picture of (b, h, w, c), whose edges are at -1 and 1; the border is repeated
+        where it shows more."""
         b, h, w, _ = image.shape
-        y, x = (np.linspace(-1, 1, count, dtype=np.float32) for count in (h, w))
+        y, x = (((2 * np.arange(n) + 1) / n - 1).astype(np.float32) for n in (h, w))
         grid = np.stack(np.meshgrid(x, y), -1).reshape(1, -1, 2)
         places = self.points(jnp.broadcast_to(grid, (b, h * w, 2))).reshape(b, h, w, 2)
         edge = 1 - 1 / np.array([w, h], np.float32)

@@ -9,17 +9,21 @@ from talkface_jax import emotions
 from talkface_jax.capabilities import (
     BLINK,
     BLINK_DURATION,
+    COPIED,
     REFERENCES,
     SEED,
     Control,
     Declaration,
+    Driven,
     Goal,
     Paired,
     Table,
     motion_goals,
+    reenactment_goals,
     video_goals,
 )
 from talkface_jax.errors import ConfigError
+from talkface_jax.evaluate import columns, scores
 from talkface_jax.methods import registry
 from talkface_jax.ranges import Range
 
@@ -245,3 +249,57 @@ def test_goals_of_videos_are_those_of_videos():
 def test_a_paired_goal_needs_another_row():
     with pytest.raises(ValueError, match="paired"):
         Goal("it", Table.VIDEOS, "psnr_mouth", least=0.1, paired=Paired.DIFFERENCE)
+
+
+FOLLOWED = ("yaw_correlation", "pitch_correlation", "gaze_correlation", "opening_correlation")
+
+
+def test_goals_of_a_followed_video_are_missed_by_a_copy_and_by_the_untrained():
+    for goals, lpips, follows in (
+        (reenactment_goals(), 0.7, 0.8),
+        (reenactment_goals(lpips=0.5, follows=0.9), 0.5, 0.9),
+    ):
+        assert {goal.table for goal in goals} == {Table.VIDEOS}
+        over = {goal.number: (goal.over, goal.least, goal.most) for goal in goals if goal.over}
+        assert over == {"lpips_face": (COPIED, None, lpips), "psnr_face": (COPIED, 1.0, None)}
+        # The model must follow at least as well as the untrained renderer must not.
+        for row, bounds in ((scores.MODEL, (follows, None)), ("untrained", (None, follows))):
+            found = {
+                goal.number: (goal.least, goal.most)
+                for goal in goals
+                if goal.row == row and not goal.over
+            }
+            assert found == dict.fromkeys(FOLLOWED, bounds)
+        assert len({goal.what for goal in goals}) == len(goals) == 10
+
+
+def test_goals_of_videos_name_columns_of_their_table():
+    for goal in (*video_goals(), *reenactment_goals()):
+        assert goal.number in columns.METRICS, goal.what
+
+
+def test_a_method_says_what_drives_it():
+    assert TOY.driven_by == (Driven.AUDIO,), "unless it says otherwise"
+    TOY.require_driven_by(Driven.AUDIO)
+    follower = dataclasses.replace(TOY, driven_by=(Driven.VIDEO,))
+    follower.require_driven_by(Driven.VIDEO)
+    both = dataclasses.replace(TOY, driven_by=(Driven.AUDIO, Driven.VIDEO))
+    for drive in Driven:
+        both.require_driven_by(drive)
+    for method, drive, said in (
+        (
+            TOY,
+            Driven.VIDEO,
+            "toy is driven by a recording, not by a video; leave --driver out and give --audio, or "
+            "give a bundle of another method",
+        ),
+        (
+            follower,
+            Driven.AUDIO,
+            "toy is driven by a video, not by a recording; give --driver=VIDEO, or a bundle of "
+            "another method",
+        ),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            method.require_driven_by(drive)
+        assert str(refused.value) == said

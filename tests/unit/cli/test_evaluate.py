@@ -71,6 +71,11 @@ def test_wrong_systems_are_one_sentence(pred, flags, words):
             ["--bundle=a", "--data=b", "--out=c", "--against=model"],
             "--against goes with --pred and --truth only",
         ),
+        (["--compare", "a", "b", "--face-lpips"], "--face-lpips does not go with --compare"),
+        (
+            ["--bundle=a", "--data=b", "--out=c", "--face-lpips"],
+            "--face-lpips goes with --pred and --truth only",
+        ),
         (["--pred=a", "--truth=b", "--out=c", "--workers=0"], "must be a whole number of at least"),
     ],
 )
@@ -79,6 +84,21 @@ def test_flags_that_do_not_go_together(flags, words, capsys):
         main(["evaluate", *flags])
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_lpips_of_the_face_is_counted_where_asked(asked, tmp_path, monkeypatch):
+    given = {}
+
+    def refuse(*systems, **options):
+        given.update(options)
+        raise TalkfaceError("enough")
+
+    monkeypatch.setattr(evaluate.api, "evaluate_videos", refuse)
+    flags = ["--face-lpips"] if asked else []
+    folders = ["--pred=a", "--truth=b", f"--out={tmp_path / 'c'}"]
+    assert main(["evaluate", *folders, *flags]) == 1
+    assert given["whole"] is asked and given["legacy"] is False
 
 
 def test_two_files_that_are_none(tmp_path, capsys):

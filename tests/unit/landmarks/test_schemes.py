@@ -38,7 +38,13 @@ def test_flip_keeps_the_midline():
 
 @pytest.mark.parametrize(
     ("name", "points", "dims"),
-    [("mesh478", 478, 3), ("iplap131", 131, 2), ("ibug68", 68, 2), ("emoconv141", 141, 3)],
+    [
+        ("mesh478", 478, 3),
+        ("iplap131", 131, 2),
+        ("ibug68", 68, 2),
+        ("ibug78", 78, 3),
+        ("emoconv141", 141, 3),
+    ],
 )
 def test_sizes(name, points, dims):
     scheme = get_scheme(name)
@@ -57,6 +63,24 @@ def test_iplap_groups_split_the_points():
     np.testing.assert_array_equal(np.sort(both), np.arange(131))
     np.testing.assert_array_equal(groups["content"][groups["content_jaw"]], groups["jaw"])
     np.testing.assert_array_equal(groups["content"][groups["content_lips"]], groups["lips"])
+
+
+def test_ibug78_is_ibug68_with_irises():
+    small, large = get_scheme("ibug68"), get_scheme("ibug78")
+    np.testing.assert_array_equal(large.indices[:68], small.indices)
+    np.testing.assert_array_equal(large.indices[68:], np.arange(468, 478))
+    for name, positions in small.groups.items():
+        np.testing.assert_array_equal(large.groups[name], positions, err_msg=name)
+    np.testing.assert_array_equal(large.flip[:68], small.flip)
+    np.testing.assert_array_equal(large.edges[: len(small.edges)], small.edges)
+    # The pictured person's right iris first, as the eyes are; each its centre, then its ring.
+    right, left = (large.groups[f"iris_{side}"] for side in ("right", "left"))
+    assert (right.tolist(), left.tolist()) == (list(range(68, 73)), list(range(73, 78)))
+    np.testing.assert_array_equal(large.flip[68:], [73, 76, 75, 74, 77, 68, 71, 70, 69, 72])
+    rings = large.edges[len(small.edges) :]
+    assert len(rings) == 8 and not np.isin(rings, (68, 73)).any()
+    both = np.concatenate([large.groups["pose"], large.groups["content"]])
+    np.testing.assert_array_equal(np.sort(both), np.arange(68))
 
 
 def test_mirror_twice_is_the_same_and_once_swaps_sides():

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from talkface_jax.losses import image_terms, perceptual
+from talkface_jax.losses import adversarial, image_terms, perceptual
 from talkface_jax.losses.perceptual import PerceptualFeatures
 from talkface_jax.models.frozen.vgg import Vgg, VggConfig
 from talkface_jax.task import LossContext
@@ -56,6 +56,17 @@ def test_adversarial_terms_share_what_the_discriminator_says(face, image):
     np.testing.assert_allclose(image_terms.judge_term()(here), judged, rtol=1e-4)
     matched = 2 * np.abs(image - face / 255).mean((1, 2, 3))
     np.testing.assert_allclose(image_terms.matching_term()(here), matched, rtol=1e-4)
+    assert len(calls) == 2
+
+
+def test_the_loss_of_the_adversarial_terms_may_be_another(face, image):
+    here, calls = context(face, image)
+    real, fake = (face / 255).mean(-1), image.mean(-1)
+    fool = image_terms.fool_term(loss=adversarial.hinge_generator)
+    np.testing.assert_allclose(fool(here), -fake.mean((1, 2)), rtol=1e-4)
+    judge = image_terms.judge_term(loss=adversarial.hinge_discriminator)
+    judged = (1 - real).mean((1, 2)) + (1 + fake).mean((1, 2))
+    np.testing.assert_allclose(judge(here), judged, rtol=1e-4)
     assert len(calls) == 2
 
 

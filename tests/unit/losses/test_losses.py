@@ -97,6 +97,33 @@ def test_lsgan(rng):
     np.testing.assert_allclose(adversarial.lsgan_discriminator(real, fake), expected, rtol=1e-5)
 
 
+def test_hinge(rng):
+    real_scores = rng.normal(scale=2, size=(2, 2, 3, 3, 1))
+    fake_scores = rng.normal(scale=2, size=(2, 2, 3, 3, 1))
+    real = discriminator_features(rng, real_scores)
+    fake = discriminator_features(rng, fake_scores)
+    axes = (2, 3, 4)
+    np.testing.assert_allclose(
+        adversarial.hinge_generator(fake), -fake_scores.mean(axes).sum(0), rtol=1e-4, atol=1e-6
+    )
+    short = np.maximum(0, 1 - real_scores), np.maximum(0, 1 + fake_scores)
+    assert all((x == 0).any() and (x > 1).any() for x in short), "both sides of both kinks"
+    expected = sum(x.mean(axes) for x in short).sum(0)
+    np.testing.assert_allclose(adversarial.hinge_discriminator(real, fake), expected, rtol=1e-5)
+
+
+def test_hinge_has_no_slope_beyond_the_margin(rng):
+    sure = np.stack([np.full((2, 3, 3, 1), 1.5)] * 2)
+    real, fake = (discriminator_features(rng, sign * sure) for sign in (1, -1))
+    value, slopes = jax.value_and_grad(lambda both: adversarial.hinge_discriminator(*both).sum())(
+        (real, fake)
+    )
+    assert float(value) == 0
+    assert all(float(jnp.abs(leaf).max()) == 0 for leaf in jax.tree.leaves(slopes))
+    # Confused, it is wrong by the whole margin on both.
+    np.testing.assert_allclose(adversarial.hinge_discriminator(fake, real), 2 * (2.5 + 2.5))
+
+
 def test_feature_matching_leaves_scores_out_and_real_features_fixed(rng):
     scores = rng.normal(size=(2, 2, 3, 3, 1))
     real, fake = (discriminator_features(rng, scores) for _ in range(2))

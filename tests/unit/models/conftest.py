@@ -1,9 +1,14 @@
 """A schematic face in ibug68, for tests of what is drawn or moved by landmarks."""
 
+import pathlib
+import sys
+
 import numpy as np
 import pytest
 
 from talkface_jax.landmarks.schemes import get_scheme
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for `filling`
 
 SCHEME = get_scheme("ibug68")
 
@@ -33,3 +38,18 @@ def build_face(*, eye=0.03, lips=0.05):
 def face():
     """`build_face`."""
     return build_face
+
+
+def build_tracked(*, look=(0.0, 0.0), **shape):
+    """The schematic face with irises as keypoints (1, 78, 3) of ibug78, [-1, 1] over the picture;
+    `look` moves the irises, in widths of it."""
+    ring = 0.015 * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
+    irises = np.concatenate([ring + np.array([x, 0.32]) + look for x in (0.3, 0.7)])
+    points = np.concatenate([build_face(**shape), irises])
+    return np.pad(2 * points - 1, ((0, 0), (0, 1))).astype(np.float32)[None]
+
+
+@pytest.fixture(scope="session")
+def tracked():
+    """`build_tracked`."""
+    return build_tracked

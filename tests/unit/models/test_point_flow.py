@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from talkface_jax.landmarks.schemes import get_scheme
-from talkface_jax.models.render.point_flow import DEFAULT_FLOW, point_flow
+from talkface_jax.models.render.point_flow import DEFAULT_FLOW, Pairs, point_flow
 
 SCHEME = get_scheme("ibug68")
 SIZE = 128
@@ -99,3 +99,45 @@ def test_no_pixel_comes_from_outside_the_picture(face):
     places = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), -1) + flow
     assert places.min() > -0.01 and places.max() < SIZE - 0.99
     assert (places[..., 0] > SIZE - 1.01).any() and (places[..., 1] < 0.01).any()
+
+
+EXTRA = np.array([[0.5, 0.1], [0.12, 0.25]], np.float32)
+"""Places away from all points of the face."""
+
+
+@functools.cache
+def compiled_with_more():
+    def flow(target, source, *more):
+        return point_flow(target, source, size=SIZE, config=DEFAULT_FLOW, more=Pairs(*more))
+
+    return jax.jit(flow)
+
+
+def flow_with_more(target, source, points, source_points, weight):
+    given = (target, source, points, source_points, np.asarray(weight))
+    given = (np.asarray(x, np.float32)[None] for x in given)
+    return np.asarray(compiled_with_more()(*given))[0]
+
+
+def test_points_besides_move_as_far_as_they_weigh(face):
+    """The head turns, and they move by themselves beyond that."""
+    turn = np.array([[1.03, 0.04], [-0.03, 0.98]])
+
+    def head(points):
+        return (points - 0.5) @ turn + (0.52, 0.48)
+
+    own = np.array([[0.03, -0.02], [-0.02, 0.03]])
+    for weight in (0.0, 0.5, 1.0):
+        flow = flow_with_more(face(), head(face()), EXTRA, head(EXTRA) + own, [weight] * 2)
+        expected = SIZE * (head(EXTRA) + weight * own - EXTRA)
+        np.testing.assert_allclose(at(flow, EXTRA), expected, atol=0.15 + 0.4 * weight)
+    each = at(flow_with_more(face(), face(), EXTRA, EXTRA + own, [0.0, 1.0]), EXTRA)
+    np.testing.assert_allclose(each[0], 0, atol=0.1)
+    np.testing.assert_allclose(each[1], SIZE * own[1], atol=0.4)
+
+
+def test_points_besides_leave_those_of_the_face_where_they_are(face):
+    target, source = face(lips=0.08), face(lips=0.03)
+    plain = at(flow_of(target, source), target)
+    more = at(flow_with_more(target, source, EXTRA, EXTRA + 0.02, [1.0, 1.0]), target)
+    np.testing.assert_allclose(more, plain, atol=0.3)

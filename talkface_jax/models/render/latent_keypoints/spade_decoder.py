@@ -113,7 +113,7 @@ class SpadeDecoder(nn.Module):
         Args:
           features: (b, h, w, width).
           guides: further maps (b, h, w, any), (b, 2h, 2w, any) and (b, 4h, 4w, any) that modulate
-            the blocks of those sizes, or none.
+            the blocks of those sizes, the first beside the features at the entrance too; or none.
 
         Returns:
           (b, s·h, s·w, 3) float32; s is 4 times `unfold`. In [0, 1] unless it is a correction.

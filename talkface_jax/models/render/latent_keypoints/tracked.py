@@ -32,8 +32,8 @@ def tracked_flow(
     """Where every pixel comes from, by the keypoints alone: (b, size, size, 2), x before y, shifts
     of positions in [-1, 1].
 
-    Irises move in the opening of the lids, the less the more the lids close. Towards the edge of
-    the picture nothing moves, so that it can be put back where it was taken from.
+    Irises move in the opening of the lids, the less the more these close. Towards the edge of the
+    picture nothing moves, so that it can be put back where it was taken from.
 
     Args:
       driving, source: keypoints (b, 78, 3).
