@@ -131,14 +131,7 @@ class TorchRelease:
                 f"{path} {is_what}, where a folder with {', '.join(places)} is needed; give the"
                 " folder as it was released"
             )
-        found = {place: _file(path, place) for place in places}
-        missing = [place for place, file in found.items() if file is None]
-        if missing:
-            raise WeightsError(
-                f"{path} lacks {', '.join(missing)}; give the folder as it was released, or put"
-                " the missing files there"
-            )
-        return {place: file for place, file in found.items() if file is not None}
+        return _require_files(path, places)
 
     def _left_out(self, file: pathlib.Path, wanted: Sequence[str]) -> list[str]:
         """The entries of a file that no network is, all of them ignored ones."""
@@ -171,13 +164,26 @@ def _file(folder: pathlib.Path, place: str) -> pathlib.Path | None:
     return there[0] if there else None
 
 
+def _require_files(folder: pathlib.Path, places: Sequence[str]) -> dict[str, pathlib.Path]:
+    """The files of all places."""
+    found = {place: _file(folder, place) for place in places}
+    if missing := [place for place, file in found.items() if file is None]:
+        raise WeightsError(
+            f"{folder} lacks {', '.join(missing)}; give the folder as it was released, or put what"
+            " is missing there"
+        )
+    return {place: file for place, file in found.items() if file is not None}
+
+
 def find_network(name: str, network: TorchNetwork, path: pathlib.Path) -> Found:
-    """Where one network alone lies in a file: the file's state_dict, or its entry of a release.
+    """Where one network alone lies: a file's state_dict, or its own one in a release.
 
     Raises:
-      WeightsError: a file that cannot be read.
+      WeightsError: a folder without its file, or a file that cannot be read.
     """
-    entry = network.place.entry
+    place, entry = network.place.file, network.place.entry
+    if place and os.path.isdir(path):
+        path = _require_files(path, [place])[place]
     if not entry or entry not in (names := torch_file.entry_names(path)):
         return Found((Source(name, network, path),))
     others = tuple(other for other in names if other != entry)

@@ -161,6 +161,15 @@ def test_one_network_of_a_release(tmp_path):
         assert read(found) == {"b": [1, 2, 3]} and found.left_out == ()
 
 
+def test_one_network_of_a_folder(tmp_path):
+    wolf = FOLDER.networks["wolf"]
+    found = find_network("wolf", wolf, folder(tmp_path))
+    assert read(found) == {"c": [8, 9, 10, 11]} and found.left_out == ("bear",)
+    (tmp_path / PLACES[1]).unlink()
+    with pytest.raises(WeightsError, match=r"lacks more/both.pth; give the folder"):
+        find_network("wolf", wolf, tmp_path)
+
+
 def test_names_of_releases_and_of_their_networks():
     found = networks_by_name({"zoo": ONE, "puma": network("p", 2)})
     assert list(found) == ["zoo", "zoo/lion", "zoo/bear", "puma"]
