@@ -316,7 +316,8 @@ class Declaration:
       generates: what it makes of speech and evaluation measures.
       controls: what a user may ask of it.
       goals: by which `talkface demo` judges it.
-      networks: the PyTorch networks whose weights it takes (`interop.torch_network`), or "".
+      networks: the PyTorch networks whose weights it takes (`interop.torch_network`,
+        `interop.torch_release`), or "".
       parity: what must agree with official code (`interop.suites.Suite`), by a name for the code.
       finetuning: how it is trained further on one picture (`methods.finetuning.FineTuning`), or "".
     """

@@ -24,7 +24,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from talkface_jax.api.converting import Conversion, TorchFile, convert, to_torch
+    from talkface_jax.api.converting import (
+        Conversion,
+        ConvertedNetwork,
+        TorchFile,
+        convert,
+        to_torch,
+    )
     from talkface_jax.api.evaluating import (
         LandmarkEvaluation,
         evaluate_landmarks,
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Conversion",
+    "ConvertedNetwork",
     "FineTuned",
     "Images",
     "LandmarkEvaluation",
@@ -58,6 +65,7 @@ __all__ = [
 ]
 _HOMES = {
     "Conversion": "converting",
+    "ConvertedNetwork": "converting",
     "FineTuned": "finetuning",
     "Images": "verifying",
     "LandmarkEvaluation": "evaluating",

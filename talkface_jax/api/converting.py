@@ -5,19 +5,44 @@ import json
 import pathlib
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 from talkface_jax import __version__, runtime
-from talkface_jax.api.experiments import load_workdir_experiment
+from talkface_jax.api.experiments import read_workdir_config
 from talkface_jax.api.kinds import Place
 from talkface_jax.config import ExperimentConfig
 from talkface_jax.errors import ConfigError, WeightsError
-from talkface_jax.interop import torch_file, torch_rules
+from talkface_jax.interop import torch_file, torch_release, torch_rules
 from talkface_jax.interop.torch_network import TorchNetwork
+from talkface_jax.interop.torch_release import Found, TorchRelease
 from talkface_jax.methods import registry
 from talkface_jax.models import counts
+from talkface_jax.task import Variables
 from talkface_jax.train import checkpoint, initial
 
 UNKNOWN_TERMS = "unknown; ask who trained these weights"
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertedNetwork:
+    """What `convert` read for one network.
+
+    Attributes:
+      name: of the network, as `stage` of `convert` gives it.
+      player: what it is called in the working directory.
+      source: name of its file.
+      parameters: how many numbers it has.
+      tensors: how many tensors of its state_dict found their place in it.
+      ignored: the state_dict's other tensors, left out on purpose: key -> the pattern that it
+        matched.
+    """
+
+    name: str
+    player: str
+    source: str
+    parameters: int
+    tensors: int
+    ignored: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,17 +51,20 @@ class Conversion:
 
     Attributes:
       out: the working directory that was made.
-      parameters: how many numbers the network has.
-      tensors: how many tensors of the file found their place in it.
-      ignored: the file's other tensors, left out on purpose: key -> the pattern that it matched.
+      networks: one, or those of a release.
+      left_out: what the files hold besides state_dicts of these networks, by its keys.
       terms: under which terms the weights may be used.
     """
 
     out: pathlib.Path
-    parameters: int
-    tensors: int
-    ignored: Mapping[str, str]
+    networks: tuple[ConvertedNetwork, ...]
+    left_out: tuple[str, ...]
     terms: str
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the networks have."""
+        return sum(item.parameters for item in self.networks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,69 +92,66 @@ def convert(
     terms: str | None = None,
     where: str = "config",
 ) -> Conversion:
-    """Reads one network of the official code into a working directory, as training makes them.
+    """Reads networks of the official code into a working directory, as training makes them.
 
     Every tensor must have its place and its shape; nothing is guessed.
 
     Args:
-      weights: a file of torch.save, safetensors or npz; nothing in it is run.
+      weights: a file of torch.save, safetensors or npz, or the folder of a release; nothing in it
+        is run.
       method: whose official code, a key of `methods.registry.with_networks`.
-      stage: which of its networks ("motion", "render", "discriminator").
+      stage: which of its networks ("motion", "render", "discriminator"), which release of several
+        ("liveportrait"), or one network of a release ("liveportrait/lip").
       out: the directory to make; it may exist if it is empty.
-      experiment: the sizes of the network, by default the published ones.
+      experiment: the sizes of the networks, by default the published ones.
       terms: under which terms the weights, and the data behind them, may be used.
       where: what an error calls the experiment.
 
     Raises:
       ConfigError: no such method or network, or an experiment of another stage.
-      WeightsError: a file that cannot be read or does not fit the network.
+      WeightsError: a file or folder that cannot be read, lacks a network or does not fit it.
       CheckpointError: something lies at `out`, or it cannot be written.
       TalkfaceError: the folder of `out` cannot be one.
     """
     source, target = pathlib.Path(weights), pathlib.Path(out)
     runtime.require_folder(target.parent, flag="the folder of --out")
-    network = _network(method, stage)
+    released = _released(method, stage)
     if experiment is None:
-        task_class = registry.task_class(method, network.stage)
-        experiment = ExperimentConfig(method, network.stage, task_class.config_class())
-    _check_stage(experiment, method, stage, network, where=where)
+        experiment = ExperimentConfig(method, released.stage, released.config())
+    _check_stage(experiment.method, experiment.stage, method, stage, released, where=where)
     initial.check_target(target)
-    tensors = torch_file.read_state_dict(source)
-    variables, ignored = network.read(tensors, experiment.task, source=str(source))
+    if isinstance(released, TorchRelease):
+        found = released.find(source)
+    else:
+        found = torch_release.find_network(stage, released, source)
+    variables, networks = _read(found, experiment.task, source)
     lineage = {
-        "source": source.name,
-        "sha256": torch_file.file_sha256(source),
-        "format": _format(source),
+        **_origin(stage, released, found, source),
         "terms": terms or UNKNOWN_TERMS,
         "converted_by": f"talkface_jax {__version__}",
     }
     info = {"method": experiment.method, "stage": experiment.stage, "lineage": lineage}
-    initial.write_variables(target, experiment, {network.player: variables}, info)
-    return Conversion(
-        out=target,
-        parameters=counts.count_leaves(variables["params"]),
-        tensors=len(tensors) - len(ignored),
-        ignored=ignored,
-        terms=lineage["terms"],
-    )
+    initial.write_variables(target, experiment, variables, info)
+    return Conversion(target, networks, found.left_out, lineage["terms"])
 
 
 def to_torch(
     workdir: Place, *, method: str, stage: str, out: Place, step: int | None = None
 ) -> TorchFile:
-    """Writes the network in a working directory as a safetensors file for the official code.
+    """Writes a network in a working directory as a safetensors file for the official code.
 
     There, `net.load_state_dict(safetensors.torch.load_file(out))` takes it.
 
     Args:
       workdir: of training or of `convert`.
       method: whose official code, a key of `methods.registry.with_networks`.
-      stage: which of its networks ("motion", "render", "discriminator").
+      stage: which of its networks ("motion", "render", "discriminator", "liveportrait/lip").
       out: the file to write, which must not exist; its folder is made.
       step: which checkpoint; by default the best by its metric, or else the latest.
 
     Raises:
-      ConfigError: no such method or network, or a working directory of another stage.
+      ConfigError: no such method or network, a release of several, or a working directory of
+        another stage.
       CheckpointError: no such checkpoint, or none that holds the network.
       WeightsError: `out` exists, has another ending or cannot be written.
       TalkfaceError: the folder of `out` cannot be one.
@@ -137,9 +162,16 @@ def to_torch(
     if target.exists():
         raise WeightsError(f"--to-torch={target} exists; choose another name or move it away")
     runtime.require_folder(target.parent, flag="the folder of --to-torch")
-    network = _network(method, stage)
-    experiment = load_workdir_experiment(source)
-    _check_stage(experiment, method, stage, network, where=str(source))
+    network = _released(method, stage)
+    if isinstance(network, TorchRelease):
+        names = ", ".join(f"{stage}/{name}" for name in network.networks)
+        raise ConfigError(
+            f"--stage={stage} are several networks, and a safetensors file holds one; write each by"
+            f" its own --stage ({names})"
+        )
+    stored = read_workdir_config(source)
+    _check_stage(stored.method, stored.stage, method, stage, network, where=str(source))
+    experiment = stored.freeze(type(network.config()))
     loaded, info = checkpoint.load_params(source, [network.player], step=step)
     tensors = network.write(loaded[network.player], experiment.task)
     metadata = {
@@ -154,23 +186,80 @@ def to_torch(
     return TorchFile(target, len(tensors), info["checkpoint"])
 
 
-def _network(method: str, stage: str) -> TorchNetwork:
-    networks = registry.torch_networks(method)
-    if stage not in networks:
+def _released(method: str, stage: str) -> TorchNetwork | TorchRelease:
+    known = torch_release.networks_by_name(registry.torch_networks(method))
+    if stage not in known:
         raise ConfigError(
-            f"--stage={stage} is no network of {method}; use one of {', '.join(networks)}"
+            f"--stage={stage} is no network of {method}; use one of {', '.join(known)}"
         )
-    return networks[stage]
+    return known[stage]
 
 
 def _check_stage(
-    experiment: ExperimentConfig, method: str, stage: str, network: TorchNetwork, *, where: str
+    found_method: str,
+    found_stage: str,
+    method: str,
+    stage: str,
+    released: TorchNetwork | TorchRelease,
+    *,
+    where: str,
 ) -> None:
-    if (experiment.method, experiment.stage) != (method, network.stage):
+    if (found_method, found_stage) != (method, released.stage):
+        what = "a release" if isinstance(released, TorchRelease) else "a network"
         raise ConfigError(
-            f"{where} is of {experiment.method}/{experiment.stage}, but --stage={stage} is a "
-            f"network of {method}/{network.stage}; give one that fits"
+            f"{where} is of {found_method}/{found_stage}, but --stage={stage} is "
+            f"{what} of {method}/{released.stage}; give one that fits"
         )
+
+
+def _read(
+    found: Found, config: Any, source: pathlib.Path
+) -> tuple[dict[str, Variables], tuple[ConvertedNetwork, ...]]:
+    """The variables of every network by player, and what was read for each."""
+    variables: dict[str, Variables] = {}
+    networks = []
+    for item in found.sources:
+        # One after the other: only one state_dict at a time lies in memory.
+        tensors = item.tensors()
+        read, ignored = item.network.read(tensors, config, source=str(item))
+        variables[item.network.player] = read
+        networks.append(
+            ConvertedNetwork(
+                name=item.name,
+                player=item.network.player,
+                source=_name(item.path, source),
+                parameters=counts.count_leaves(read["params"]),
+                tensors=len(tensors) - len(ignored),
+                ignored=ignored,
+            )
+        )
+    return variables, tuple(networks)
+
+
+def _name(path: pathlib.Path, source: pathlib.Path) -> str:
+    """A file's name: in a folder, its path there."""
+    return path.name if path == source else path.relative_to(source).as_posix()
+
+
+def _origin(
+    stage: str, released: TorchNetwork | TorchRelease, found: Found, source: pathlib.Path
+) -> dict[str, Any]:
+    """Which files the networks come from, plain JSON."""
+    files = [
+        {
+            "source": _name(path, source),
+            "sha256": torch_file.file_sha256(path),
+            "format": _format(path),
+            "networks": [item.name for item in found.sources if item.path == path],
+        }
+        for path in dict.fromkeys(item.path for item in found.sources)
+    ]
+    if isinstance(released, TorchRelease):
+        return {"release": stage, "files": files}
+    (file,) = files
+    del file["networks"]
+    entries = [item.entry for item in found.sources if item.entry]
+    return {**file, "entry": entries[0]} if entries else file
 
 
 def _format(path: pathlib.Path) -> str:

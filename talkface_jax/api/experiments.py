@@ -1,7 +1,9 @@
 """Experiments: of a config file, or those that working directories were made with."""
 
+import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from talkface_jax import config
 from talkface_jax.api.kinds import Place
@@ -38,11 +40,29 @@ def load_experiment(config_file: str, overrides: Sequence[str] = ()) -> Experime
     return config.freeze(values, task_class=task_class.config_class, where=config_file)
 
 
-def load_workdir_experiment(workdir: Place) -> ExperimentConfig:
-    """The experiment that a working directory, of training or of `convert`, was made with.
+@dataclasses.dataclass(frozen=True)
+class StoredExperiment:
+    """The config.json of a working directory, not yet checked field by field."""
+
+    path: pathlib.Path
+    method: str
+    stage: str
+    values: Mapping[str, Any]
+
+    def freeze(self, config_class: type) -> ExperimentConfig:
+        """The experiment, its task of this dataclass.
+
+        Raises:
+          ConfigError: it does not fit this version.
+        """
+        return config.freeze(self.values, task_class=config_class, where=str(self.path))
+
+
+def read_workdir_config(workdir: Place) -> StoredExperiment:
+    """The config of a working directory, whatever its stage; no stage's code is imported.
 
     Raises:
-      ConfigError: there is no config in it, or it does not fit this version.
+      ConfigError: there is no config in it, or it says no stage.
     """
     path = pathlib.Path(workdir) / "config.json"
     values = config.load_json(path)
@@ -51,8 +71,18 @@ def load_workdir_experiment(workdir: Place) -> ExperimentConfig:
         raise ConfigError(
             f"{path} is of no stage; give a working directory of talkface train or convert"
         )
+    return StoredExperiment(path, method, stage, values)
+
+
+def load_workdir_experiment(workdir: Place) -> ExperimentConfig:
+    """The experiment that a working directory, of training or of `convert`, was made with.
+
+    Raises:
+      ConfigError: there is no config in it, or it does not fit this version.
+    """
+    stored = read_workdir_config(workdir)
     try:
-        task_class = registry.task_class(method, stage)
+        task_class = registry.task_class(stored.method, stored.stage)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return config.freeze(values, task_class=task_class.config_class, where=str(path))
+        raise ConfigError(f"{stored.path}: {error}") from error
+    return stored.freeze(task_class.config_class)

@@ -10,13 +10,14 @@ from talkface_jax.cli import common
 
 HELP = "weights of the official PyTorch code -> a checkpoint, and back"
 DESCRIPTION = """\
-Reads one network of a method's official PyTorch code (a file of torch.save,
-safetensors or npz; nothing in it is run) into a working directory that
-`talkface export`, `talkface synthesize` and `talkface train --init-from` take.
-Every tensor must have its place and its shape; nothing is guessed. --config
-is needed where the network does not have the published sizes.
+Reads networks of a method's official PyTorch code into a working directory
+that `talkface export`, `talkface synthesize` and `talkface train --init-from`
+take: one network (a file of torch.save, safetensors or npz), or all of a
+release at once (a file of torch.save or a folder, as it was released). Nothing
+in a file is run. Every tensor must have its place and its shape; nothing is
+guessed. --config is needed where the networks do not have the published sizes.
 
-With --to-torch it goes back: the network in a working directory becomes a
+With --to-torch it goes back: one network in a working directory becomes a
 safetensors file for the official code,
 net.load_state_dict(safetensors.torch.load_file(FILE)).
 """
@@ -26,6 +27,10 @@ examples:
     --out=out/official/motion --terms="non-commercial research (LRS2)"
   talkface convert --method=iplap --stage=discriminator --torch=disc.pth \\
     --out=out/official/disc
+  talkface convert --method=emoconv --stage=facevid2vid \\
+    --torch=00000189-checkpoint.pth.tar --out=out/official/facevid2vid
+  talkface convert --method=emoconv --stage=liveportrait \\
+    --torch=pretrained_weights/liveportrait --out=out/official/liveportrait
   talkface convert --method=iplap --stage=render --from=out/render \\
     --to-torch=renderer.safetensors
 """
@@ -44,11 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"whose official code: {', '.join(registry.with_networks())}",
     )
     parser.add_argument(
-        "--stage", required=True, help="which network: motion, render or discriminator"
+        "--stage",
+        required=True,
+        help="which network (motion, render, discriminator), which release of several "
+        "(facevid2vid, liveportrait), or one network of a release (liveportrait/lip)",
     )
     direction = parser.add_mutually_exclusive_group(required=True)
     direction.add_argument(
-        "--torch", type=pathlib.Path, metavar="FILE", help="weights to read, with --out"
+        "--torch",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="weights to read, with --out; a folder where that is what was released",
     )
     direction.add_argument(
         "--to-torch",
@@ -98,21 +109,37 @@ def _read(args: argparse.Namespace) -> int:
         where=args.config or "config",
     )
     out = common.console()
-    out.print(
-        f"{made.out}: {args.method} {args.stage}, {made.parameters:,} "
-        f"parameters from {made.tensors} tensors of {args.torch.name}; {_listed(made.ignored)}",
-        soft_wrap=True,
-        markup=False,
-    )
-    out.print(f"terms: {made.terms}", soft_wrap=True, markup=False)
+    first = f"{made.out}: {args.method} {args.stage}, {made.parameters:,} parameters"
+    if len(made.networks) == 1:
+        lines = [f"{first} {_sources(made.networks[0])}"]
+    else:
+        lines = [f"{first} of {len(made.networks)} networks"]
+        lines += [f"{item.player}: {item.parameters:,} {_sources(item)}" for item in made.networks]
+    if made.left_out:
+        lines.append(f"left out: {', '.join(made.left_out)}")
+    for line in (*lines, f"terms: {made.terms}"):
+        out.print(line, soft_wrap=True, markup=False)
     return 0
 
 
+def _sources(item: api.ConvertedNetwork) -> str:
+    return f"from {item.tensors} tensors of {item.source}; {_listed(item.ignored)}"
+
+
 def _listed(ignored: Mapping[str, str]) -> str:
-    """How many tensors each pattern left out on purpose, from patterns by key."""
-    counts = collections.Counter(ignored.values())
+    """How many tensors each pattern left out on purpose, from patterns by key; patterns with the
+    same last name count together."""
+    lasts = collections.Counter(map(_last, set(ignored.values())))
+    counts = collections.Counter(
+        rf".*\.{_last(pattern)}" if lasts[_last(pattern)] > 1 else pattern
+        for pattern in ignored.values()
+    )
     names = ", ".join(f"{count} x {pattern}" for pattern, count in counts.items())
     return f"{len(ignored)} ignored by name ({names})" if ignored else "none ignored"
+
+
+def _last(pattern: str) -> str:
+    return pattern.rpartition(r"\.")[2]
 
 
 def _write(args: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ def file_sha256(path: pathlib.Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_state_dict(path: pathlib.Path, *, entry: str = "") -> dict[str, np.ndarray]:
     """The tensors of a weight file, by their PyTorch keys.
 
     A checkpoint with a `state_dict` beside optimiser state and counters (as IP-LAP's are released)
@@ -59,6 +59,8 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
 
     Args:
       path: a file of `torch.save`, safetensors or npz; its name does not matter.
+      entry: key of the state_dict in the dict that a file of `torch.save` holds; "": it is no part
+        of one. Nothing else is read of the file.
 
     Returns:
       Arrays in the file's dtypes (bfloat16 as ml_dtypes has it); they may be read-only views with
@@ -66,19 +68,34 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
 
     Raises:
       WeightsError: missing, truncated, damaged or of another format; a pickle that names anything
-        but tensors and plain containers (nothing of it is run); entries that are not tensors.
+        but tensors and plain containers (nothing of it is run); no such entry; entries that are
+        not tensors.
     """
-    head = _head(path)
-    if head.startswith(b"PK"):
+    if _is_zip(path):
         with _intact(path), zipfile.ZipFile(path) as archive:
-            tensors = _read_zip(path, archive)
-    elif len(head) > 8 and head[8:9] == b"{":
-        tensors = _read_safetensors(path)
+            tensors = _read_zip(path, archive, entry)
+    elif entry:
+        raise _flat(path, entry)
     else:
-        raise _foreign(path, head)
+        tensors = _read_safetensors(path)
     if not tensors:
-        raise WeightsError(f"{path} holds no tensors; give a file with trained weights")
+        where = f"{path} ({entry})" if entry else path
+        raise WeightsError(f"{where} holds no tensors; give a file with trained weights")
     return _without_prefix(tensors)
+
+
+def entry_names(path: pathlib.Path) -> tuple[str, ...]:
+    """Keys of the dict that a file of `torch.save` holds; none of other files.
+
+    Raises:
+      WeightsError: as `read_state_dict`, about the file as a whole.
+    """
+    if not _is_zip(path):
+        return ()
+    with _intact(path), zipfile.ZipFile(path) as archive:
+        opened = _opened(path, archive)
+        tree = opened.tree() if opened else None
+    return tuple(map(str, tree)) if isinstance(tree, dict) else ()
 
 
 @contextlib.contextmanager
@@ -112,6 +129,16 @@ def _head(path: pathlib.Path) -> bytes:
     return head
 
 
+def _is_zip(path: pathlib.Path) -> bool:
+    """Whether it is a zip file, of torch.save or npz; safetensors otherwise."""
+    head = _head(path)
+    if head.startswith(b"PK"):
+        return True
+    if len(head) > 8 and head[8:9] == b"{":
+        return False
+    raise _foreign(path, head)
+
+
 def _command(program: str) -> str:
     """A shell line that runs a Python program."""
     plain = not set(program) & set('"$`\\!')
@@ -143,11 +170,27 @@ def _foreign(path: pathlib.Path, head: bytes) -> WeightsError:
     )
 
 
-def _read_zip(path: pathlib.Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+def _read_zip(path: pathlib.Path, archive: zipfile.ZipFile, entry: str) -> dict[str, np.ndarray]:
+    opened = _opened(path, archive)
+    if opened is None:
+        if entry:
+            raise _flat(path, entry)
+        return _read_npz(path, archive)
+    tree = opened.tree()
+    leaves = (
+        _state_dict(f"{path} ({entry})", _entry(path, tree, entry))
+        if entry
+        else _state_dict(str(path), tree)
+    )
+    return {key: opened.array(leaf, key=key) for key, leaf in leaves.items()}
+
+
+def _opened(path: pathlib.Path, archive: zipfile.ZipFile) -> TorchZip | None:
+    """A file of torch.save, or None for npz."""
     names = archive.namelist()
     roots = [name.split("/")[0] for name in names if name.split("/")[1:] == ["data.pkl"]]
     if not roots and names and all(name.endswith(".npy") for name in names):
-        return _read_npz(path, archive)
+        return None
     if len(roots) != 1:
         raise WeightsError(
             f"{path} is a zip file, but neither of torch.save (no data.pkl) nor npz; {REMEDY}"
@@ -159,9 +202,7 @@ def _read_zip(path: pathlib.Path, archive: zipfile.ZipFile) -> dict[str, np.ndar
             f"{path} is a TorchScript program, not a file of weights; if you trust its source, save"
             f" its weights by: {line}"
         )
-    opened = TorchZip(archive, path=path, root=root)
-    leaves = _state_dict(path, opened.tree())
-    return {key: opened.array(leaf, key=key) for key, leaf in leaves.items()}
+    return TorchZip(archive, path=path, root=root)
 
 
 def _listed(keys: Any) -> str:
@@ -170,7 +211,30 @@ def _listed(keys: Any) -> str:
     return ", ".join(names) + (", …" if len(keys) > _SHOWN_KEYS else "")
 
 
-def _state_dict(path: pathlib.Path, tree: Any) -> dict[str, Tensor]:
+def _flat(path: pathlib.Path, entry: str) -> WeightsError:
+    return WeightsError(
+        f"{path} is one set of tensors, which has no entry {entry}; give the file of torch.save as"
+        " it was released"
+    )
+
+
+def _entry(path: pathlib.Path, tree: Any, entry: str) -> Any:
+    """What was saved under a key of a dict."""
+    if not isinstance(tree, dict) or entry not in tree:
+        found = f"a dict of {_listed(tree)}" if isinstance(tree, dict) and tree else "no such dict"
+        raise WeightsError(
+            f"{path} has no entry {entry}, it holds {found}; give the file as it was released"
+        )
+    found = tree[entry]
+    if not isinstance(found, dict):
+        raise WeightsError(
+            f"{path} holds a {type(found).__name__} as its entry {entry}, which should be a"
+            " state_dict; give the file as it was released"
+        )
+    return found
+
+
+def _state_dict(path: str, tree: Any) -> dict[str, Tensor]:
     """The flat dict of tensors in what was saved."""
     if isinstance(tree, dict) and isinstance(tree.get("state_dict"), dict):
         tree = tree["state_dict"]

@@ -14,6 +14,7 @@ from talkface_jax.errors import ConfigError
 if TYPE_CHECKING:
     from talkface_jax.interop.suites import Suite
     from talkface_jax.interop.torch_network import TorchNetwork
+    from talkface_jax.interop.torch_release import TorchRelease
     from talkface_jax.methods.finetuning import FineTuning
     from talkface_jax.task import Method, Task
 
@@ -100,8 +101,9 @@ def get_method(name: str) -> "Method":
     return _resolve(declaration(name).chain)
 
 
-def torch_networks(method: str) -> Mapping[str, "TorchNetwork"]:
-    """The public PyTorch networks whose weights the method takes, by their `--stage` in `convert`.
+def torch_networks(method: str) -> Mapping[str, "TorchNetwork | TorchRelease"]:
+    """The public PyTorch networks whose weights the method takes, alone or together as they are
+    released, by their `--stage` in `convert`.
 
     Raises:
       ConfigError: no such method, or none with public weights.

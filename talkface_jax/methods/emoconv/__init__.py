@@ -11,6 +11,7 @@ DECLARATION = Declaration(
     chain="talkface_jax.methods.emoconv.chain:METHOD",
     driven_by=(Driven.VIDEO,),
     goals=reenactment_goals(),
+    networks="talkface_jax.methods.emoconv.torch_map:NETWORKS",
     parity={
         "facevid2vid": "talkface_jax.methods.emoconv.parity_facevid2vid:CHECKS",
         "liveportrait": "talkface_jax.methods.emoconv.parity_liveportrait:CHECKS",

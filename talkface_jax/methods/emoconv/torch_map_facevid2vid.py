@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from talkface_jax.interop.torch_modules import batch_norm, layer, linear
-from talkface_jax.interop.torch_network import TorchNetwork, require
+from talkface_jax.interop.torch_network import Place, TorchNetwork, require
 from talkface_jax.interop.torch_rules import Rule
 from talkface_jax.methods.emoconv.generators import FaceVid2VidConfig
 from talkface_jax.methods.emoconv.torch_parts import (
@@ -119,18 +119,24 @@ NETWORKS: Mapping[str, TorchNetwork] = MappingProxyType(
         "kp_detector": TorchNetwork(
             stage="generator",
             player="detector",
+            config=FaceVid2VidConfig,
+            place=Place(entry="kp_detector"),
             rules=detector_rules,
             template=lambda config: shapes(KeypointDetector(config.detector), _PICTURE),
         ),
         "he_estimator": TorchNetwork(
             stage="generator",
             player="pose",
+            config=FaceVid2VidConfig,
+            place=Place(entry="he_estimator"),
             rules=_pose_rules,
             template=lambda config: shapes(HeadPose(config.pose), _PICTURE),
         ),
         "generator": TorchNetwork(
             stage="generator",
             player="generator",
+            config=FaceVid2VidConfig,
+            place=Place(entry="generator"),
             rules=_generator_rules,
             template=_generator_shapes,
             spectral=SPECTRAL,

@@ -10,7 +10,7 @@ import numpy as np
 
 from talkface_jax.interop.torch_layouts import simple
 from talkface_jax.interop.torch_modules import affine, layer, linear
-from talkface_jax.interop.torch_network import TorchNetwork, require
+from talkface_jax.interop.torch_network import Place, TorchNetwork, require
 from talkface_jax.interop.torch_rules import Rule
 from talkface_jax.methods.emoconv.generators import LivePortraitConfig
 from talkface_jax.methods.emoconv.torch_parts import (
@@ -28,6 +28,7 @@ from talkface_jax.models.render.latent_keypoints.spade_decoder import SpadeDecod
 from talkface_jax.models.render.latent_keypoints.warping import Warping
 
 _PICTURE = (SIZE, SIZE, 3)
+_CORRECTIONS = "retargeting_models/stitching_retargeting_module.pth"
 _RESPONSE = simple(lambda x: x.reshape(-1), lambda x: np.reshape(x, (1, 1, 1, -1)))
 _HEADS = {
     "canonical": "fc_kp",
@@ -99,24 +100,32 @@ NETWORKS: Mapping[str, TorchNetwork] = MappingProxyType(
         "appearance_feature_extractor": TorchNetwork(
             stage="generator",
             player="appearance",
+            config=LivePortraitConfig,
+            place=Place("base_models/appearance_feature_extractor.pth"),
             rules=lambda config: appearance_rules(""),
             template=lambda config: shapes(Appearance(config.generator.appearance), _PICTURE),
         ),
         "motion_extractor": TorchNetwork(
             stage="generator",
             player="motion",
+            config=LivePortraitConfig,
+            place=Place("base_models/motion_extractor.pth"),
             rules=_motion_rules,
             template=lambda config: shapes(MotionExtractor(config.motion), _PICTURE),
         ),
         "warping_module": TorchNetwork(
             stage="generator",
             player="warping",
+            config=LivePortraitConfig,
+            place=Place("base_models/warping_module.pth"),
             rules=lambda config: warping_rules(""),
             template=_warping_shapes,
         ),
         "spade_generator": TorchNetwork(
             stage="generator",
             player="decoder",
+            config=LivePortraitConfig,
+            place=Place("base_models/spade_generator.pth"),
             rules=_decoder_rules,
             template=_decoder_shapes,
             spectral=SPECTRAL,
@@ -124,6 +133,8 @@ NETWORKS: Mapping[str, TorchNetwork] = MappingProxyType(
         "stitching": TorchNetwork(
             stage="generator",
             player="stitching",
+            config=LivePortraitConfig,
+            place=Place(_CORRECTIONS, "retarget_shoulder"),
             rules=lambda config: _retargeting_rules(config.stitching),
             template=lambda config: _retargeting_shapes(
                 config.stitching, 3 * config.stitching.keypoints
@@ -132,12 +143,16 @@ NETWORKS: Mapping[str, TorchNetwork] = MappingProxyType(
         "lip": TorchNetwork(
             stage="generator",
             player="lips",
+            config=LivePortraitConfig,
+            place=Place(_CORRECTIONS, "retarget_mouth"),
             rules=lambda config: _retargeting_rules(config.lips),
             template=lambda config: _retargeting_shapes(config.lips, 2),
         ),
         "eye": TorchNetwork(
             stage="generator",
             player="eyes",
+            config=LivePortraitConfig,
+            place=Place(_CORRECTIONS, "retarget_eye"),
             rules=lambda config: _retargeting_rules(config.eyes),
             template=lambda config: _retargeting_shapes(config.eyes, 3),
         ),

@@ -212,12 +212,14 @@ NETWORKS: Mapping[str, TorchNetwork] = MappingProxyType(
         "motion": TorchNetwork(
             stage="motion",
             player="motion",
+            config=MotionConfig,
             rules=lambda config: motion_rules(_motion(config).net.heads),
             template=lambda config: programs.motion_program(_motion(config)).variables()["motion"],
         ),
         "render": TorchNetwork(
             stage="render",
             player="renderer",
+            config=RenderConfig,
             rules=_render_rules,
             template=lambda config: programs.render_program(_render(config)).variables()[
                 "renderer"
@@ -226,6 +228,7 @@ NETWORKS: Mapping[str, TorchNetwork] = MappingProxyType(
         "discriminator": TorchNetwork(
             stage="render",
             player="disc",
+            config=RenderConfig,
             rules=lambda config: discriminator_rules(_discriminator(config)),
             template=_discriminator_template,
         ),

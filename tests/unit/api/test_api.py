@@ -130,7 +130,8 @@ def test_weights_go_to_pytorch_and_back(disc, tmp_path):
     before, after = (checkpoint.load_params(folder)[0]["disc"] for folder in (disc, out))
     jax.tree.map(np.testing.assert_array_equal, before["params"], after["params"])
     count = sum(leaf.size for leaf in jax.tree.leaves(before["params"]))
-    assert made == api.Conversion(out, count, 20, {}, "ask me")
+    network = api.ConvertedNetwork("discriminator", "disc", "disc.safetensors", count, 20, {})
+    assert made == api.Conversion(out, (network,), (), "ask me")
     assert api.load_workdir_experiment(out) == DISC
     again = api.convert(file.out, out=tmp_path / "again", experiment=DISC, **names)
     assert again.terms == converting.UNKNOWN_TERMS

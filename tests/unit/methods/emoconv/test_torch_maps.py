@@ -12,15 +12,12 @@ from talkface_jax.interop.torch_rules import flatten, from_torch, to_torch, unfl
 from talkface_jax.methods.emoconv import torch_map_facevid2vid, torch_map_liveportrait
 from talkface_jax.methods.emoconv.generators import FaceVid2VidConfig, LivePortraitConfig
 from talkface_jax.models.convnext import ConvNextConfig
-from talkface_jax.models.render.latent_keypoints.appearance import AppearanceConfig
-from talkface_jax.models.render.latent_keypoints.dense_motion import DenseMotionConfig
 from talkface_jax.models.render.latent_keypoints.generator import LatentGeneratorConfig
 from talkface_jax.models.render.latent_keypoints.head_pose import HeadPoseConfig
-from talkface_jax.models.render.latent_keypoints.keypoints import KeypointDetectorConfig
 from talkface_jax.models.render.latent_keypoints.motion_extractor import MotionExtractorConfig
-from talkface_jax.models.render.latent_keypoints.retargeting import RetargetingConfig
 from talkface_jax.models.render.latent_keypoints.spade_decoder import SpadeDecoderConfig
-from talkface_jax.models.render.latent_keypoints.warping import WarpingConfig
+from tests.helpers import thin_generators
+from tests.helpers.thin_generators import filled
 
 PARITY = pathlib.Path(__file__).parents[3] / "parity"
 FAMILIES = {
@@ -28,27 +25,9 @@ FAMILIES = {
     "liveportrait": (torch_map_liveportrait.NETWORKS, LivePortraitConfig()),
 }
 NETWORKS = [(family, name) for family, (networks, _) in FAMILIES.items() for name in networks]
-_MOTION = DenseMotionConfig(keypoints=2, compress=2, channels=2, most=6, levels=2, kernel=3)
-_GENERATOR = LatentGeneratorConfig(
-    appearance=AppearanceConfig(channels=2, volume_channels=3, depth=2, blocks=1),
-    warping=WarpingConfig(motion=_MOTION, width=4),
-    decoder=SpadeDecoderConfig(width=4, last=2, unfold=2),
-)
-_CORRECTION = RetargetingConfig(hidden=(4, 3), keypoints=2, shifts=0)
 THIN = {
-    "facevid2vid": FaceVid2VidConfig(
-        detector=KeypointDetectorConfig(
-            keypoints=2, channels=2, most=6, levels=2, volume_channels=3, depth=2
-        ),
-        pose=HeadPoseConfig(channels=2, widths=(4, 8, 12, 16), bins=3, keypoints=2),
-    ),
-    "liveportrait": LivePortraitConfig(
-        motion=MotionExtractorConfig(ConvNextConfig(widths=(2, 3, 4, 5)), bins=3, keypoints=2),
-        generator=_GENERATOR,
-        stitching=dataclasses.replace(_CORRECTION, shifts=2),
-        lips=_CORRECTION,
-        eyes=dataclasses.replace(_CORRECTION, hidden=(4, 4, 3)),
-    ),
+    "facevid2vid": thin_generators.FACEVID2VID,
+    "liveportrait": thin_generators.LIVEPORTRAIT,
 }
 THIN_NETWORKS = [item for item in NETWORKS if item != ("facevid2vid", "generator")]
 
@@ -64,17 +43,6 @@ def manifest(family, name):
         # Left out of the manifest; the code registers it as a buffer.
         shapes["down.weight"] = [3, 1, 13, 13]
     return {key: tuple(shape) for key, shape in shapes.items()}
-
-
-def filled(template):
-    """Variables of these shapes, at random."""
-    rng = np.random.default_rng(0)
-    return unflatten(
-        {
-            path: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
-            for path, leaf in flatten(template).items()
-        }
-    )
 
 
 @pytest.mark.parametrize(("family", "name"), NETWORKS)
@@ -124,12 +92,7 @@ def test_spectral_weights_are_written_as_the_official_code_reads_them():
 
 
 def test_a_thin_generator_returns():
-    config = dataclasses.replace(
-        FaceVid2VidConfig(),
-        generator=dataclasses.replace(
-            _GENERATOR, decoder=dataclasses.replace(_GENERATOR.decoder, unfold=1)
-        ),
-    )
+    config = thin_generators.FACEVID2VID
     network = torch_map_facevid2vid.NETWORKS["generator"]
     variables, rules = filled(network.template(config)), network.rules(FaceVid2VidConfig())
     back = from_torch(to_torch(variables, rules), rules, variables)
