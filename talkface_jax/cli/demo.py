@@ -23,7 +23,7 @@ command, printed as it runs; a stopped demo continues where it was, and a second
 method finds the data prepared.
 
 On two cores iplap takes 9 to 15 minutes, sinha2020 14 to 20 and sinha2022,
-which also says a sentence in eight emotions, about 20 where another method has
+which also says a sentence in eight emotions, about 18 where another method has
 prepared the data. The configs are those of the checkout: run it there, or with
 the checkout installed (pip install -e). The exit status is 1 where a goal is
 missed.
