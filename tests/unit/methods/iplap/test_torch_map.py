@@ -238,5 +238,5 @@ def test_registry_names_the_networks():
             return {path: leaf.shape for path, leaf in flatten(tree).items()}
 
         assert shapes(template) == shapes(trained[network.player])
-    with pytest.raises(ConfigError, match=r"wav2lip.*known: iplap"):
+    with pytest.raises(ConfigError, match=r"wav2lip.*known: emoconv, iplap"):
         registry.torch_networks("wav2lip")
