@@ -45,9 +45,13 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def crop_resize(
-    image: UInt8[np.ndarray, "h w 3"], box: Float[np.ndarray, " 4"], size: tuple[int, int]
+    image: UInt8[np.ndarray, "h w 3"],
+    box: Float[np.ndarray, " 4"],
+    size: tuple[int, int],
+    *,
+    cubic: bool = False,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The box of the image at `size` (height, width): bilinear and subpixel-exact.
+    """The box of the image at `size` (height, width): bilinear, or cubic, and subpixel-exact.
 
     A box larger than the output is sampled on a grid a whole number of times finer and averaged, so
     that nothing aliases; outside the image its border is repeated.
@@ -72,7 +76,7 @@ def crop_resize(
         image,
         inverse,
         (width * finer, height * finer),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        flags=(cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
     if finer > 1:

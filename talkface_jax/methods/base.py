@@ -318,11 +318,13 @@ class TrackedFace:
     order: Int[np.ndarray, " r"]
 
 
-def crop(frame: Frame, box: Float32[np.ndarray, " 4"], size: int) -> UInt8[np.ndarray, "s s 3"]:
-    """A square of a frame, resized."""
+def crop(
+    frame: Frame, box: Float32[np.ndarray, " 4"], size: int, *, cubic: bool = False
+) -> UInt8[np.ndarray, "s s 3"]:
+    """A square of a frame, resized; `cubic` keeps it sharper."""
     from talkface_jax.media.images import crop_resize
 
-    return crop_resize(frame, box, (size, size))
+    return crop_resize(frame, box, (size, size), cubic=cubic)
 
 
 def as_bytes(image: Any) -> UInt8[np.ndarray, "..."]:

@@ -40,6 +40,32 @@ def sample_bilinear(image: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     )
 
 
+def sample_bicubic(image: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Reads (b, h, w, c) at pixel positions x, y (b, i, j) -> (b, i, j, c), sharper than bilinear:
+    Catmull-Rom (Keys, IEEE TASSP 1981, a = -1/2); the border is repeated outside."""
+    h, w = image.shape[1:3]
+    x0, y0 = jnp.floor(x), jnp.floor(y)
+
+    def weights(t: jax.Array) -> list[jax.Array]:
+        square, cube = t * t, t * t * t
+        return [
+            (-cube + 2 * square - t) / 2,
+            (3 * cube - 5 * square + 2) / 2,
+            (-3 * cube + 4 * square + t) / 2,
+            (cube - square) / 2,
+        ]
+
+    across, down = weights(x - x0), weights(y - y0)
+    total = jnp.zeros((), image.dtype)
+    for j, row_weight in enumerate(down, -1):
+        row = jnp.clip(y0 + j, 0, h - 1).astype(jnp.int32)
+        for i, weight in enumerate(across, -1):
+            column = jnp.clip(x0 + i, 0, w - 1).astype(jnp.int32)
+            values = jax.vmap(lambda plane, r, c: plane[r, c])(image, row, column)
+            total = total + values * (row_weight * weight)[..., None]
+    return total
+
+
 def sampling_grid(flow: jax.Array, *, grid: Grid) -> jax.Array:
     """Positions in [-1, 1] from a flow in pixels (b, h, w, 2), x before y."""
     h, w = flow.shape[1:3]

@@ -227,7 +227,7 @@ class ReenactmentChain:
             valid=track.valid,
         )
         box = squares(track.box[frame], self.config.reach)
-        image = crop(frame_at(frame), box, self.config.size)
+        image = crop(frame_at(frame), box, self.config.size, cubic=True)
         return Picture(frame, box, image, track.landmarks[frame])
 
     def _motion(self, picture: Picture, driver: Driver) -> TrackedMotion | DetectedMotion:

@@ -69,7 +69,7 @@ def _facevid2vid(config: GeneratorConfig) -> tuple[Program, ...]:
         given = _spread(inputs)
         image = unit(inputs["picture"]) if needs_picture(config) else None
         if image is not None:
-            image = jnp.broadcast_to(image, (len(inputs["driving"]), *image.shape[1:]))
+            image = jnp.broadcast_to(image, (inputs["driving"].shape[0], *image.shape[1:]))
         made = net.apply(variables, *given, image, method="render")
         return {"image": made.image}
 
@@ -104,7 +104,7 @@ def _frame_inputs(config: GeneratorConfig) -> dict[str, Any]:
 
 def _spread(inputs: Arrays) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The volume and keypoints that frames are made of, the picture's for every frame."""
-    batch = len(inputs["driving"])
+    batch = inputs["driving"].shape[0]
     volume, source = (
         jnp.broadcast_to(inputs[name], (batch, *inputs[name].shape[1:]))
         for name in ("volume", "source")

@@ -78,8 +78,8 @@ DEFAULT_FLOW = PointFlowConfig()
 
 @flax.struct.dataclass
 class Pairs:
-    """Further points (b, m, 2) of the target and of the picture, and how much each one's own motion
-    counts, (b, m): at 0 it moves with the head."""
+    """Further points (b, m, 2) of the target and of the picture, and how much each of them counts,
+    (b, m): at 0 it is as if it were not there."""
 
     points: jax.Array
     source_points: jax.Array
@@ -113,11 +113,12 @@ def point_flow(
     maps = fit_affine(points[:, _STEADY], source_points[:, None, _STEADY])
     source_points = _divided(_covering(source_points, points, config))
     points = _divided(_parted(points, config.gap))
-    left = source_points - apply_affine(points, maps)[:, 0]
+    counts = jnp.ones_like(points[..., 0])
     if more is not None:
-        own = more.source_points - apply_affine(more.points, maps)[:, 0]
-        left = jnp.concatenate([left, more.weight[..., None] * own], 1)
         points = jnp.concatenate([points, more.points], 1)
+        source_points = jnp.concatenate([source_points, more.source_points], 1)
+        counts = jnp.concatenate([counts, more.weight], 1)
+    left = source_points - apply_affine(points, maps)[:, 0]
     centres = jnp.asarray((np.arange(size) + 0.5) / size, jnp.float32)
     base = jnp.stack(jnp.broadcast_arrays(centres[None, :], centres[:, None]), -1)
     flat = jnp.broadcast_to(base.reshape(1, -1, 2), (points.shape[0], size * size, 2))
@@ -126,11 +127,12 @@ def point_flow(
         across, down = (
             _kernel(centres - points[..., axis, None], sigma) for axis in (0, 1)
         )  # (b, n, size)
+        across = across * counts[..., None]
         total = jnp.einsum("bnh,bnw->bhw", down, across, precision=PRECISION)
         moved = across[..., None] * left[:, :, None, :]
         level = jnp.einsum("bnh,bnwc->bhwc", down, moved, precision=PRECISION)
         flow = flow + level / (total + config.background)[..., None]
-        left = left - _at_points(points, left, sigma, config.background)
+        left = left - _at_points(points, left, counts, sigma=sigma, background=config.background)
     inside = jnp.clip(base + flow, 0.5 / size, 1 - 0.5 / size)
     return size * (inside - base)
 
@@ -162,9 +164,11 @@ def _kernel(distance: jax.Array, sigma: float) -> jax.Array:
     return jnp.exp(-0.5 * jnp.square(distance / sigma))
 
 
-def _at_points(points: jax.Array, values: jax.Array, sigma: float, background: float) -> jax.Array:
+def _at_points(
+    points: jax.Array, values: jax.Array, counts: jax.Array, *, sigma: float, background: float
+) -> jax.Array:
     """One level's field at the points themselves: (b, n, 2)."""
     difference = points[:, :, None] - points[:, None]
-    weights = jnp.prod(_kernel(difference, sigma), -1)
+    weights = jnp.prod(_kernel(difference, sigma), -1) * counts[:, None]
     moved = jnp.einsum("bij,bjc->bic", weights, values, precision=PRECISION)
     return moved / (jnp.sum(weights, -1, keepdims=True) + background)

@@ -30,7 +30,10 @@ _EXACT = jax.lax.Precision.HIGHEST
 RATE = 20.0
 """Of the share of the flow by tracked keypoints to its parameter: Adam moves this one number as
 fast as it needs."""
-_HELD = 8.0
+_HELD, _CALM = 8.0, 0.05
+"""Logit of the base over the keypoints' own motions, and how slowly these learn to take its place:
+one step of training moves a logit by as much as all inputs of its convolution together."""
+_VISIBLE = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,9 @@ class DenseMotion:
         """
         size = self.mask.shape[2]
         held = self.mask[..., :1].mean(1)
-        coarse = base.reshape(-1, size, base.shape[1] // size, size, base.shape[1] // size, 2)
+        coarse = base.reshape(
+            base.shape[0], size, base.shape[1] // size, size, base.shape[1] // size, 2
+        )
         own = (self.deformation - corner_grid(self.mask.shape[1:4]))[..., :2].mean(1)
         assert self.share is not None
         own = own - held * self.share * coarse.mean((2, 4))
@@ -160,7 +165,7 @@ class DenseMotionNetwork(nn.Module):
         tracked = config.base == "tracked"
         if tracked:
             # Fresh masks would be equal shares of motions that the base has in their places.
-            logits = logits.at[..., 0].add(_HELD)
+            logits = (_CALM * logits).at[..., 0].add(_HELD)
         mask = nn.softmax(logits)
         # The background stays; the masks sum to 1, so that each keypoint adds its share of a shift.
         shifts = (source - driving)[:, own]
@@ -173,7 +178,8 @@ class DenseMotionNetwork(nn.Module):
             by_points = mask[..., :1] * share * flow[:, None]
             moved = moved + jnp.pad(by_points, ((0, 0),) * 4 + ((0, 1),))
         square = (config.kernel, config.kernel)
-        hidden = nn.Conv(1, square, name="occlusion")(as_image(x))
+        bias = nn.initializers.constant(_VISIBLE if tracked else 0.0)
+        hidden = nn.Conv(1, square, bias_init=bias, name="occlusion")(as_image(x))
         return DenseMotion(
             deformation=moved + corner_grid(volume.shape[1:4]),
             mask=mask,

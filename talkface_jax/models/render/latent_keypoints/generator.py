@@ -29,7 +29,7 @@ from talkface_jax.models.render.latent_keypoints.warping import (
     Warping,
     WarpingConfig,
 )
-from talkface_jax.models.warp import warp_by_grid
+from talkface_jax.models.warp import sample_bicubic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,10 +119,12 @@ class LatentGenerator(nn.Module):
 def _moved(image: jax.Array, flow: jax.Array) -> jax.Array:
     """A picture (b, h, w, 3) moved by a flow in positions; its edge goes on beyond it."""
     size = image.shape[1]
-    base = ((2 * np.arange(size) + 1) / size - 1).astype(np.float32)
-    grid = np.stack(np.broadcast_arrays(base, base[:, None]), -1)
-    edge = 1 - 1 / size
-    return warp_by_grid(image, jnp.clip(grid + flow, -edge, edge))
+    base = np.arange(size, dtype=np.float32)
+    x, y = (
+        jnp.clip(along + size / 2 * flow[..., axis], 0, size - 1)
+        for axis, along in enumerate((base, base[:, None]))
+    )
+    return jnp.clip(sample_bicubic(image, x, y), 0.0, 1.0)
 
 
 def _guides(moved: jax.Array, driving: jax.Array, *, unfold: int) -> list[jax.Array]:

@@ -17,6 +17,8 @@ EDGE = 0.12
 """Of the picture's size: how far from its edge motion is held back."""
 _FACE = 68
 _EYES = ("right", "left")
+_SEEN = np.array([0, 1, 3])
+"""Of an iris: its middle and its two sides; lids hide what is above and below."""
 # Of each eye: positions of its upper and of its lower lid.
 _LIDS = {"right": ((37, 38), (41, 40)), "left": ((43, 44), (47, 46))}
 
@@ -41,7 +43,7 @@ def tracked_flow(
       config: kernels.
     """
     target, picture = on_picture(driving), on_picture(source)
-    irises = np.concatenate([SCHEME.groups[f"iris_{side}"] for side in _EYES])
+    irises = np.concatenate([SCHEME.groups[f"iris_{side}"][_SEEN] for side in _EYES])
     more = Pairs(target[:, irises], picture[:, irises], _openness(target, picture))
     faces = (target[:, :_FACE], picture[:, :_FACE])
     flow = point_flow(*faces, size=size, config=config, more=more) * (2 / size)
@@ -57,7 +59,7 @@ def _within(size: int) -> np.ndarray:
 
 
 def _openness(target: jax.Array, picture: jax.Array) -> jax.Array:
-    """How far the lids about each point of the irises are open, (b, 10): 1 is as in the picture."""
+    """How far the lids about each point of the irises are open, (b, 6): 1 is as in the picture."""
 
     def opening(points: jax.Array, side: str) -> jax.Array:
         above, below = (points[:, list(lid), 1].mean(-1) for lid in _LIDS[side])
@@ -65,9 +67,8 @@ def _openness(target: jax.Array, picture: jax.Array) -> jax.Array:
 
     shares = []
     for side in _EYES:
-        count = len(SCHEME.groups[f"iris_{side}"])
         share = opening(target, side) / jnp.maximum(opening(picture, side), 1e-3)
-        shares.append(jnp.repeat(jnp.clip(share, 0.0, 1.0)[:, None], count, 1))
+        shares.append(jnp.repeat(jnp.clip(share, 0.0, 1.0)[:, None], len(_SEEN), 1))
     return jnp.concatenate(shares, 1)
 
 
