@@ -212,10 +212,11 @@ class ClipScorer:
         clip, points, valid = truth.job.clip, truth.video.points, truth.video.track.valid
         perfect = rows.compare(clip, scores.GROUND_TRUTH, points, points, valid=valid)
         shown, notes = expression.shown(truth.expected, truth.video.track)
+        lpips = ("lpips_face", "lpips_mouth") if self._setup.whole else ("lpips_mouth",)
         images = {
             **dict.fromkeys(("psnr_face", "psnr_mouth"), image.MAX_PSNR),
             **dict.fromkeys(("ssim_face", "ssim_mouth"), 1.0),
-            **dict.fromkeys(("lpips_face", "lpips_mouth") if self._setup.whole else ("lpips_mouth",), 0.0),
+            **dict.fromkeys(lpips, 0.0),
         }
         values = {
             **images,

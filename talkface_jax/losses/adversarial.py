@@ -1,4 +1,4 @@
-"""Least-squares and hinge GAN losses, and feature matching on multi-scale discriminators (pix2pixHD)."""
+"""Least-squares and hinge GAN losses, feature matching: multi-scale discriminators (pix2pixHD)."""
 
 from collections.abc import Sequence
 
