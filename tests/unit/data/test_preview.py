@@ -10,6 +10,7 @@ from verifying import clip_of_two, write
 from talkface_jax.data import preview, preview_face, preview_sound, preview_text
 from talkface_jax.errors import MediaError, RecordError
 from talkface_jax.landmarks import schemes
+from talkface_jax.landmarks.blendshapes import POSITION
 from talkface_jax.media.audio import read_clip_audio
 from talkface_jax.media.images import encode_jpeg
 from talkface_jax.media.mark import DETECTION_THRESHOLD, mark_score
@@ -134,7 +135,7 @@ def _arrow(segment):
 def _looking(segment, **scores):
     blendshapes = segment.blendshapes.copy()
     for name, value in scores.items():
-        blendshapes[:, preview_face.BLENDSHAPE[name]] = value
+        blendshapes[:, POSITION[name]] = value
     points = segment.landmarks.copy()
     points[:] = 0.2  # all lines out of the way
     points[:, 473], points[:, 468] = (0.6, 0.5, 0), (0.4, 0.5, 0)
