@@ -72,9 +72,8 @@ def evaluate_landmarks(
     """Scores the landmarks that a bundle predicts for a prepared split; nothing is rendered.
 
     Writes `out`/scores.json and `out`/report.html; of a method that makes blinks of its own also
-    blinks.json and blinks.html, the blinks against the tracked ones of the split; of one that shows
-    the emotion that is asked for also emotions.json and emotions.html. The ridge row is fitted on
-    the training split.
+    blinks.json and blinks.html; of one that shows the emotion that is asked for also emotions.json
+    and emotions.html. The ridge row is fitted on the training split.
 
     Args:
       bundle: from `export`.
@@ -83,7 +82,7 @@ def evaluate_landmarks(
       split: of `data`.
       train_data: prepared set from whose train split baselines learn; `data` by default.
       without: what has a report of its own and is not measured this time.
-      table: whether the landmarks are scored; without, only those reports are made.
+      table: whether the landmarks are scored.
       command: the command line that the report states; this process's by default.
       progress: called as progress(what, done, total).
 
@@ -98,11 +97,7 @@ def evaluate_landmarks(
     loaded = load_bundle(pathlib.Path(bundle))
     chain = engine.build_chain(loaded)
     method = registry.declaration(loaded.manifest.method)
-    if Driven.AUDIO not in method.driven_by:
-        raise ConfigError(
-            f"{method.name} predicts no landmarks from speech; score its videos with --pred and "
-            "--truth, or give a bundle of another method"
-        )
+    _require_speech(method)
     dataset = open_dataset(place, split)
     train = _training(dataset, place, train_data)
     found, left_out = None, {}
@@ -120,6 +115,14 @@ def evaluate_landmarks(
         Aspect.EMOTION in wanted, lambda: _measure_emotions(chain, method, dataset, **told)
     )
     return LandmarkEvaluation(found, blinked, no_blinks, shown, no_emotions, left_out)
+
+
+def _require_speech(method: Declaration) -> None:
+    if Driven.AUDIO not in method.driven_by:
+        raise ConfigError(
+            f"{method.name} predicts no landmarks from speech; score its videos with --pred and "
+            "--truth, or give a bundle of another method"
+        )
 
 
 def _score(

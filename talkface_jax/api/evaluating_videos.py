@@ -44,9 +44,8 @@ def evaluate_videos(
     command: str | None = None,
     progress: Progress | None = None,
 ) -> Scores:
-    """Scores folders of generated mp4s against the true ones; all are tracked.
-
-    Writes `out`/scores.json and `out`/report.html.
+    """Scores folders of generated mp4s against the true ones, all tracked; writes `out`/scores.json
+    and `out`/report.html.
 
     Args:
       pred: folder of generated mp4s; of several systems, folders or `System`s by name, in the
@@ -55,14 +54,14 @@ def evaluate_videos(
       out: folder of the report; made if need be, and none of the inputs.
       bundle: from `export`; adds what it makes of shifted audio, of silence and of another
         speaker's sentence.
-      face: of several: "speaker", "largest", or an index from the left.
+      face: of several: "speaker", "largest", or an index.
       against: a row with which every system is compared; by default each with all others.
       clips: csv file of what is known of the clips: columns clip, speaker, emotion, and groups.
       tolerance: frames by which a video's length may differ from its truth's.
       workers: processes.
-      tracks: folder in which tracks are kept; by default in the user's cache.
+      tracks: folder that keeps tracks; by default in the user's cache.
       legacy: whether M-LVD and F-LVD are also counted as a public script does.
-      whole: whether LPIPS of the face is counted too.
+      whole: whether LPIPS of the face is counted.
       command: the command line that the report states; this process's by default.
       progress: called as progress(what, done, total).
 
@@ -70,8 +69,7 @@ def evaluate_videos(
       FaceError: `face` is no choice.
       MediaError: a folder that does not exist or holds no video.
       WeightsError: a bundle that is altered or does not fit this version.
-      TalkfaceError: a choice that is none, a csv that cannot be read, no video that could be
-        scored, or `out` cannot be a folder or is an input.
+      TalkfaceError: a choice that is none, an unreadable csv, nothing scored, or a bad `out`.
     """
     folder, true = pathlib.Path(out), pathlib.Path(truth)
     runtime.require_folder(folder, flag="--out")

@@ -15,7 +15,7 @@ from talkface_jax.export.bundle import Manifest
 from talkface_jax.methods import registry
 from talkface_jax.stored import legacy
 from talkface_jax.stored.integrity import digest
-from talkface_jax.task import Method, Variables
+from talkface_jax.task import Method, Program, Variables
 from talkface_jax.train import checkpoint
 from talkface_jax.train.loop import FROZEN
 from talkface_jax.train.state import draw
@@ -69,12 +69,34 @@ def export(
     method = registry.get_method(name)
     configs = {stage: item.task for stage, item in experiments.items()}
     programs = method.programs(configs)
+    variables, lineage = _collected(name, experiments, workdirs, programs, untrained=untrained)
+    _check_frozen(method, configs, lineage)
+    return bundle.write_bundle(
+        method,
+        programs,
+        variables=variables,
+        configs=configs,
+        lineage=lineage,
+        out=target,
+        compute=compute,
+    )
+
+
+def _collected(
+    name: str,
+    experiments: Mapping[str, ExperimentConfig],
+    workdirs: Mapping[str, Sequence[pathlib.Path]],
+    programs: Sequence[Program],
+    *,
+    untrained: Sequence[str],
+) -> tuple[dict[str, Variables], dict[str, Any]]:
+    """The variables that the programs take, by player, and where they come from, by stage."""
     shapes: dict[str, Any] = {}
     homes: dict[str, str] = {}
     for program in programs:
         shapes |= program.variables()
         for player, stage in program.players.items():
-            if homes.setdefault(player, stage) != stage or stage not in configs:
+            if homes.setdefault(player, stage) != stage or stage not in experiments:
                 raise ValueError(f"{name}: {player} is of the stages {homes[player]} and {stage}")
     variables, lineage = {}, {}
     for stage, experiment in experiments.items():
@@ -90,16 +112,7 @@ def export(
             variables |= _drawn(experiment, {player: variables[player] for player in players})
             info = {**info, UNTRAINED: True}
         lineage[stage] = {**info, "config": config.to_dict(experiment)}
-    _check_frozen(method, configs, lineage)
-    return bundle.write_bundle(
-        method,
-        programs,
-        variables=variables,
-        configs=configs,
-        lineage=lineage,
-        out=target,
-        compute=compute,
-    )
+    return variables, lineage
 
 
 def _check_untrained(untrained: Sequence[str], stages: Iterable[str]) -> None:

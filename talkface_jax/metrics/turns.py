@@ -12,6 +12,9 @@ from talkface_jax.records import FaceTrack
 
 SHUT = 0.5
 """A lid that is down so far tells nothing of the eye behind it."""
+MOVES = 0.2
+"""Share of the truth's deviation below which a prediction stands still: what is left then is the
+tracker's noise, which correlates with anything by chance."""
 STILL = 0.5
 """Degrees of standard deviation below which the truth does not turn."""
 CONVENTIONS: Mapping[str, str] = {
@@ -19,7 +22,8 @@ CONVENTIONS: Mapping[str, str] = {
         "correlation over the frames of a clip of the tracked head's yaw and pitch, and of both "
         "eyes' yaw and pitch in the head together (centred, both angles in one sum), from the look "
         f"blendshapes, in frames in which no lid is down by {SHUT:g} or more; none where the truth "
-        f"varies by less than {STILL:g} degrees"
+        f"varies by less than {STILL:g} degrees, 0 where the prediction varies by less than "
+        f"{MOVES:g} of that"
     )
 }
 
@@ -30,7 +34,7 @@ def correlations(
     """yaw_correlation, pitch_correlation and gaze_correlation of two tracks of one length.
 
     NaN where the truth does not turn or too few frames are left; 0 where only the prediction stands
-    still.
+    still, but for the tracker's noise.
 
     Args:
       pred, truth: both need a face in the frames of `valid`.
@@ -55,6 +59,9 @@ def _together(pred: Float[np.ndarray, "t a"], truth: Float[np.ndarray, "t a"]) -
     if len(truth) < sync.MIN_PAIRS:
         return float("nan")
     ours, theirs = pred - pred.mean(0), truth - truth.mean(0)
-    if np.sqrt(np.square(theirs).sum(-1).mean()) < STILL:
+    moves, wanted = (np.sqrt(np.square(item).sum(-1).mean()) for item in (ours, theirs))
+    if wanted < STILL:
         return float("nan")
+    if moves < MOVES * wanted:
+        return 0.0
     return sync.correlation(ours.ravel(), theirs.ravel())

@@ -4,14 +4,13 @@ request -> track -> features or driver -> motion -> render -> composite -> mp4. 
 small batches and streamed to the encoder, so memory does not grow with the length of the recording.
 """
 
-import collections
 import contextlib
 import dataclasses
 import logging
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,23 +18,20 @@ from jaxtyping import Float32, Int
 
 from talkface_jax import __version__, config
 from talkface_jax.capabilities import Aspect, Declaration, Driven
-from talkface_jax.errors import ConfigError, FaceError, MediaError, WeightsError, counted
+from talkface_jax.errors import ConfigError, MediaError, WeightsError, counted
 from talkface_jax.export import load
 from talkface_jax.media import audio as sound
-from talkface_jax.media import composite, faces, mark, tracker, video
+from talkface_jax.media import composite, mark, video
 from talkface_jax.methods import registry
 from talkface_jax.records import (
     AUDIO_RATE,
     FPS,
     SAMPLES_PER_FRAME,
     Controls,
-    FaceTrack,
 )
 from talkface_jax.synthesize import timeline
 from talkface_jax.synthesize.contract import Follows, MakesBlinks, Session
-
-Progress = Callable[[str, int, int], None]
-"""Called as progress(what, done, total)."""
+from talkface_jax.synthesize.tracking import Progress, track_face
 
 _LONGEST_LOOK = 250
 """Frames of a face video in which the picture that a driver moves is looked for."""
@@ -172,7 +168,7 @@ def _speak(
     samples = sound.read_audio(request.audio)
     length = -(-len(samples) // SAMPLES_PER_FRAME)
     bundle, chain, controls = _chain(request, Driven.AUDIO)
-    track = _track(source, request.face, request.face_choice, length=length, progress=progress)
+    track = track_face(source, request.face, request.face_choice, length=length, progress=progress)
     sources = timeline.ping_pong(len(track), length)
     session = chain.start(
         track, samples=samples, sources=sources, frame_at=source.__getitem__, controls=controls
@@ -195,10 +191,10 @@ def _follow(
     elif driving.info.has_audio:
         samples = sound.read_clip_audio(request.driver, None, len(driving))
     bundle, chain, controls = _chain(request, Driven.VIDEO)
-    track = _track(
+    track = track_face(
         source, request.face, request.face_choice, length=_LONGEST_LOOK, progress=progress
     )
-    driver = _track(
+    driver = track_face(
         driving,
         request.driver,
         request.driver_choice,
@@ -324,54 +320,6 @@ def check_request(request: SynthesisRequest) -> None:
     known = [item.value for item in mark.Mark]
     if request.mark not in known:
         raise ConfigError(f"--mark={request.mark} does not exist; use one of {', '.join(known)}")
-
-
-_TRACKS: collections.OrderedDict[Any, FaceTrack] = collections.OrderedDict()
-_TRACKS_KEPT = 4
-"""Of the last face videos: one face is made to speak many sentences."""
-
-
-def _track(
-    source: video.IndexedVideo,
-    path: pathlib.Path,
-    choice: str | None,
-    *,
-    length: int,
-    progress: Progress | None,
-    flag: str = "--face-choice",
-) -> FaceTrack:
-    """The face in the first `length` frames of a video; `flag` chooses among several."""
-    about = path.stat()
-    key = (path.resolve(), about.st_mtime_ns, about.st_size, choice, min(len(source), length))
-    if key in _TRACKS:
-        _TRACKS.move_to_end(key)
-        return _TRACKS[key]
-    track = _tracked(source, path, choice, length=length, progress=progress, flag=flag)
-    _TRACKS[key] = track
-    while len(_TRACKS) > _TRACKS_KEPT:
-        _TRACKS.popitem(last=False)
-    return track
-
-
-def _tracked(
-    source: video.IndexedVideo,
-    path: pathlib.Path,
-    choice: str | None,
-    *,
-    length: int,
-    progress: Progress | None,
-    flag: str,
-) -> FaceTrack:
-    voice: Float32[np.ndarray, " s"] | None = None
-    if choice == "speaker" and source.info.has_audio:
-        voice = sound.read_clip_audio(path, None, min(len(source), length))
-    frames = source if len(source) <= length else timeline.Prefix(source, length)
-    try:
-        return tracker.track_video(frames, face=choice, audio=voice, progress=progress)
-    except FaceError as error:
-        # The tracker knows neither this command's flag nor the name of a video that is cut.
-        words = str(faces.by_flag(error, flag))
-        raise FaceError(words.replace("the video", str(path), 1)) from error
 
 
 def _write(

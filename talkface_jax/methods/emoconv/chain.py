@@ -20,7 +20,7 @@ from talkface_jax.media.aligned import RIGID
 from talkface_jax.methods.base import Call, ChainMethod, Faces, Frame, PatchSession, as_bytes, crop
 from talkface_jax.methods.emoconv import DECLARATION, programs
 from talkface_jax.methods.emoconv.generator.config import GeneratorConfig
-from talkface_jax.methods.emoconv.generator.view import SCHEME, keypoints_in, squares
+from talkface_jax.methods.emoconv.generator.keypoints import SCHEME, keypoints_in, squares
 from talkface_jax.records import NO_CONTROLS, Controls, FaceTrack
 from talkface_jax.task import Program, Programs
 

@@ -15,7 +15,7 @@ from talkface_jax.methods import registry
 from talkface_jax.methods.iplap.chain import METHOD
 from talkface_jax.methods.iplap.motion.config import MotionConfig
 from talkface_jax.methods.iplap.render.config import RenderConfig
-from talkface_jax.synthesize import run
+from talkface_jax.synthesize import run, tracking
 
 
 def _bundle(method="iplap", **configs):
@@ -144,9 +144,9 @@ class _Frames:
 
 def test_a_face_is_tracked_once_for_many_sentences(tmp_path, monkeypatch):
     tracked = []
-    monkeypatch.setattr(run, "_TRACKS", type(run._TRACKS)())
+    monkeypatch.setattr(tracking, "_RECENT", type(tracking._RECENT)())
     monkeypatch.setattr(
-        run.tracker,
+        tracking.tracker,
         "track_video",
         lambda frames, **options: tracked.append((len(frames), options["face"])) or object(),
     )
@@ -154,7 +154,7 @@ def test_a_face_is_tracked_once_for_many_sentences(tmp_path, monkeypatch):
     path.write_bytes(b"one")
 
     def track(length, choice=None):
-        return run._track(_Frames(50), path, choice, length=length, progress=None)
+        return tracking.track_face(_Frames(50), path, choice, length=length, progress=None)
 
     first = track(30)
     assert track(30) is first and tracked == [(30, None)]
@@ -164,4 +164,4 @@ def test_a_face_is_tracked_once_for_many_sentences(tmp_path, monkeypatch):
     path.write_bytes(b"another")
     assert track(30) is not first
     assert tracked == [(30, None), (40, None), (30, "largest"), (50, None), (30, None)]
-    assert len(run._TRACKS) == run._TRACKS_KEPT
+    assert len(tracking._RECENT) == tracking.KEPT

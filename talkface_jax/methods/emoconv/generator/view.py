@@ -13,28 +13,13 @@ from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.media.aligned import RIGID, AlignedFace
 from talkface_jax.media.images import crop_resize, decode_jpeg
 from talkface_jax.methods.base import batch_spec
+from talkface_jax.methods.emoconv.generator.keypoints import SCHEME, keypoints_in, squares
 from talkface_jax.methods.stages.portrait.view import Light, PortraitView
 from talkface_jax.records import RECORD_SIZE, Segment
 
-SCHEME = get_scheme("ibug78")
 _FACE = get_scheme("ibug68")
 Place = tuple[SegmentReader, int]
 """A frame."""
-
-
-def squares(box: Float32[np.ndarray, "*t 4"], reach: float) -> Float32[np.ndarray, "*t 4"]:
-    """Boxes of `reach` times the sides about the same middles."""
-    middle, half = (box[..., :2] + box[..., 2:]) / 2, (box[..., 2:] - box[..., :2]) / 2
-    return np.concatenate([middle - reach * half, middle + reach * half], -1).astype(np.float32)
-
-
-def keypoints_in(
-    points: Float32[np.ndarray, "*t n 3"], box: Float32[np.ndarray, "*t 4"]
-) -> Float32[np.ndarray, "*t n 3"]:
-    """Points in pixels, x before y before z, as keypoints of a crop: in [-1, 1] over the box, z in
-    the unit of x."""
-    inside = 2 * boxes.to_box(points, box)
-    return (inside - np.array([1, 1, 0])).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

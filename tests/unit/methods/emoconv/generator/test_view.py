@@ -8,12 +8,8 @@ import pytest
 from talkface_jax.data.reader import SegmentReader
 from talkface_jax.landmarks import boxes
 from talkface_jax.landmarks.schemes import get_scheme
-from talkface_jax.methods.emoconv.generator.view import (
-    SCHEME,
-    GeneratorView,
-    keypoints_in,
-    squares,
-)
+from talkface_jax.methods.emoconv.generator.keypoints import SCHEME, keypoints_in, squares
+from talkface_jax.methods.emoconv.generator.view import GeneratorView
 from talkface_jax.records import RECORD_SIZE
 
 
