@@ -27,7 +27,7 @@ class ThinPlate:
     def draw(cls, rng: jax.Array, batch: int) -> "ThinPlate":
         """Random ones near the identity."""
         first, second = jax.random.split(rng)
-        affine = np.eye(2, 3) + AFFINE * jax.random.normal(first, (batch, 2, 3))
+        affine = jnp.eye(2, 3) + AFFINE * jax.random.normal(first, (batch, 2, 3))
         return cls(affine, SPLINE * jax.random.normal(second, (batch, POINTS**2)))
 
     def points(self, places: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ them; the appearance of one picture; and frames of that appearance, as many as a
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -57,20 +58,25 @@ def needs_picture(config: GeneratorConfig) -> bool:
     return generator_sizes(config).decoder.paint == "correction"
 
 
+def _apply(net: nn.Module, variables: Variables, *given: Any, **options: Any) -> Any:
+    """What a network makes; without collections that change."""
+    return net.apply(variables, *given, **options)
+
+
 def _facevid2vid(config: GeneratorConfig) -> tuple[Program, ...]:
     sizes, size = config.facevid2vid, config.size
     net = LatentGenerator(sizes.generator)
     count, picture = keypoint_count(config), (1, size, size, 3)
 
     def appearance(variables: Variables, inputs: Arrays) -> Arrays:
-        return {"volume": net.apply(variables, unit(inputs["picture"]), method="encode")}
+        return {"volume": _apply(net, variables, unit(inputs["picture"]), method="encode")}
 
     def frames(variables: Variables, inputs: Arrays) -> Arrays:
         given = _spread(inputs)
         image = unit(inputs["picture"]) if needs_picture(config) else None
         if image is not None:
             image = jnp.broadcast_to(image, (inputs["driving"].shape[0], *image.shape[1:]))
-        made = net.apply(variables, *given, image, method="render")
+        made = _apply(net, variables, *given, image, method="render")
         return {"image": made.image}
 
     def variables() -> Any:
@@ -118,13 +124,13 @@ def _facevid2vid_keypoints(config: GeneratorConfig) -> Program:
 
     def function(given: Given, inputs: Arrays) -> Arrays:
         image = unit(inputs["picture"])
-        pose = poser.apply(given["pose"], image)
+        pose = _apply(poser, given["pose"], image)
         angles = [
             placement.facevid2vid_degrees(logits) for logits in (pose.yaw, pose.pitch, pose.roll)
         ]
         turn = placement.facevid2vid_rotation(*angles).swapaxes(-1, -2)
         return {
-            "canonical": detector.apply(given["detector"], image),
+            "canonical": _apply(detector, given["detector"], image),
             "rotation": turn,
             "translation": pose.translation,
             "scale": jnp.ones_like(angles[0]),
@@ -158,7 +164,7 @@ def _liveportrait_keypoints(config: GeneratorConfig) -> Program:
     net = MotionExtractor(config.liveportrait.motion)
 
     def function(variables: Variables, inputs: Arrays) -> Arrays:
-        motion = net.apply(variables, unit(inputs["picture"]))
+        motion = _apply(net, variables, unit(inputs["picture"]))
         pose = motion.pose
         angles = [
             placement.liveportrait_degrees(logits) for logits in (pose.yaw, pose.pitch, pose.roll)
@@ -189,7 +195,7 @@ def _liveportrait_appearance(sizes: AppearanceConfig, size: int) -> Program:
         player="appearance",
         stage=STAGE,
         function=lambda variables, inputs: {
-            "volume": net.apply(variables, unit(inputs["picture"]))
+            "volume": _apply(net, variables, unit(inputs["picture"]))
         },
         inputs=_picture(size),
         variables=lambda: shapes_of(net, (1, size, size, 3)),
@@ -202,8 +208,8 @@ def _liveportrait_frames(config: GeneratorConfig) -> Program:
     inputs = _frame_inputs(config)
 
     def function(given: Given, inputs: Arrays) -> Arrays:
-        warped = warping.apply(given["warping"], *_spread(inputs))
-        return {"image": decoder.apply(given["decoder"], warped.features)}
+        warped = _apply(warping, given["warping"], *_spread(inputs))
+        return {"image": _apply(decoder, given["decoder"], warped.features)}
 
     volume, (_, count, _) = inputs["volume"][0], inputs["driving"][0]
     keypoints, side = (1, count, 3), volume[2]
@@ -226,7 +232,7 @@ def _stitching(config: GeneratorConfig) -> Program:
     def function(variables: Variables, inputs: Arrays) -> Arrays:
         driving = inputs["driving"]
         source = jnp.broadcast_to(inputs["source"], driving.shape)
-        return {"driving": stitch(driving, net.apply(variables, source, driving))}
+        return {"driving": stitch(driving, _apply(net, variables, source, driving))}
 
     return program(
         STITCHING,

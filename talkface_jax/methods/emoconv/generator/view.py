@@ -101,7 +101,7 @@ def _angles(segment: Segment) -> Float32[np.ndarray, "t 3"]:
 
 def _light(segment: Segment, *, reach: float) -> Light:
     source = boxes.from_box(segment.landmarks, segment.box)
-    square = squares(np.float32([0, 0, 1, 1]), reach)
+    square = squares(np.array([0, 0, 1, 1], np.float32), reach)
     flat = segment.landmarks[..., :2]
     in_crop = boxes.to_box(flat, np.tile(square, (len(segment), 1)))
     return Light(
