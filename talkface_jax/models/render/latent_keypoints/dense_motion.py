@@ -27,7 +27,7 @@ from talkface_jax.models.volume_warp import Size, axis_grid, corner_grid, sample
 from talkface_jax.ranges import ABOVE_0, AT_LEAST_1, Range, ranged
 
 _EXACT = jax.lax.Precision.HIGHEST
-RATE = 20.0
+RATE = 60.0
 """Of the share of the flow by tracked keypoints to its parameter: Adam moves this one number as
 fast as it needs."""
 _HELD, _CALM = 8.0, 0.05
