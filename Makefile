@@ -37,7 +37,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 
 bench: $(STAMP)
-	$(BIN)/python -m pytest -m bench tests/bench -s $(if $(TORCH_ROOT),--torch-root=$(TORCH_ROOT))
+	$(BIN)/python -m pytest -m bench tests/bench -s $(TORCH_ROOT:%=--torch-root=%)
 
 # Needs uv; the lock holds no registry address.
 lock:

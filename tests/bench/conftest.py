@@ -1,5 +1,6 @@
 """What the measurements share: the board that prints them, and inputs made for them."""
 
+import functools
 import importlib.util
 import os
 import pathlib
@@ -15,42 +16,61 @@ sys.path.insert(0, str(HERE))
 
 
 def pytest_addoption(parser):
-    """`--torch-root`: the official IP-LAP code to time beside ours."""
+    """`--torch-root`: official code to time beside ours."""
     parser.addoption(
         "--torch-root",
         metavar="PATH",
         type=pathlib.Path,
-        help="a checkout of github.com/Weizhi-Zhong/IP_LAP, timed in the same run",
+        action="append",
+        default=[],
+        help="a checkout of IP_LAP, face-vid2vid or LivePortrait, timed too; repeatable",
     )
 
 
 @pytest.fixture(scope="session")
 def officials(request):
-    """The official networks by what they are called in the table; empty without `--torch-root`.
+    """A function: a code base and a number format -> its official networks, by what they are called
+    in the table; none of what `--torch-root` does not name.
 
     On a GPU eager and compiled, in TF32 and bfloat16; on a CPU eager float32.
     """
-    root = request.config.getoption("--torch-root", default=None)
-    if root is None:
-        return {}
-    if importlib.util.find_spec("torch") is None:
+    import code_bases
+
+    given = request.config.getoption("--torch-root", default=[])
+    try:
+        roots = code_bases.by_code_base(given)
+    except ValueError as error:
+        pytest.exit(str(error), 2)
+    if roots and importlib.util.find_spec("torch") is None:
         pytest.exit("--torch-root needs torch beside this package: pip install torch", 2)
-    import official
+
+    @functools.cache
+    def load(base, compute):
+        return _rivals(base, roots[base], compute) if base in roots else {}
+
+    return load
+
+
+def _rivals(base, root, compute):
+    import code_bases
+    import official_iplap
+    import official_latent
     import torch
 
     torch.set_num_threads(os.cpu_count())
-    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    if device == "cpu":
-        return {"float32": {"official, eager": official.Official(root, device=device)}}
+    make = {
+        code_bases.IP_LAP: official_iplap.IpLap,
+        code_bases.FACEVID2VID: official_latent.FaceVid2Vid,
+        code_bases.LIVEPORTRAIT: official_latent.LivePortrait,
+    }[base]
+    if jax.default_backend() != "gpu":
+        return {"official, eager": make(root, device="cpu")}
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     return {
-        compute: {
-            f"official, {'torch.compile' if compiled else 'eager'}": official.Official(
-                root, device=device, compiled=compiled, half=compute == "bfloat16"
-            )
-            for compiled in (False, True)
-        }
-        for compute in ("float32", "bfloat16")
+        f"official, {'torch.compile' if compiled else 'eager'}": make(
+            root, device="cuda", compiled=compiled, half=compute == "bfloat16"
+        )
+        for compiled in (False, True)
     }
 
 

@@ -13,7 +13,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -107,6 +107,22 @@ class Board:
         ratio = statistics.median(a / b for a, b in pairs)
         self._add(name, "ms", times, ratio=ratio, **_rates(flops, times, compute), **about)
         self._add(name, "ms", others, detail=official)
+
+    def against(
+        self,
+        name: str,
+        ours: Callable[[], Any],
+        rivals: Mapping[str, Callable[[], Any]],
+        *,
+        their_items: int = 1,
+        **about: Any,
+    ) -> None:
+        """One row for ours alone, or two for each rival by its title; ours is called once first."""
+        about["first_call_s"] = first_call(ours)
+        if not rivals:
+            self.per_item(name, ours, **about)
+        for title, theirs in rivals.items():
+            self.beside(name, ours, theirs, their_items=their_items, official=title, **about)
 
     def value(self, name: str, unit: str, value: float, **about: Any) -> None:
         """One number that is not repeated."""
@@ -239,6 +255,13 @@ def _leaf(rng: np.random.Generator, path: Any, shape: jax.ShapeDtypeStruct) -> A
     if "opt_state" in name or not jax.dtypes.issubdtype(shape.dtype, np.floating):
         return np.zeros(shape.shape, shape.dtype)
     return (0.02 * rng.standard_normal(shape.shape)).astype(shape.dtype)
+
+
+def weights(shapes: Any, compute: str) -> Any:
+    """Random weights of one network, which computes in the format of its parameters."""
+    variables = jax.device_put(filled(shapes))
+    params = jax.tree.map(lambda leaf: leaf.astype(compute), variables["params"])
+    return {**variables, "params": params}
 
 
 def inputs(spec: Any) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import measure
 import numpy as np
 import pytest
+from code_bases import IP_LAP
 
 from talkface_jax import config as c
 from talkface_jax.methods.iplap import programs as iplap
@@ -32,29 +33,10 @@ COMPUTE = ("float32", "bfloat16") if GPU else ("float32",)
 REPEATS = 10 if GPU else 3
 
 
-def _measure(board, name, run, rivals, *, their=None, items=1, their_items=1, **about):
+def _measure(board, name, run, rivals, *, their, **about):
     """One row for ours alone, or two for each of the official variants."""
-    about["first_call_s"] = measure.first_call(run)
-    if not rivals:
-        board.per_item(name, run, items=items, repeats=REPEATS, **about)
-    for title, rival in rivals.items():
-        board.beside(
-            name,
-            run,
-            their(rival),
-            items=items,
-            their_items=their_items,
-            repeats=REPEATS,
-            official=title,
-            **about,
-        )
-
-
-def _weights(shapes, compute):
-    """Random weights of one network, which computes in the format of its parameters."""
-    variables = jax.device_put(measure.filled(shapes))
-    params = jax.tree.map(lambda leaf: leaf.astype(compute), variables["params"])
-    return {**variables, "params": params}
+    theirs = {title: their(rival) for title, rival in rivals.items()}
+    board.against(name, run, theirs, repeats=REPEATS, **about)
 
 
 @pytest.mark.parametrize("compute", COMPUTE)
@@ -63,7 +45,7 @@ def test_renderer(board, officials, references, compute):
     """Frames in batches of 8 with the references encoded once a clip, as `synthesize` does."""
     config, frames = RenderConfig(), 8
     encode, render = iplap.references_program(config), iplap.render_program(config)
-    variables = {"renderer": _weights(render.variables()["renderer"], compute)}
+    variables = {"renderer": measure.weights(render.variables()["renderer"], compute)}
     dims = {"b": frames, "r": references}
 
     def inputs(program, names):
@@ -81,7 +63,7 @@ def test_renderer(board, officials, references, compute):
         board,
         f"renderer, a frame, {references} references",
         lambda: function(variables, given),
-        officials.get(compute, {}),
+        officials(IP_LAP, compute),
         their=lambda rival: rival.frame(references),
         items=frames,
         flops=counts.count_flops(function, variables, given) / frames,
@@ -97,13 +79,13 @@ def test_landmark_generator(board, officials, compute):
     shapes = ((5, 80, 16), (5, 74, 2), (15, 74, 2), (15, 57, 2))
     spec = {str(i): jax.ShapeDtypeStruct((batch, *s), jnp.float32) for i, s in enumerate(shapes)}
     given = list(jax.device_put(measure.inputs(spec)).values())
-    variables = _weights(jax.eval_shape(net.init, jax.random.key(0), *given), compute)
+    variables = measure.weights(jax.eval_shape(net.init, jax.random.key(0), *given), compute)
     function = jax.jit(net.apply)
     _measure(
         board,
         "landmark generator, batch 32",
         lambda: function(variables, *given),
-        officials.get(compute, {}),
+        officials(IP_LAP, compute),
         their=lambda rival: rival.landmarks(batch),
         flops=counts.count_flops(function, variables, *given),
         compute=compute,
@@ -120,7 +102,7 @@ def test_landmarks_of_a_clip(board, officials):
         iplap.motion_frames_program(config),
         iplap.motion_program(config),
     )
-    variables = {"motion": _weights(programs[0].variables()["motion"], "float32")}
+    variables = {"motion": measure.weights(programs[0].variables()["motion"], "float32")}
     window = np.arange(windows)[:, None] + np.arange(5)
 
     def make(program, batch):
@@ -144,7 +126,7 @@ def test_landmarks_of_a_clip(board, officials):
         board,
         "landmarks of 32 windows of a clip",
         run,
-        officials.get("float32", {}),
+        officials(IP_LAP, "float32"),
         their=lambda rival: rival.landmarks(windows),
         flops=counts.count_flops(run),
         detail="published size, stride 1, float32",
@@ -189,7 +171,7 @@ def test_gan_step(board, officials, compute):
         board,
         f"GAN training step, batch {batch}",
         update,
-        officials.get(compute, {}),
+        officials(IP_LAP, compute),
         their=lambda rival: rival.gan_step(batch),
         flops=flops,
         compute=compute,
@@ -206,7 +188,7 @@ def test_landmark_step(board, officials, compute):
         board,
         f"landmark training step, batch {batch}",
         update,
-        officials.get(compute, {}),
+        officials(IP_LAP, compute),
         their=lambda rival: rival.landmark_step(batch),
         flops=flops,
         compute=compute,

@@ -6,42 +6,31 @@ torchvision, of which only an untrained VGG-19 is needed, may be missing.
 """
 
 import contextlib
-import importlib.util
 import pathlib
 import sys
 import types
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
+from rival import Rival, load
 
 MODULES = ("landmark_generator", "video_renderer", "pix2pixHD_disc")
 
 
-class Official:
-    """The three networks on one device, with random weights, at their published sizes.
+class IpLap(Rival):
+    """The three networks.
 
     Args:
       root: a checkout of github.com/Weizhi-Zhong/IP_LAP.
-      device: "cpu" or "cuda".
-      compiled: whether `torch.compile` wraps the networks.
-      half: whether matrix products run in bfloat16 (autocast).
+      about: see `Rival`.
     """
 
-    def __init__(
-        self, root: pathlib.Path, *, device: str, compiled: bool = False, half: bool = False
-    ) -> None:
-        import torch
-
-        missing = [name for name in MODULES if not (root / "models" / f"{name}.py").is_file()]
-        if missing:
-            raise FileNotFoundError(f"--torch-root={root} is no checkout of IP_LAP: no {missing}")
-        self._torch, self._device, self._half = torch, device, half
-        wrap = torch.compile if compiled else lambda module: module
+    def __init__(self, root: pathlib.Path, **about: Any) -> None:
+        super().__init__(**about)
+        torch, device, wrap = self._torch, self._device, self._wrap
         with _imports(device):
-            loaded = {name: _load(root / "models" / f"{name}.py") for name in MODULES}
-            criteria = _load(root / "loss.py")
+            loaded = {name: load(root / "models" / f"{name}.py") for name in MODULES}
+            criteria = load(root / "loss.py")
             with contextlib.redirect_stdout(sys.stderr):
                 renderer = loaded["video_renderer"].Renderer()
             generator = loaded["landmark_generator"].Landmark_generator(
@@ -55,29 +44,11 @@ class Official:
         tensors = torch.cuda.FloatTensor if device == "cuda" else torch.FloatTensor
         self._adversarial = criteria.GANLoss(tensor=tensors)
 
-    def _random(self, *shape: int) -> Any:
-        values = np.random.default_rng(0).random(shape, np.float32)
-        return self._torch.from_numpy(values).to(self._device)
-
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        """The settings of a call: number format, and what the code expects of `Tensor.cuda`."""
-        with warnings.catch_warnings(), _imports(self._device):
-            warnings.simplefilter("ignore")
-            if not self._half:
-                yield
-                return
-            with self._torch.autocast(self._device, self._torch.bfloat16):
-                yield
-
-    def _timed(self, function: Callable[[], Any], *, gradients: bool) -> Callable[[], None]:
-        def run() -> None:
-            with self._running(), self._torch.set_grad_enabled(gradients):
-                function()
-            if self._device == "cuda":
-                self._torch.cuda.synchronize()
-
-        return run
+        """Also what the code expects of `Tensor.cuda`."""
+        with _imports(self._device), super()._running():
+            yield
 
     def landmarks(self, batch: int) -> Callable[[], None]:
         """One forward of the landmark generator, as at inference."""
@@ -177,14 +148,6 @@ class Official:
             disc_optimiser.step()
 
         return self._timed(step, gradients=True)
-
-
-def _load(path: pathlib.Path) -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location(f"official_{path.stem}", path)
-    assert spec and spec.loader, path
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @contextlib.contextmanager
