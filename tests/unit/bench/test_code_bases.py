@@ -33,11 +33,11 @@ def test_every_known_code_base_is_recognised(tmp_path, code_bases):
 def test_another_folder_is_refused(tmp_path, code_bases):
     root = checkout(tmp_path, code_bases.LIVEPORTRAIT)
     (root / code_bases.LIVEPORTRAIT.files[0]).unlink()
-    with pytest.raises(ValueError, match="checkout of none of IP_LAP .*face-vid2vid .*LivePort"):
+    with pytest.raises(ValueError, match=r"checkout of none of IP_LAP .*face-vid2vid .*LivePort"):
         code_bases.recognise(root)
 
 
 def test_two_checkouts_of_the_same_code_are_refused(tmp_path, code_bases):
     roots = [checkout(tmp_path / name, code_bases.FACEVID2VID) for name in "ab"]
-    with pytest.raises(ValueError, match="a and .*b are both face-vid2vid"):
+    with pytest.raises(ValueError, match=r"a and .*b are both face-vid2vid"):
         code_bases.by_code_base(roots)
