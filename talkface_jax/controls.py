@@ -197,9 +197,9 @@ EMOTION = Control(
 )
 LEVEL = Control(
     "level",
-    "how strong the emotion is: 1 to 3 as in the data, 0 for neutral, and more than 3 exaggerates "
+    "how strong the emotion is: 1 to 3 as in the data, 0 for neutral, and up to 9 exaggerates "
     "(default: 3)",
-    allowed=AT_LEAST_0,
+    allowed=Range(least=0, most=9),
     needs=("emotion", "emotion_track"),
 )
 EMOTION_TRACK = Control(

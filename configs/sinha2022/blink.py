@@ -6,7 +6,7 @@ defaults). Not trained here:
   talkface train --config=configs/sinha2022/blink.py:base --workdir=DIR \
     --config.data.directory=SHARDS
 tiny: an LSTM of 48 units; what `make demo METHOD=sinha2022` trains on two CPU cores in two to
-three minutes. Its rate of blinks depends on the training seed (0.21 to 0.38 a second by five):
+four minutes. Its rate of blinks depends on the training seed (0.21 to 0.38 a second by five):
   talkface train --config=configs/sinha2022/blink.py:tiny --workdir=out/demo/sinha2022/blink \
     --config.data.directory=out/demo/data
 """

@@ -8,7 +8,7 @@ trained here; with MEAD prepared by
     --config.data.directory=SHARDS
 paper: base, but single frames, the mean squared error alone and a neutral face, as the patent's
 claims have it.
-tiny: what `make demo METHOD=sinha2022` trains on two CPU cores in three minutes:
+tiny: what `make demo METHOD=sinha2022` trains on two CPU cores in three to four minutes:
   talkface train --config=configs/sinha2022/motion.py:tiny --workdir=out/demo/sinha2022/motion \
     --config.data.directory=out/demo/data
 Results of tiny on held-out identities and sentences: talkface_jax/methods/sinha2022/README.md.

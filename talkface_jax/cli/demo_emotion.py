@@ -12,8 +12,7 @@ from talkface_jax.cli.walk import Walk, write_metadata
 from talkface_jax.errors import TalkfaceError
 
 PEOPLE, SEED = 1, 5
-"""A woman and a man, eight videos of about three seconds each: twice as many would take more than a
-third of the demo."""
+"""Eight videos of about three seconds; those of a second person would take two minutes more."""
 TOP = 3
 NEUTRAL = "neutral"
 
