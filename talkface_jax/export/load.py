@@ -190,7 +190,8 @@ def _read_manifest(path: pathlib.Path) -> writing.Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         if not path.exists():
             raise WeightsError(
-                f"{path} does not exist; give a directory that talkface export wrote"
+                f"{path} is not a bundle, it does not exist; give a directory that talkface export "
+                "wrote"
             ) from error
         raise WeightsError(
             f"{path} is not a bundle (no {writing.MANIFEST}); give a directory that talkface "
