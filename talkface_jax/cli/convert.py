@@ -122,7 +122,7 @@ def _read(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sources(item: api.ConvertedNetwork) -> str:
+def _sources(item: "api.ConvertedNetwork") -> str:
     return f"from {item.tensors} tensors of {item.source}; {_listed(item.ignored)}"
 
 
