@@ -56,6 +56,7 @@ def _tiny() -> c.ExperimentConfig:
             l1_weight=20.0,
             region_weight=8.0,
             adversarial_weight=0.1,
+            gan="least_squares",
             matching_weight=0.1,
             equivariance_weight=0.0,
             keypoint_weight=0.0,

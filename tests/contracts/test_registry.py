@@ -109,6 +109,7 @@ def _source(task, data, folder):
     return source, batch
 
 
+@pytest.mark.timeout(900)  # Compiling is most of it, and takes minutes on a slow machine.
 @pytest.mark.parametrize(("method", "stage"), STAGES)
 def test_a_step_on_a_real_batch(method, stage, synthetic_heads, tmp_path):
     """Losses are finite in every phase, gradients reach every trained parameter, metrics and

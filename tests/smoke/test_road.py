@@ -17,6 +17,9 @@ SHORT = {"warmup_steps": 2}
 SPOKEN = 19_200
 """Samples of the recording that a face speaks, which is shorter than the face's video."""
 
+pytestmark = pytest.mark.timeout(900)
+"""Of the test that trains a method's stages, which compiles for minutes on a slow machine."""
+
 
 def _short(method, stage):
     """The stage's tiny config and what makes it a matter of seconds."""

@@ -119,15 +119,15 @@ def flow_with_more(target, source, points, source_points, weight):
     return np.asarray(compiled_with_more()(*given))[0]
 
 
-def test_points_besides_move_as_far_as_they_weigh(face):
-    """The head turns, and they move by themselves beyond that."""
+def test_points_besides_count_as_far_as_they_weigh(face):
+    """The head turns, and they move by themselves beyond that; at 0 they are not there."""
     turn = np.array([[1.03, 0.04], [-0.03, 0.98]])
 
     def head(points):
         return (points - 0.5) @ turn + (0.52, 0.48)
 
     own = np.array([[0.03, -0.02], [-0.02, 0.03]])
-    for weight in (0.0, 0.5, 1.0):
+    for weight in (0.0, 1.0):
         flow = flow_with_more(face(), head(face()), EXTRA, head(EXTRA) + own, [weight] * 2)
         expected = SIZE * (head(EXTRA) + weight * own - EXTRA)
         np.testing.assert_allclose(at(flow, EXTRA), expected, atol=0.15 + 0.4 * weight)

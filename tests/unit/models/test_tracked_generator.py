@@ -132,17 +132,17 @@ def apply_flow(image, flow):
 
 def test_the_whole_share_is_the_flow_alone_where_the_masks_hold(given, fresh, apply):
     out = apply(holding(fresh, 1.0), *given)
-    np.testing.assert_allclose(out.motion.mask[..., 0], 1, atol=1e-5)
+    np.testing.assert_allclose(out.motion.mask[..., 0], 1, atol=5e-4)
     own = np.asarray(out.motion.deformation) - corner_grid((DEPTH, QUARTER, QUARTER))
     coarse = np.asarray(flow_between(*given[1:], QUARTER))[:, None]
-    np.testing.assert_allclose(own[..., :2], np.repeat(coarse, DEPTH, 1), atol=1e-5)
-    np.testing.assert_allclose(own[..., 2], 0, atol=1e-5)
+    np.testing.assert_allclose(own[..., :2], np.repeat(coarse, DEPTH, 1), atol=2e-4)
+    np.testing.assert_allclose(own[..., 2], 0, atol=2e-4)
     expected = apply_flow(given[0], flow_between(*given[1:], SIZE))
     assert np.abs(expected - given[0]).max() > 0.03
     np.testing.assert_allclose(out.moved, expected, atol=0.02)
     assert np.abs(out.moved - expected).mean() < 0.1 * np.abs(expected - given[0]).mean()
     half = apply(holding(fresh, 0.5), *given).motion.deformation
-    np.testing.assert_allclose(half - corner_grid((DEPTH, QUARTER, QUARTER)), own / 2, atol=1e-5)
+    np.testing.assert_allclose(half - corner_grid((DEPTH, QUARTER, QUARTER)), own / 2, atol=2e-4)
 
 
 def test_the_image_is_the_moved_picture_corrected(given, apply):

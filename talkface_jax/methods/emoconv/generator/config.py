@@ -30,7 +30,8 @@ class GeneratorConfig:
       closed_share: how often a training sample's target is a frame with closed eyes.
       perceptual_weight: of the VGG term.
       matching_weight: of feature matching on the discriminator.
-      adversarial_weight: of the hinge GAN term; at 0 there is no discriminator.
+      adversarial_weight: of the GAN term; at 0, as `matching_weight`, there is no discriminator.
+      gan: "hinge" as published, or "least_squares".
       equivariance_weight: of keypoints that a warped picture should move alike.
       keypoint_weight: of keypoints that lie apart, at a mean depth.
       head_pose_weight: of the angles against the tracker's, in degrees.
@@ -59,6 +60,7 @@ class GeneratorConfig:
     perceptual_weight: float = ranged(10.0, AT_LEAST_0)
     matching_weight: float = ranged(10.0, AT_LEAST_0)
     adversarial_weight: float = ranged(1.0, AT_LEAST_0)
+    gan: Literal["hinge", "least_squares"] = "hinge"
     equivariance_weight: float = ranged(10.0, AT_LEAST_0)
     keypoint_weight: float = ranged(10.0, AT_LEAST_0)
     head_pose_weight: float = ranged(20.0, AT_LEAST_0)

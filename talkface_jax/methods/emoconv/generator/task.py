@@ -42,6 +42,11 @@ from talkface_jax.task import (
     Variables,
 )
 
+_GANS = {
+    "hinge": (adversarial.hinge_generator, adversarial.hinge_discriminator),
+    "least_squares": (adversarial.lsgan_generator, adversarial.lsgan_discriminator),
+}
+
 
 class GeneratorTask(StageTask):
     """Keypoints of two frames, and the generator that moves one onto the other.
@@ -160,15 +165,15 @@ class GeneratorTask(StageTask):
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
-        """Terms of the picture and of the keypoints; hinge GAN."""
+        """Terms of the picture and of the keypoints; the GAN."""
         terms = weighted(
             *self._picture_terms(), *self._adversarial_terms(), *self._keypoint_terms()
         )
         making = Objective(self.generators, terms)
         if "disc" not in self.nets:
             return (making,)
-        judge = image_terms.judge_term(self._judge, adversarial.hinge_discriminator)
-        return (making, Objective(("disc",), (LossTerm("hinge", judge),)))
+        judge = image_terms.judge_term(self._judge, _GANS[self.config.gan][1])
+        return (making, Objective(("disc",), (LossTerm(self.config.gan, judge),)))
 
     def _picture_terms(self) -> tuple[LossTerm, ...]:
         config, terms = self.config, [LossTerm("l1", self._l1, self.config.l1_weight)]
@@ -190,7 +195,7 @@ class GeneratorTask(StageTask):
 
     def _adversarial_terms(self) -> tuple[LossTerm, ...]:
         config, judge = self.config, self._judge
-        fool = image_terms.fool_term(judge, adversarial.hinge_generator)
+        fool = image_terms.fool_term(judge, _GANS[config.gan][0])
         return (
             LossTerm("adversarial", fool, config.adversarial_weight),
             LossTerm("matching", image_terms.matching_term(judge), config.matching_weight),

@@ -117,7 +117,7 @@ def test_the_face_never_leaves_its_crop(face, frame):
     session, calls = follow(TRACKED, track_of(face[None]), track_of(moved), frame)
     session.patches(0, [frame] * LENGTH)
     away = driven(calls).mean(1) - calls.seen[programs.FRAMES][0]["source"][0].mean(0)
-    assert np.all(np.diff(away[:, 0]) >= 0) and away[1, 0] > 0.1
+    assert np.all(np.diff(away[:, 0]) >= -1e-5) and away[1, 0] > 0.1
     assert away[-1, 0] / 2 == pytest.approx(0.25, abs=1e-3)
 
 
@@ -136,9 +136,9 @@ def test_the_whole_crop_is_put_back_where_it_was(face, frame):
     session, calls = follow(TRACKED, picture, track_of(np.tile(face, (3, 1, 1))), frame)
     patches = session.patches(0, [frame] * 3)
     for patch in patches:
-        np.testing.assert_array_equal(patch.box, picture.box[0])
-        assert patch.contour.min(0).tolist() == patch.box[:2].tolist()
-        assert patch.contour.max(0).tolist() == patch.box[2:].tolist()
+        np.testing.assert_allclose(patch.box, picture.box[0], rtol=1e-5)
+        np.testing.assert_allclose(patch.contour.min(0), patch.box[:2], rtol=1e-5)
+        np.testing.assert_allclose(patch.contour.max(0), patch.box[2:], rtol=1e-5)
         assert np.all(patch.image == 128)
     assert len(calls.seen[programs.APPEARANCE]) == 1
     given = calls.seen[programs.FRAMES][0]

@@ -50,6 +50,7 @@ def tracked() -> GeneratorConfig:
         keypoints="tracked",
         facevid2vid=dataclasses.replace(SMALL, generator=net),
         l1_weight=1.0,
+        gan="least_squares",
         **{f"{name}_weight": 0.0 for name in unused},
         **_PLAIN,
     )

@@ -101,7 +101,10 @@ def test_every_parameter_is_trained(kind, batch, request):
             for (path, was), (_, now) in zip(old, new, strict=True)
             if np.array_equal(was, now)
         ]
-        assert not still, f"no gradient reaches {player}'s {still}"
+        # Within the hinge's margins scores of both kinds pull the last bias alike.
+        hinge = task.config.gan == "hinge" and player == "disc"
+        known = ["['scale_0']['conv_4']['bias']"] if hinge else []
+        assert still == known, f"no gradient reaches {player}'s {still}"
 
 
 @pytest.mark.parametrize(
