@@ -165,8 +165,9 @@ def _matrix(source: tuple[int, int], *, box: np.ndarray, region: _Region) -> np.
 
 def _to_frame(image: np.ndarray, *, box: np.ndarray, region: _Region) -> np.ndarray:
     height, width = region.size
-    enlarged = box[2] - box[0] > image.shape[1]
-    inner = cv2.INTER_CUBIC if enlarged and image.ndim == 3 else cv2.INTER_LINEAR
+    # Linear sampling blurs what is hardly smaller; of what is much smaller, cubic would alias.
+    fine = image.shape[1] < 2 * (box[2] - box[0])
+    inner = cv2.INTER_CUBIC if fine and image.ndim == 3 else cv2.INTER_LINEAR
     return cv2.warpAffine(
         image,
         _matrix(image.shape[:2], box=box, region=region),
