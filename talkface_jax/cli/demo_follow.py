@@ -9,7 +9,7 @@ from talkface_jax.capabilities import COPIED, Driven
 from talkface_jax.cli.walk import Walk, strip_of, write_metadata
 
 SHOWN = 8
-"""Held-out clips: of each its first frame follows the whole of it."""
+"""Held-out clips: of each one frame, which shows the person well, follows the whole of it."""
 
 
 def show(
@@ -37,7 +37,7 @@ def show(
     """
     pairs = out / "held_out"
     rows = {"model": bundle, "untrained": untrained}
-    with walk.timed("synthesize: first frames of held-out clips follow the clips"):
+    with walk.timed("synthesize: one frame of each held-out clip follows the clip"):
         for folder in ("truth", COPIED, *rows):
             (pairs / folder).mkdir(parents=True, exist_ok=True)
         write_metadata(list(clips), pairs / "clips.csv")
@@ -76,14 +76,22 @@ def _another(clips: Sequence[Any]) -> Any:
 
 
 def _copy(truth: pathlib.Path, picture: pathlib.Path, out: pathlib.Path) -> None:
-    """A video's first frame as a picture, and as a video as long."""
+    """A frame of a video as a picture, and as a video as long."""
     from PIL import Image
 
     from talkface_jax.media.video import VideoWriter, open_video
 
     with open_video(truth) as video:
-        frame = video[0]
+        frame = video[_shows_best(video, truth)]
         Image.fromarray(frame).save(picture)
         with VideoWriter(out, size=video.size) as writer:
             for _ in range(len(video)):
                 writer.write(frame)
+
+
+def _shows_best(video: Any, path: pathlib.Path) -> int:
+    """The frame that `synthesize` would take of the video: of closed eyes nothing can be opened."""
+    from talkface_jax.landmarks.identity import frame_of
+    from talkface_jax.synthesize.tracking import track_face
+
+    return frame_of(track_face(video, path, None, length=len(video), progress=None))

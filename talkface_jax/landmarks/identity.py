@@ -3,6 +3,10 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
+from talkface_jax.landmarks import measures
+from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.records import FaceTrack
+
 
 def identity_frame(
     *,
@@ -28,3 +32,20 @@ def identity_frame(
     candidates = candidates[eyes[candidates] >= np.median(eyes[candidates])]
     order = candidates[np.argsort(lips[candidates], kind="stable")]
     return int(order[len(order) // 2])
+
+
+def frame_of(track: FaceTrack, *, valid: Bool[np.ndarray, " t"] | None = None) -> int:
+    """`identity_frame` of a track.
+
+    Args:
+      track: a tracked face.
+      valid: the frames to choose from; None for all with a face.
+
+    Raises:
+      ValueError: none.
+    """
+    return identity_frame(
+        lips=measures.mouth_opening(track.landmarks, get_scheme("mesh478")),
+        eyes=measures.eye_opening(track.landmarks),
+        valid=track.valid if valid is None else valid,
+    )

@@ -13,9 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
 from talkface_jax.errors import FaceError
-from talkface_jax.landmarks import measures, pose, references, rigid
-from talkface_jax.landmarks.identity import identity_frame
-from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.landmarks import identity, pose, references, rigid
 from talkface_jax.media.aligned import RIGID
 from talkface_jax.methods.base import Call, ChainMethod, Faces, Frame, PatchSession, as_bytes, crop
 from talkface_jax.methods.emoconv import DECLARATION, programs
@@ -221,11 +219,7 @@ class ReenactmentChain:
     def _picture(self, track: FaceTrack, frame_at: Callable[[int], Frame]) -> Picture:
         if not track.valid.any():
             raise FaceError("no frame shows a face; give another picture")
-        frame = identity_frame(
-            lips=measures.mouth_opening(track.landmarks, get_scheme("mesh478")),
-            eyes=measures.eye_opening(track.landmarks),
-            valid=track.valid,
-        )
+        frame = identity.frame_of(track)
         box = squares(track.box[frame], self.config.reach)
         image = crop(frame_at(frame), box, self.config.size, cubic=True)
         return Picture(frame, box, image, track.landmarks[frame])

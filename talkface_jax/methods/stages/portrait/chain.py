@@ -16,7 +16,7 @@ from talkface_jax.features import content
 from talkface_jax.landmarks import blinks, measures, retarget
 from talkface_jax.landmarks import references as reference_frames
 from talkface_jax.landmarks.boxes import crop_geometry, from_box, to_box
-from talkface_jax.landmarks.identity import identity_frame
+from talkface_jax.landmarks.identity import frame_of
 from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.methods.base import (
     Call,
@@ -247,11 +247,7 @@ class PortraitChain:
             order=order,
             normalised=normalised,
             eyes=blinks.open_eyes(normalised, valid=seen),
-            identity=identity_frame(
-                lips=measures.mouth_opening(track.landmarks, get_scheme("mesh478")),
-                eyes=measures.eye_opening(track.landmarks),
-                valid=seen,
-            ),
+            identity=frame_of(track, valid=seen),
             mesh=track.landmarks[..., :2],
             blendshapes=track.blendshapes[seen],
         )
