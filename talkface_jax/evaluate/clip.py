@@ -282,7 +282,7 @@ class ClipScorer:
                 whole=self._setup.whole,
             ),
             **_behaviour(pred),
-            **_turned(pred, truth, valid & ours.valid),
+            **turns.correlations(pred.track, truth.video.track, valid=valid & ours.valid),
         }
         shows, told = _expression(pred, truth, views)
         notes = (*_notes(span, views), *told)
@@ -347,21 +347,6 @@ def _expression(
     moved = expression.moved(truth.expected, mesh, valid=pred.track.valid[: len(scale)])
     shows, told = expression.shown(truth.expected, pred.track)
     return {**moved, **shows}, told
-
-
-def _turned(pred: _Tracked, truth: _True, valid: np.ndarray) -> dict[str, float]:
-    """How head and gaze follow the truth's, over the frames that both have."""
-    cut = [
-        dataclasses.replace(
-            track,
-            **{
-                name: getattr(track, name)[: len(valid)]
-                for name in ("landmarks", "blendshapes", "head", "box", "valid")
-            },
-        )
-        for track in (pred.track, truth.video.track)
-    ]
-    return turns.correlations(*cut, valid=valid)
 
 
 def _behaviour(shown: _Tracked) -> dict[str, float]:

@@ -112,12 +112,7 @@ def write_bundle(
         exporting.check_weights(program, weights)
     check_target(out)
     with _made(out) as temporary:
-        computed = [exporting.computed_in(program, compute) for program in programs]
-        made = _fill(temporary, method, computed, weights, configs, lineage)
-        if compute != made.compute:
-            made = dataclasses.replace(made, compute=compute)
-            _write_manifest(temporary, made)
-        return made
+        return _fill(temporary, method, programs, weights, configs, lineage, compute=compute)
 
 
 @contextlib.contextmanager
@@ -156,6 +151,8 @@ def _fill(
     variables: Mapping[str, Mapping[str, Any]],
     configs: Mapping[str, Any],
     lineage: Mapping[str, Any],
+    *,
+    compute: str,
 ) -> Manifest:
     used = {name for program in programs for name in (*program.players, *program.frozen)}
     for network in sorted(used):
@@ -166,7 +163,7 @@ def _fill(
     signatures = {}
     for program in programs:
         _LOG.info("exporting %s", program.name)
-        exported = exporting.export_program(program)
+        exported = exporting.export_program(exporting.computed_in(program, compute))
         (folder / f"{program.name}.stablehlo").write_bytes(exported.data)
         signatures[program.name] = {
             "networks": list(exported.networks),
@@ -190,6 +187,7 @@ def _fill(
         },
         lineage=lineage,
         requires=dict(method.requires(configs)),
+        compute=compute,
         frozen={
             item.name: {"licence": item.licence, "sha256": item.sha256, "lineage": item.lineage}
             for item in method.frozen(configs)

@@ -1,6 +1,5 @@
 """Reads a bundle back and runs its programs."""
 
-import collections
 import dataclasses
 import json
 import pathlib
@@ -16,6 +15,7 @@ import numpy as np
 from talkface_jax.errors import WeightsError
 from talkface_jax.export import bundle as writing
 from talkface_jax.export.programs import BATCH, unflatten
+from talkface_jax.recent import Recent
 
 Arrays = Mapping[str, Any]
 
@@ -38,9 +38,8 @@ class _Loaded:
         return dict(self.function(self.weights, state, others))
 
 
-_RECENT: collections.OrderedDict[str, dict[str, _Loaded]] = collections.OrderedDict()
-_KEPT = 2
-"""A trained bundle and one to compare it with."""
+_RECENT: Recent[dict[str, _Loaded]] = Recent(2)
+"""Of the last bundles: a trained one and one to compare it with."""
 
 
 class Bundle:
@@ -129,15 +128,11 @@ def load_bundle(path: pathlib.Path) -> Bundle:
     manifest = check_bundle(path)
     configs = json.loads((path / writing.CONFIG).read_text())
     # The seal is over the checksums of all files, which were verified.
-    key = writing.seal(json.loads((path / writing.MANIFEST).read_text()))
-    if key not in _RECENT:
-        _RECENT[key] = _load_programs(path, manifest)
-        while len(_RECENT) > _KEPT:
-            _RECENT.popitem(last=False)
-    _RECENT.move_to_end(key)
+    key = writing.seal(dataclasses.asdict(manifest))
+    loaded = _RECENT.get(key, lambda: _load_programs(path, manifest))
     # Which batches are compiled is a matter of the one who calls: pixels must not depend on what
     # another one asked for.
-    own = {name: dataclasses.replace(item, buckets=set()) for name, item in _RECENT[key].items()}
+    own = {name: dataclasses.replace(item, buckets=set()) for name, item in loaded.items()}
     return Bundle(manifest, configs, own)
 
 

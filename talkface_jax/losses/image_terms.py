@@ -56,8 +56,12 @@ def perceptual_features(
     )
 
 
-def check_perceptual_size(size: int, *, depth: int, scales: int, halvings: int = 0) -> None:
+def check_perceptual_size(
+    size: int, *, depth: int, scales: int, halvings: int = 0, field: str = "net.size"
+) -> None:
     """Refuses pictures that cannot be halved so often, or are too small then for the network.
+
+    `field` is where the task's config says the size.
 
     Raises:
       ConfigError: by the names that the fields have in render stages.
@@ -67,7 +71,7 @@ def check_perceptual_size(size: int, *, depth: int, scales: int, halvings: int =
     if size % 2**times or size >> times < least:
         halved = "perceptual_halvings and perceptual_scales" if halvings else "perceptual_scales"
         raise ConfigError(
-            f"config.task: net.size {size} cannot be halved {times} times, as {halved} say, to a "
+            f"config.task: {field} {size} cannot be halved {times} times, as {halved} say, to a "
             f"whole number of pixels of at least {least}, as perceptual_layers {depth} needs; give "
             "smaller ones"
         )

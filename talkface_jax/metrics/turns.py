@@ -31,21 +31,22 @@ CONVENTIONS: Mapping[str, str] = {
 def correlations(
     pred: FaceTrack, truth: FaceTrack, *, valid: Bool[np.ndarray, " t"]
 ) -> dict[str, float]:
-    """yaw_correlation, pitch_correlation and gaze_correlation of two tracks of one length.
+    """yaw_correlation, pitch_correlation and gaze_correlation of two tracks.
 
     NaN where the truth does not turn or too few frames are left; 0 where only the prediction stands
     still, but for the tracker's noise.
 
     Args:
-      pred, truth: both need a face in the frames of `valid`.
+      pred, truth: both need a face in the frames of `valid`; they may be longer.
       valid: frames that count.
     """
-    heads = [pose.head_angles(track.head[valid]) for track in (pred, truth)]
+    frames = np.flatnonzero(valid)
+    heads = [pose.head_angles(track.head[frames]) for track in (pred, truth)]
     found = {
         f"{name}_correlation": _together(*(angles[:, [axis]] for angles in heads))
         for axis, name in enumerate(("yaw", "pitch"))
     }
-    open_ = valid & _open(pred) & _open(truth)
+    open_ = frames[_open(pred)[frames] & _open(truth)[frames]]
     eyes = [pose.gaze_angles(track.blendshapes[open_]) for track in (pred, truth)]
     return {**found, "gaze_correlation": _together(*eyes)}
 

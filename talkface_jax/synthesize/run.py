@@ -139,10 +139,13 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
     """
     begin = time.monotonic()
     check_request(request)
-    starts = _speak if request.driver is None else _follow
     with contextlib.ExitStack() as opened:
         source = opened.enter_context(video.open_visual(request.face))
-        begun, manifest = starts(source, request, opened, progress)
+        if request.driver is None:
+            begun, manifest = _speak(source, request, progress)
+        else:
+            driving = opened.enter_context(video.open_video(request.driver))
+            begun, manifest = _follow(source, driving, request, progress)
         untouched = _write(source, begun, request, manifest, progress)
     return SynthesisReport(
         out=request.out,
@@ -159,11 +162,9 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
 def _speak(
     source: video.IndexedVideo,
     request: SynthesisRequest,
-    opened: contextlib.ExitStack,
     progress: Progress | None,
 ) -> tuple[_Begun, Any]:
     """The face is moved by the recording."""
-    del opened
     assert request.audio is not None
     samples = sound.read_audio(request.audio)
     length = -(-len(samples) // SAMPLES_PER_FRAME)
@@ -178,13 +179,12 @@ def _speak(
 
 def _follow(
     source: video.IndexedVideo,
+    driving: video.IndexedVideo,
     request: SynthesisRequest,
-    opened: contextlib.ExitStack,
     progress: Progress | None,
 ) -> tuple[_Begun, Any]:
     """The face is moved by the driving video."""
     assert request.driver is not None
-    driving = opened.enter_context(video.open_video(request.driver))
     samples = None
     if request.audio is not None:
         samples = sound.read_audio(request.audio)

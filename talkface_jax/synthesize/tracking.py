@@ -1,9 +1,7 @@
 """The face in a video or picture, tracked once for all that it is made to say."""
 
-import collections
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -11,6 +9,7 @@ from jaxtyping import Float32
 from talkface_jax.errors import FaceError
 from talkface_jax.media import audio as sound
 from talkface_jax.media import faces, tracker, video
+from talkface_jax.recent import Recent
 from talkface_jax.records import FaceTrack
 from talkface_jax.synthesize import timeline
 
@@ -18,9 +17,9 @@ Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total)."""
 
 
-_RECENT: collections.OrderedDict[Any, FaceTrack] = collections.OrderedDict()
 KEPT = 4
 """Of the last face videos: one face is made to speak many sentences."""
+_RECENT: Recent[FaceTrack] = Recent(KEPT)
 
 
 def track_face(
@@ -47,14 +46,9 @@ def track_face(
     """
     about = path.stat()
     key = (path.resolve(), about.st_mtime_ns, about.st_size, choice, min(len(source), length))
-    if key in _RECENT:
-        _RECENT.move_to_end(key)
-        return _RECENT[key]
-    track = _tracked(source, path, choice, length=length, progress=progress, flag=flag)
-    _RECENT[key] = track
-    while len(_RECENT) > KEPT:
-        _RECENT.popitem(last=False)
-    return track
+    return _RECENT.get(
+        key, lambda: _tracked(source, path, choice, length=length, progress=progress, flag=flag)
+    )
 
 
 def _tracked(

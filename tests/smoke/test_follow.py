@@ -2,7 +2,6 @@
 
 import pathlib
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,32 +14,25 @@ from talkface_jax.media.video import open_video, open_visual
 from talkface_jax.methods.emoconv import programs
 from talkface_jax.models.render.latent_keypoints.dense_motion import RATE
 from talkface_jax.train import initial
+from tests.helpers.filling import filled_shapes
 
 DATA = pathlib.Path(__file__).parents[1] / "data"
 CODEC = 6.0
 """Levels by which H.264 changes a flat region, on average."""
 
 
-def _drawn(path, leaf, rng):
-    """A leaf of a network that moves the picture by the tracked keypoints and hardly paints."""
-    name = path[-1].key
-    if name == "share":
-        return np.full(leaf.shape, 1 / RATE, leaf.dtype)
-    if name in ("scale", "var"):
-        return np.ones(leaf.shape, leaf.dtype)
-    if name in ("bias", "mean"):
-        return np.zeros(leaf.shape, leaf.dtype)
-    deviation = 1e-4 if "colour" in jax.tree_util.keystr(path) else 0.1
-    return rng.normal(0, deviation, leaf.shape).astype(leaf.dtype)
-
-
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory, repository):
     """Of a generator that takes the whole flow by tracked keypoints, as training makes one do."""
-    root, rng = tmp_path_factory.mktemp("follow"), np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("follow")
     experiment = api.load_experiment(f"{repository}/configs/emoconv/generator.py:tiny")
     shapes = programs.programs(experiment.task)[0].variables()["generator"]
-    variables = jax.tree_util.tree_map_with_path(lambda p, leaf: _drawn(p, leaf, rng), shapes)
+    variables = filled_shapes(shapes)
+    motion = variables["params"]["warping"]["dense_motion"]
+    motion["share"] = np.full_like(motion["share"], 1 / RATE)
+    # Next to nothing is painted.
+    colour = variables["params"]["decoder"]["colour"]
+    colour |= {name: 1e-3 * leaf for name, leaf in colour.items()}
     info = {"method": "emoconv", "stage": "generator", "lineage": {}}
     initial.write_variables(root / "generator", experiment, {"generator": variables}, info)
     assert main(["export", f"--generator={root / 'generator'}", f"--out={root / 'b'}"]) == 0

@@ -4,7 +4,6 @@ converted, exported, and a picture follows a clip. Slow: full size."""
 import pathlib
 import time
 
-import jax
 import numpy as np
 import pytest
 
@@ -12,31 +11,19 @@ from talkface_jax.cli.main import main
 from talkface_jax.media.video import VideoWriter, open_video
 from talkface_jax.methods import registry
 from tests.helpers import torch_zip
+from tests.helpers.filling import filled_shapes
 
 DATA = pathlib.Path(__file__).parents[1] / "data"
 FRAMES = 8
 ENTRIES = {"stitching": "retarget_shoulder", "lip": "retarget_mouth", "eye": "retarget_eye"}
 
 
-def _sane(path, leaf, rng):
-    """A leaf of a network whose numbers neither vanish nor explode."""
-    name = path[-1].key
-    if name in ("scale", "var", "gamma"):
-        return np.ones(leaf.shape, leaf.dtype)
-    if name != "kernel":
-        return np.zeros(leaf.shape, leaf.dtype)
-    deviation = 1 / np.sqrt(max(1, np.prod(leaf.shape[:-1])))
-    return rng.standard_normal(leaf.shape, np.float32) * np.float32(deviation)
-
-
 def _state_dicts(family):
     """Of every network by its name there, at the published sizes."""
-    released, rng = registry.torch_networks("emoconv")[family], np.random.default_rng(0)
+    released = registry.torch_networks("emoconv")[family]
     config = released.config()
     for name, network in released.networks.items():
-        shapes = network.template(config)
-        variables = jax.tree_util.tree_map_with_path(lambda p, leaf: _sane(p, leaf, rng), shapes)
-        yield name, network.write(variables, config)
+        yield name, network.write(filled_shapes(network.template(config)), config)
 
 
 def _released(family, folder):

@@ -72,11 +72,10 @@ def _facevid2vid(config: GeneratorConfig) -> tuple[Program, ...]:
         return {"volume": _apply(net, variables, unit(inputs["picture"]), method="encode")}
 
     def frames(variables: Variables, inputs: Arrays) -> Arrays:
-        given = _spread(inputs)
-        image = unit(inputs["picture"]) if needs_picture(config) else None
-        if image is not None:
-            image = jnp.broadcast_to(image, (inputs["driving"].shape[0], *image.shape[1:]))
-        made = _apply(net, variables, *given, image, method="render")
+        given = list(_spread(inputs))
+        if needs_picture(config):
+            given.append(unit(_for_every_frame(inputs, "picture")))
+        made = _apply(net, variables, *given, method="render")
         return {"image": made.image}
 
     def variables() -> Any:
@@ -110,12 +109,14 @@ def _frame_inputs(config: GeneratorConfig) -> dict[str, Any]:
 
 def _spread(inputs: Arrays) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The volume and keypoints that frames are made of, the picture's for every frame."""
-    batch = inputs["driving"].shape[0]
-    volume, source = (
-        jnp.broadcast_to(inputs[name], (batch, *inputs[name].shape[1:]))
-        for name in ("volume", "source")
-    )
+    volume, source = (_for_every_frame(inputs, name) for name in ("volume", "source"))
     return volume, inputs["driving"], source
+
+
+def _for_every_frame(inputs: Arrays, name: str) -> jax.Array:
+    """What there is once, as often as there are driving keypoints."""
+    item = inputs[name]
+    return jnp.broadcast_to(item, (inputs["driving"].shape[0], *item.shape[1:]))
 
 
 def _facevid2vid_keypoints(config: GeneratorConfig) -> Program:
@@ -230,8 +231,7 @@ def _stitching(config: GeneratorConfig) -> Program:
     net, count = Retargeting(config.liveportrait.stitching), keypoint_count(config)
 
     def function(variables: Variables, inputs: Arrays) -> Arrays:
-        driving = inputs["driving"]
-        source = jnp.broadcast_to(inputs["source"], driving.shape)
+        driving, source = inputs["driving"], _for_every_frame(inputs, "source")
         return {"driving": stitch(driving, _apply(net, variables, source, driving))}
 
     return program(

@@ -1,14 +1,9 @@
 """A schematic face in ibug68, for tests of what is drawn or moved by landmarks."""
 
-import pathlib
-import sys
-
 import numpy as np
 import pytest
 
 from talkface_jax.landmarks.schemes import get_scheme
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for `filling`
 
 SCHEME = get_scheme("ibug68")
 

@@ -7,7 +7,6 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from filling import filled
 from flax import traverse_util
 from scipy.spatial.transform import Rotation
 
@@ -55,6 +54,7 @@ from talkface_jax.models.render.latent_keypoints.spade_decoder import (
 )
 from talkface_jax.models.render.latent_keypoints.warping import Warping, WarpingConfig
 from talkface_jax.models.volume_warp import axis_grid, corner_grid
+from tests.helpers.filling import filled
 
 MOTION = DenseMotionConfig(keypoints=3, compress=2, channels=4, most=8, levels=2, kernel=3)
 THIN = LatentGeneratorConfig(

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from filling import filled
 from flax import traverse_util
 
 from talkface_jax.models.counts import count_params
@@ -29,6 +28,7 @@ from talkface_jax.models.render.latent_keypoints.warping import WarpingConfig
 from talkface_jax.models.render.point_flow import PointFlowConfig
 from talkface_jax.models.volume_warp import corner_grid
 from talkface_jax.models.warp import warp_by_grid
+from tests.helpers.filling import filled
 
 SIZE, DEPTH = 64, 2
 QUARTER = SIZE // 4

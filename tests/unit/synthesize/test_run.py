@@ -15,6 +15,7 @@ from talkface_jax.methods import registry
 from talkface_jax.methods.iplap.chain import METHOD
 from talkface_jax.methods.iplap.motion.config import MotionConfig
 from talkface_jax.methods.iplap.render.config import RenderConfig
+from talkface_jax.recent import Recent
 from talkface_jax.synthesize import run, tracking
 
 
@@ -144,7 +145,7 @@ class _Frames:
 
 def test_a_face_is_tracked_once_for_many_sentences(tmp_path, monkeypatch):
     tracked = []
-    monkeypatch.setattr(tracking, "_RECENT", type(tracking._RECENT)())
+    monkeypatch.setattr(tracking, "_RECENT", Recent(tracking.KEPT))
     monkeypatch.setattr(
         tracking.tracker,
         "track_video",

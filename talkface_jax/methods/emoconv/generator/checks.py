@@ -1,20 +1,14 @@
 """What of a generator's config must fit together."""
 
 from talkface_jax.errors import ConfigError
-from talkface_jax.losses import image_terms
 from talkface_jax.methods.emoconv.generator.config import GeneratorConfig
 from talkface_jax.methods.emoconv.generators import FaceVid2VidConfig
-from talkface_jax.methods.stages.portrait.task import SMALLEST_JUDGED, check_close_up
+from talkface_jax.methods.stages.portrait.losses import check_losses
 from talkface_jax.models.render.latent_keypoints.tracked import SCHEME
 
 QUARTER = 4
 """By how much the decoder's blocks make its feature map larger."""
 _DETECTED = ("equivariance_weight", "keypoint_weight", "head_pose_weight", "expression_weight")
-
-
-def perceptual_network(config: GeneratorConfig) -> image_terms.PerceptualNetwork:
-    """The network that the terms need; none where they have no weight."""
-    return config.perceptual if config.perceptual_weight or config.mouth_weight else "none"
 
 
 def check(config: GeneratorConfig) -> None:
@@ -29,19 +23,8 @@ def check(config: GeneratorConfig) -> None:
             "(talkface convert) and not trained; set it to 'facevid2vid'"
         )
     check_networks(config)
-    _check_losses(config)
-    if config.size % 2**config.disc_halvings:
-        raise ConfigError(
-            f"config.task: size {config.size} cannot be halved disc_halvings = "
-            f"{config.disc_halvings} times to whole pixels; give a smaller one"
-        )
-    judged = config.size >> (config.disc_halvings + config.disc_scales - 1)
-    if judged < SMALLEST_JUDGED:
-        raise ConfigError(
-            f"config.task: halved by disc_halvings {config.disc_halvings} and disc_scales "
-            f"{config.disc_scales} the images are {judged} pixels wide, less than "
-            f"{SMALLEST_JUDGED}; give smaller ones"
-        )
+    _check_keypoint_losses(config)
+    check_losses(config, size=config.size, field="size")
 
 
 def check_networks(config: GeneratorConfig) -> None:
@@ -102,27 +85,12 @@ def _check_size(size: int, sizes: FaceVid2VidConfig, *, detected: bool) -> None:
             )
 
 
-def _check_losses(config: GeneratorConfig) -> None:
-    if config.keypoints == "tracked":
-        for field in _DETECTED:
-            if getattr(config, field):
-                raise ConfigError(
-                    f"config.task: {field} is {getattr(config, field):g}, but tracked keypoints "
-                    "are not learned; set it to 0.0"
-                )
-    if config.perceptual == "none":
-        for field in ("perceptual_weight", "mouth_weight"):
-            if getattr(config, field):
-                raise ConfigError(
-                    f"config.task: perceptual is none but {field} is not 0; set it to 0.0 or name "
-                    "a network"
-                )
+def _check_keypoint_losses(config: GeneratorConfig) -> None:
+    if config.keypoints == "detected":
         return
-    image_terms.check_perceptual_size(
-        config.size,
-        depth=config.perceptual_layers,
-        scales=config.perceptual_scales,
-        halvings=config.perceptual_halvings,
-    )
-    if config.mouth_weight:
-        check_close_up(config, size=config.size)
+    for field in _DETECTED:
+        if getattr(config, field):
+            raise ConfigError(
+                f"config.task: {field} is {getattr(config, field):g}, but tracked keypoints "
+                "are not learned; set it to 0.0"
+            )

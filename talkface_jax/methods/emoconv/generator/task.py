@@ -11,22 +11,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.losses import adversarial, image_terms, keypoint, perceptual, pixel
+from talkface_jax.losses import adversarial, image_terms, keypoint
 from talkface_jax.losses.terms import LossTerm, weighted
 from talkface_jax.methods.base import Inputs, StageTask, inputs, view_of
 from talkface_jax.methods.emoconv.generator import checks, preview
 from talkface_jax.methods.emoconv.generator.config import GeneratorConfig
 from talkface_jax.methods.emoconv.generator.view import GeneratorView
-from talkface_jax.methods.stages.portrait.task import (
-    mouth_term,
-    portrait_metrics,
-)
-from talkface_jax.models.blocks import halve, unit
-from talkface_jax.models.discriminators import (
-    MultiscaleDiscriminator,
-    MultiscaleDiscriminatorConfig,
-)
-from talkface_jax.models.landmark_maps import mouth_and_eyes
+from talkface_jax.methods.stages.portrait import losses
+from talkface_jax.models.blocks import unit
 from talkface_jax.models.render.latent_keypoints import placement
 from talkface_jax.models.render.latent_keypoints.generator import LatentGenerator
 from talkface_jax.models.render.latent_keypoints.head_pose import HeadPose
@@ -87,10 +79,7 @@ class GeneratorTask(StageTask):
             nets = {"detector": KeypointDetector(sizes.detector), "pose": HeadPose(sizes.pose)}
         nets["generator"] = LatentGenerator(sizes.generator)
         if config.adversarial_weight or config.matching_weight:
-            disc = MultiscaleDiscriminatorConfig(
-                channels=config.disc_channels, scales=config.disc_scales
-            )
-            nets["disc"] = MultiscaleDiscriminator(disc)
+            nets["disc"] = losses.discriminator(config)
         return nets
 
     @cached_property
@@ -167,31 +156,15 @@ class GeneratorTask(StageTask):
     def objectives(self) -> tuple[Objective, ...]:
         """Terms of the picture and of the keypoints; the GAN."""
         terms = weighted(
-            *self._picture_terms(), *self._adversarial_terms(), *self._keypoint_terms()
+            *losses.picture_terms(self.config, size=self.config.size),
+            *self._adversarial_terms(),
+            *self._keypoint_terms(),
         )
         making = Objective(self.generators, terms)
         if "disc" not in self.nets:
             return (making,)
         judge = image_terms.judge_term(self._judge, _GANS[self.config.gan][1])
         return (making, Objective(("disc",), (LossTerm(self.config.gan, judge),)))
-
-    def _picture_terms(self) -> tuple[LossTerm, ...]:
-        config, terms = self.config, [LossTerm("l1", self._l1, self.config.l1_weight)]
-        features = self._features()
-        if features is not None:
-            seen = image_terms.perceptual_term(features)
-            terms.append(LossTerm("perceptual", seen, config.perceptual_weight))
-            terms.append(LossTerm("mouth", mouth_term(features), config.mouth_weight))
-        return tuple(terms)
-
-    def _features(self) -> perceptual.PerceptualFeatures | None:
-        config = self.config
-        return image_terms.perceptual_features(
-            checks.perceptual_network(config),
-            depth=config.perceptual_layers,
-            scales=config.perceptual_scales,
-            halvings=config.perceptual_halvings,
-        )
 
     def _adversarial_terms(self) -> tuple[LossTerm, ...]:
         config, judge = self.config, self._judge
@@ -210,20 +183,11 @@ class GeneratorTask(StageTask):
             LossTerm("expression", _expression, config.expression_weight),
         )
 
-    def _l1(self, context: LossContext) -> jax.Array:
-        image, target = context.outputs["image"], image_terms.target(context)
-        if not self.config.region_weight:
-            return pixel.l1(image, target)
-        region = mouth_and_eyes(context.batch["points"], size=self.config.size)
-        return pixel.weighted_l1(image, target, 1.0 + self.config.region_weight * region)
-
     def _judge(self, context: LossContext, image: jax.Array) -> Any:
         return context.apply["disc"](self._judged(image))
 
     def _judged(self, image: jax.Array) -> jax.Array:
-        for _ in range(self.config.disc_halvings):
-            image = halve(image)
-        return image
+        return losses.halved(image, self.config.disc_halvings)
 
     def frozen(self) -> dict[str, PyTree]:
         """The perceptual network, if a term has a weight.
@@ -231,14 +195,16 @@ class GeneratorTask(StageTask):
         Raises:
           WeightsError: its file is missing or altered.
         """
-        network = checks.perceptual_network(self.config)
+        network = losses.perceptual_network(self.config)
         return image_terms.frozen_vgg(network, vgg19_path=self.config.vgg19_path)
 
     def metrics(
         self, outputs: Outputs, batch: Batch, frozen: Mapping[str, PyTree]
     ) -> dict[str, Any]:
         """As those of `PortraitTask`."""
-        return portrait_metrics(outputs["image"], batch, frozen, network=self.config.perceptual)
+        return losses.portrait_metrics(
+            outputs["image"], batch, frozen, network=self.config.perceptual
+        )
 
     def previews(self, outputs: Outputs, batch: Batch) -> Previews:
         """Picture, occlusion, image and target side by side, keypoints on them."""

@@ -112,10 +112,8 @@ class PortraitView:
             closed = light.closed()
             start = int(rng.choice(closed)) if len(closed) else start
         picture = self.picture(segment, start, rng, train=train)
-        identity, target = (
-            self._identity(picture, light, start),
-            self.target(segment, start, picture),
-        )
+        identity = self._identity(picture, light, start)
+        target = self.target(segment, start, picture)
         sample = {
             "face": target.image,
             "identity": identity.image,
