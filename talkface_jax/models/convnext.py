@@ -1,6 +1,7 @@
 """ConvNeXt V2 (Woo et al., CVPR 2023, arXiv 2301.00808)."""
 
 import dataclasses
+import itertools
 
 import flax.linen as nn
 import jax
@@ -53,6 +54,33 @@ class ResponseNorm(nn.Module):
         return scale * (x * response.astype(x.dtype)) + offset + x
 
 
+def convolve_depthwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Each channel of (b, h, w, c) with its own window of (k, k, 1, c), k odd; keeps the size."""
+    pad = kernel.shape[0] // 2
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, 1),
+        [(pad, pad)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def convolve_depthwise_by_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same up to rounding, as a sum over the window that becomes one loop.
+
+    On CPUs 10 to 15 times as fast as XLA's grouped convolution.
+    """
+    size, _, _, _ = kernel.shape
+    pad, (_, h, w, _) = size // 2, x.shape
+    padded = jnp.pad(widen(x), ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    total = jnp.zeros(x.shape, padded.dtype)
+    for i, j in itertools.product(range(size), repeat=2):
+        total = total + padded[:, i : i + h, j : j + w] * widen(kernel[i, j, 0])
+    return total.astype(x.dtype)
+
+
 class DepthwiseConv(nn.Module):
     """A square convolution of each channel by itself that keeps the size."""
 
@@ -61,19 +89,14 @@ class DepthwiseConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, h, w, c) -> the same shape."""
-        channels, pad = x.shape[-1], self.size // 2
-        shape = (self.size, self.size, 1, channels)
+        shape = (self.size, self.size, 1, x.shape[-1])
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
-        x = jax.lax.conv_general_dilated(
-            x.astype(kernel.dtype),
-            kernel,
-            (1, 1),
-            [(pad, pad)] * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=channels,
+        bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:])
+        x = x.astype(kernel.dtype)
+        out = jax.lax.platform_dependent(
+            x, kernel, cpu=convolve_depthwise_by_taps, default=convolve_depthwise
         )
-        return x + bias
+        return out + bias
 
 
 class ConvNextBlock(nn.Module):

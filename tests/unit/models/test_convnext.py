@@ -8,6 +8,8 @@ from talkface_jax.models.convnext import (
     ConvNextConfig,
     DepthwiseConv,
     ResponseNorm,
+    convolve_depthwise,
+    convolve_depthwise_by_taps,
 )
 
 
@@ -35,6 +37,9 @@ def test_depthwise_convolution_keeps_channels_apart():
     x, kernel = rng.normal(size=(1, 4, 5, 3)), rng.normal(size=(7, 7, 1, 3))
     padded = np.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)))
     expected = sum(padded[:, i : i + 4, j : j + 5] * kernel[i, j, 0] for i, j in np.ndindex(7, 7))
+    for convolve in (convolve_depthwise, convolve_depthwise_by_taps):
+        found = convolve(jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
     params = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray([1.0, 2, 3])}
     found = DepthwiseConv(7).apply({"params": params}, jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(found, expected + np.array([1, 2, 3]), atol=1e-4)

@@ -34,7 +34,6 @@ from talkface_jax.models.render.latent_keypoints.keypoints import (
 from talkface_jax.models.render.latent_keypoints.layers import (
     as_image,
     as_volume,
-    double_planes,
     halve_planes,
 )
 from talkface_jax.models.render.latent_keypoints.motion_extractor import (
@@ -53,6 +52,7 @@ from talkface_jax.models.render.latent_keypoints.spade_decoder import (
     SpadeDecoderConfig,
 )
 from talkface_jax.models.render.latent_keypoints.warping import Warping, WarpingConfig
+from talkface_jax.models.volume_convs import double_planes
 from talkface_jax.models.volume_warp import axis_grid, corner_grid
 from tests.helpers.filling import filled
 

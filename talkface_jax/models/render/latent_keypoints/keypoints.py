@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from talkface_jax.models.blocks import conv, like_params, widen
+from talkface_jax.models.blocks import like_params, widen
+from talkface_jax.models.pair_convs import PlaneConv
 from talkface_jax.models.render.latent_keypoints.layers import DownBlock, UpBlock, as_volume
 from talkface_jax.models.volume_convs import VolumeConv
 from talkface_jax.models.volume_warp import axis_grid
@@ -113,7 +114,7 @@ class KeypointDetector(nn.Module):
         widths = [min(config.most, config.channels * 2**n) for n in range(config.levels + 1)]
         for index, width in enumerate(widths[1:]):
             x = DownBlock(width, name=f"down_{index}")(x, train=train)
-        x = conv(config.volume_channels * config.depth, size=1, name="bottom")(x)
+        x = PlaneConv(config.volume_channels * config.depth, 1, name="bottom")(x)
         x = as_volume(x, config.depth)
         for index, width in enumerate(reversed(widths[:-1])):
             x = UpBlock(width, name=f"up_{index}")(x, train=train)

@@ -8,10 +8,10 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from talkface_jax.models.blocks import batch_norm, conv, halve
-from talkface_jax.models.volume_convs import VolumeConv
+from talkface_jax.models.blocks import batch_norm, halve
+from talkface_jax.models.pair_convs import PlaneConv
+from talkface_jax.models.volume_convs import DoublingVolumeConv, VolumeConv
 
 Dimensions = Literal[2, 3]
 
@@ -20,13 +20,6 @@ def halve_planes(x: jax.Array) -> jax.Array:
     """2x2 means over height and width of images or volumes."""
     planes = halve(x.reshape(-1, *x.shape[-3:]))
     return planes.reshape(*x.shape[:-3], *planes.shape[1:])
-
-
-def double_planes(x: jax.Array) -> jax.Array:
-    """Every pixel of images or volumes twice as high and wide (nearest neighbour)."""
-    *lead, h, w, c = x.shape
-    x = jnp.broadcast_to(x[..., :, None, :, None, :], (*lead, h, 2, w, 2, c))
-    return x.reshape(*lead, 2 * h, 2 * w, c)
 
 
 def as_volume(x: jax.Array, depth: int) -> jax.Array:
@@ -56,7 +49,7 @@ class ConvNorm(nn.Module):
         if self.dimensions == 3:
             x = VolumeConv(self.features, self.size, name="conv")(x)
         else:
-            x = conv(self.features, size=self.size, stride=self.stride, name="conv")(x)
+            x = PlaneConv(self.features, self.size, self.stride, name="conv")(x)
         x = batch_norm(train=train, name="norm")(x)
         return nn.leaky_relu(x, self.slope) if self.slope else nn.relu(x)
 
@@ -73,15 +66,24 @@ class DownBlock(nn.Module):
         return halve_planes(ConvNorm(self.features, self.dimensions, name="body")(x, train=train))
 
 
+class _DoublingConvNorm(nn.Module):
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = DoublingVolumeConv(self.features, name="conv")(x)
+        return nn.relu(batch_norm(train=train, name="norm")(x))
+
+
 class UpBlock(nn.Module):
-    """Twice the height and width, then `ConvNorm`."""
+    """Twice the height and width, then a 3-D `ConvNorm`."""
 
     features: int
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """(b, d, h, w, c) -> (b, d, 2h, 2w, features)."""
-        return ConvNorm(self.features, 3, name="body")(double_planes(x), train=train)
+        return _DoublingConvNorm(self.features, name="body")(x, train=train)
 
 
 class VolumeResidual(nn.Module):

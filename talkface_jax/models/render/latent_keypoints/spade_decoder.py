@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from talkface_jax.models.blocks import (
     Modulation,
-    conv,
     instance_norm,
     like_params,
     modulate,
@@ -22,12 +21,12 @@ from talkface_jax.models.blocks import (
     widen,
 )
 from talkface_jax.models.linear_convs import ConvWeights
-from talkface_jax.models.render.latent_keypoints.layers import double_planes
+from talkface_jax.models.pair_convs import PlaneConv, convolve
+from talkface_jax.models.volume_convs import double_planes
 from talkface_jax.ranges import AT_LEAST_0, AT_LEAST_1, ranged
 
 _SLOPE = 0.2
 _NEAR_ZERO = nn.initializers.normal(2e-4)
-_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +67,11 @@ class SpadeLayer(nn.Module):
         return modulate(instance_norm(x), self._modulation(condition))
 
     def _modulation(self, condition: jax.Array) -> Modulation:
-        shared = nn.relu(conv(self.hidden, size=3, name="shared")(condition))
+        shared = nn.relu(PlaneConv(self.hidden, name="shared")(condition))
         scale = ConvWeights(self.features, name="scale")(self.hidden)
         offset = ConvWeights(self.features, name="offset")(self.hidden)
         kernel, bias = (jnp.concatenate(pair, -1) for pair in zip(scale, offset, strict=True))
-        maps = jax.lax.conv_general_dilated(
-            shared, kernel, (1, 1), [(1, 1)] * 2, dimension_numbers=_DIMENSIONS
-        )
-        maps = maps + bias
+        maps = convolve(shared, kernel) + bias
         return maps[..., : self.features], maps[..., self.features :]
 
 
@@ -92,12 +88,12 @@ class SpadeResidual(nn.Module):
         inputs = x.shape[-1]
         middle = min(inputs, self.features)
         y = SpadeLayer(inputs, self.hidden, name="spade_0")(x, condition)
-        y = conv(middle, size=3, name="conv_0")(nn.leaky_relu(y, _SLOPE))
+        y = PlaneConv(middle, name="conv_0")(nn.leaky_relu(y, _SLOPE))
         y = SpadeLayer(middle, self.hidden, name="spade_1")(y, condition)
-        y = conv(self.features, size=3, name="conv_1")(nn.leaky_relu(y, _SLOPE))
+        y = PlaneConv(self.features, name="conv_1")(nn.leaky_relu(y, _SLOPE))
         if inputs != self.features:
             x = SpadeLayer(inputs, self.hidden, name="spade_s")(x, condition)
-            x = nn.Conv(self.features, (1, 1), use_bias=False, name="conv_s")(x)
+            x = PlaneConv(self.features, 1, use_bias=False, name="conv_s")(x)
         return x + y
 
 
@@ -121,7 +117,7 @@ class SpadeDecoder(nn.Module):
         config = self.config
         x = like_params(self, features)
         conditions = _guided([x, double_planes(x), double_planes(double_planes(x))], guides)
-        x = conv(2 * config.width, size=3, name="first")(conditions[0])
+        x = PlaneConv(2 * config.width, name="first")(conditions[0])
         for index in range(config.blocks):
             block = SpadeResidual(2 * config.width, config.hidden, name=f"middle_{index}")
             x = block(x, conditions[0])

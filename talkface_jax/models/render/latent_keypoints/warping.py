@@ -6,7 +6,8 @@ import flax.linen as nn
 import flax.struct
 import jax
 
-from talkface_jax.models.blocks import conv, like_params, widen
+from talkface_jax.models.blocks import like_params, widen
+from talkface_jax.models.pair_convs import PlaneConv
 from talkface_jax.models.render.latent_keypoints.dense_motion import (
     DEFAULT_MOTION,
     DenseMotion,
@@ -60,5 +61,5 @@ class Warping(nn.Module):
         x = as_image(sample_volume(widen(volume), motion.deformation))
         third = ConvNorm(config.width, slope=_SLOPE, name="third")
         x = third(like_params(self, x), train=train)
-        x = conv(config.width, size=1, name="fourth")(x)
+        x = PlaneConv(config.width, 1, name="fourth")(x)
         return Warped(features=x * motion.occlusion.astype(x.dtype), motion=motion)
