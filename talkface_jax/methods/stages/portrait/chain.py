@@ -13,11 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from talkface_jax.features import content
-from talkface_jax.landmarks import blinks, measures, retarget
+from talkface_jax.landmarks import blinks, retarget
 from talkface_jax.landmarks import references as reference_frames
 from talkface_jax.landmarks.boxes import crop_geometry, from_box, to_box
 from talkface_jax.landmarks.identity import frame_of
-from talkface_jax.landmarks.schemes import get_scheme
 from talkface_jax.methods.base import (
     Call,
     Faces,
