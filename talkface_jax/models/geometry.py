@@ -38,3 +38,20 @@ def fit_affine(source: jax.Array, target: jax.Array) -> jax.Array:
 def apply_affine(points: jax.Array, maps: jax.Array) -> jax.Array:
     """points (b, n, 2) under every map (b, m, 3, 2) -> (b, m, n, 2)."""
     return jnp.einsum("bni,bmij->bmnj", homogeneous(points), maps, precision=PRECISION)
+
+
+def fit_affine_in_space(source: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The affine map that brings points in space (b, n, 3) onto points in a plane (b, n, 2).
+
+    Least squares as in `fit_affine`.
+
+    Returns:
+      turn (b, 3, 2) and offset (b, 1, 2): source · turn + offset is near the target.
+    """
+    middle, aim = source.mean(1, keepdims=True), target.mean(1, keepdims=True)
+    points = source - middle
+    gram = jnp.einsum("bni,bnj->bij", points, points, precision=PRECISION)
+    inverse = inverse_3x3(gram + _RIDGE * jnp.eye(3, dtype=gram.dtype))
+    moments = jnp.einsum("bni,bnj->bij", points, target - aim, precision=PRECISION)
+    turn = jnp.einsum("bij,bjk->bik", inverse, moments, precision=PRECISION)
+    return turn, aim - jnp.matmul(middle, turn, precision=PRECISION)

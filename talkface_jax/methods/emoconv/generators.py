@@ -27,6 +27,7 @@ from talkface_jax.models.render.latent_keypoints.retargeting import (
 from talkface_jax.models.render.latent_keypoints.spade_decoder import SpadeDecoderConfig
 from talkface_jax.models.render.latent_keypoints.tracked import SCHEME
 from talkface_jax.models.render.latent_keypoints.warping import WarpingConfig
+from talkface_jax.models.render.point_flow import PointFlowConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +74,10 @@ SMALL = FaceVid2VidConfig(
                 levels=2,
                 kernel=3,
                 base="tracked",
+                # More levels than for a mouth: the whole head moves by them.
+                kernels=PointFlowConfig(
+                    sigmas=(0.1, 0.07, 0.05, 0.035, 0.025, 0.0125, 0.006, 0.0035), background=0.03
+                ),
                 # Chin, nose, the corners and the middle of the lips, the irises.
                 masked=(8, 30, 48, 54, 62, 66, 68, 73),
             ),

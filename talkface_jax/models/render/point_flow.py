@@ -19,8 +19,7 @@ from talkface_jax.models.geometry import PRECISION, apply_affine, fit_affine
 from talkface_jax.ranges import ABOVE_0, AT_LEAST_0, ranged
 
 _SCHEME = get_scheme("ibug68")
-# Bone, not muscle: both ends of the jaw line, the nose, and the corners of the eyes.
-_STEADY = np.concatenate(
+STEADY = np.concatenate(
     [
         _SCHEME.groups["jaw"][[0, 1, -2, -1]],
         _SCHEME.groups["nose"],
@@ -28,6 +27,7 @@ _STEADY = np.concatenate(
         _SCHEME.groups["eye_left"][[0, 3]],
     ]
 )
+"""Bone, not muscle: both ends of the jaw line, the nose, and the corners of the eyes."""
 
 
 _DIVISIONS = 3
@@ -93,6 +93,7 @@ def point_flow(
     size: int,
     config: PointFlowConfig,
     more: Pairs | None = None,
+    head: jax.Array | None = None,
 ) -> jax.Array:
     """Dense flow from the target's points to those of the picture that is to be warped.
 
@@ -104,13 +105,15 @@ def point_flow(
       size: height and width of the crop in pixels.
       config: kernels.
       more: points besides, [0, 1] over the crop.
+      head: another map of what is on no point, (b, 3, 2) for `geometry.apply_affine`.
 
     Returns:
       (b, size, size, 2) in pixels, x before y, for `models.warp.warp`; it leads to no place outside
       the picture.
     """
     points, source_points = (x.astype(jnp.float32) for x in (points, source_points))
-    maps = fit_affine(points[:, _STEADY], source_points[:, None, _STEADY])
+    steady = points[:, STEADY], source_points[:, None, STEADY]
+    maps = fit_affine(*steady) if head is None else head[:, None]
     source_points = _divided(_covering(source_points, points, config))
     points = _divided(_parted(points, config.gap))
     counts = jnp.ones_like(points[..., 0])

@@ -146,10 +146,10 @@ def check_losses(config: PictureLosses, *, size: int, field: str = "net.size") -
     Raises:
       ConfigError: they cannot, or a term has a weight but no network.
     """
-    for field in ("perceptual_weight", "mouth_weight"):
-        if config.perceptual == "none" and getattr(config, field):
+    for weight in ("perceptual_weight", "mouth_weight"):
+        if config.perceptual == "none" and getattr(config, weight):
             raise ConfigError(
-                f"config.task: perceptual is none but {field} is not 0; set it to 0.0 or name a "
+                f"config.task: perceptual is none but {weight} is not 0; set it to 0.0 or name a "
                 "network"
             )
     if perceptual_network(config) != "none":

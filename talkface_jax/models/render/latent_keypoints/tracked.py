@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from talkface_jax.landmarks.schemes import get_scheme
+from talkface_jax.models.geometry import PRECISION, fit_affine_in_space
 from talkface_jax.models.landmark_maps import landmark_maps
-from talkface_jax.models.render.point_flow import Pairs, PointFlowConfig, point_flow
+from talkface_jax.models.render.point_flow import STEADY, Pairs, PointFlowConfig, point_flow
 
 SCHEME = get_scheme("ibug78")
 """Whose points tracked keypoints are, x before y before z: in [-1, 1] over the picture, z alike."""
@@ -21,6 +22,14 @@ _SEEN = np.array([0, 1, 3])
 """Of an iris: its middle and its two sides; lids hide what is above and below."""
 # Of each eye: positions of its upper and of its lower lid.
 _LIDS = {"right": ((37, 38), (41, 40)), "left": ((43, 44), (47, 46))}
+_EARS, _CHIN, _BROWS = (0, 16), 8, np.arange(17, 27)
+_ANGLES = np.linspace(0, np.pi, 9, dtype=np.float32)
+_HIGHER = 1.2
+# How much a point of the outline counts, of the face's 1: the brows are many and near.
+_HOLDS = 3.0
+# From the middle between the ears, of the way to the left one and of as much upwards.
+_RING = (np.cos(_ANGLES), _HIGHER * np.sin(_ANGLES))
+_TINY = 1e-12
 
 
 def on_picture(keypoints: jax.Array) -> jax.Array:
@@ -34,8 +43,10 @@ def tracked_flow(
     """Where every pixel comes from, by the keypoints alone: (b, size, size, 2), x before y, shifts
     of positions in [-1, 1].
 
-    Irises move in the opening of the lids, the less the more these close. Towards the edge of the
-    picture nothing moves, so that it can be put back where it was taken from.
+    The head moves as its bone does in space, and what is around the face as what lies by the ears:
+    where a head turns, its outline stays behind its face. Irises move in the opening of the lids,
+    the less the more these close. Towards the edge of the picture nothing moves, so that it can be
+    put back where it was taken from.
 
     Args:
       driving, source: keypoints (b, 78, 3).
@@ -43,11 +54,41 @@ def tracked_flow(
       config: kernels.
     """
     target, picture = on_picture(driving), on_picture(source)
+    space = jnp.concatenate([target, jnp.asarray(driving[..., 2:], jnp.float32) / 2], -1)
+    turn, offset = fit_affine_in_space(space[:, STEADY], picture[:, STEADY])
+    ring = _outline(space)
     irises = np.concatenate([SCHEME.groups[f"iris_{side}"][_SEEN] for side in _EYES])
-    more = Pairs(target[:, irises], picture[:, irises], _openness(target, picture))
+    more = Pairs(
+        jnp.concatenate([target[:, irises], ring[..., :2]], 1),
+        jnp.concatenate(
+            [picture[:, irises], jnp.matmul(ring, turn, precision=PRECISION) + offset], 1
+        ),
+        jnp.concatenate([_openness(target, picture), jnp.full_like(ring[..., 0], _HOLDS)], 1),
+    )
     faces = (target[:, :_FACE], picture[:, :_FACE])
-    flow = point_flow(*faces, size=size, config=config, more=more) * (2 / size)
+    head = _at_depth(turn, offset, ring[..., 2].mean(1))
+    flow = point_flow(*faces, size=size, config=config, more=more, head=head) * (2 / size)
     return flow * _within(size)[..., None]
+
+
+def _outline(space: jax.Array) -> jax.Array:
+    """Where the outline of a head is about (b, 78, 3), from ear to ear over its top: (b, m, 3)."""
+    right, left = space[:, _EARS[0]], space[:, _EARS[1]]
+    middle, across = (right + left) / 2, (left - right) / 2
+    up = space[:, _BROWS].mean(1) - space[:, _CHIN]
+    # Points that are all in one place, as those of an example batch, have no directions.
+    length = jnp.maximum(jnp.sum(across * across, -1, keepdims=True), _TINY)
+    up = up - across * jnp.sum(up * across, -1, keepdims=True) / length
+    up = up * jnp.sqrt(length / jnp.maximum(jnp.sum(up * up, -1, keepdims=True), _TINY))
+    along, above = _RING
+    return middle[:, None] + along[:, None] * across[:, None] + above[:, None] * up[:, None]
+
+
+def _at_depth(turn: jax.Array, offset: jax.Array, depth: jax.Array) -> jax.Array:
+    """The map of points in space as it is at a depth (b,), for `apply_affine`, (b, 3, 2)."""
+    flat = turn[:, :2]
+    moved = offset + flat.sum(1, keepdims=True) / 2 + depth[:, None, None] * turn[:, 2:]
+    return jnp.concatenate([flat, moved], 1)
 
 
 def _within(size: int) -> np.ndarray:
