@@ -1,7 +1,12 @@
 import jax.numpy as jnp
 import numpy as np
 
-from talkface_jax.models.geometry import apply_affine, fit_affine, inverse_3x3
+from talkface_jax.models.geometry import (
+    apply_affine,
+    fit_affine,
+    fit_affine_in_space,
+    inverse_3x3,
+)
 
 
 def test_inverse_is_numpys():
@@ -29,3 +34,14 @@ def test_fit_is_least_squares():
     expected = np.linalg.lstsq(design, target[0, 0], rcond=None)[0]
     maps = fit_affine(jnp.asarray(source, jnp.float32), jnp.asarray(target, jnp.float32))
     np.testing.assert_allclose(maps[0, 0], expected, atol=1e-3)
+
+
+def test_fit_in_space_is_least_squares():
+    rng = np.random.default_rng(3)
+    source, target = rng.uniform(-1, 1, (2, 17, 3)), rng.uniform(size=(2, 17, 2))
+    turn, offset = fit_affine_in_space(*(jnp.asarray(x, jnp.float32) for x in (source, target)))
+    for k in range(2):
+        design = np.concatenate([source[k], np.ones((17, 1))], -1)
+        expected = np.linalg.lstsq(design, target[k], rcond=None)[0]
+        np.testing.assert_allclose(turn[k], expected[:3], atol=1e-3)
+        np.testing.assert_allclose(offset[k, 0], expected[3], atol=1e-3)

@@ -82,6 +82,32 @@ def test_a_head_that_moves_takes_all_with_it_but_the_edge_of_the_picture(tracked
     assert (np.diff(ramp) > 0).all() and np.diff(ramp).max() < 3 * shift[0] / inner[0]
 
 
+def test_the_outline_of_a_head_that_turns_stays_where_it_is(tracked):
+    """Half a sphere of a face, turned about the axis between its ears."""
+    source = tracked()
+    jaw = source[0, SCHEME.groups["jaw"]]
+    middle = (jaw[0] + jaw[-1]) / 2
+    across = np.linalg.norm(jaw[-1] - jaw[0]) / 2
+    apart = np.square(source[0, :, :2] - middle[:2]).sum(-1)
+    source[0, :, 2] = -np.sqrt(np.maximum(1.3 * across**2 - apart, 0))
+    angle = np.deg2rad(15)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    turn = np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
+    middle[2] = source[0, SCHEME.groups["jaw"][[0, -1]], 2].mean()
+    driving = ((source[0] - middle) @ turn.T + middle).astype(np.float32)[None]
+    flow = flow_of(driving, source)
+    tip = SCHEME.groups["nose"][[2, 3]]
+    wanted = (source - driving)[0, tip, :2]
+    assert np.abs(wanted[:, 0]).min() > 0.1
+    np.testing.assert_allclose(at(flow, driving[0, tip]), wanted, atol=0.02)
+    # What a turned disc shows of its own edge: nothing moves at its top, its sides come nearer.
+    edge = np.deg2rad([40, 90, 140])
+    over = np.stack([across * np.cos(edge), -1.2 * across * np.sin(edge), 0 * edge], -1)
+    shown = over @ turn.T + middle
+    np.testing.assert_allclose(at(flow, shown)[:, 0], (over + middle - shown)[:, 0], atol=0.02)
+    np.testing.assert_allclose(at(flow, shown)[:, 1], 0, atol=0.02)
+
+
 @pytest.mark.parametrize("look", [(0.02, 0.0), (-0.015, 0.004)])
 def test_irises_move_alone_where_lids_are_open(tracked, look):
     flow = flow_of(tracked(look=look), tracked())
