@@ -30,10 +30,9 @@ _EXACT = jax.lax.Precision.HIGHEST
 RATE = 60.0
 """Of the share of the flow by tracked keypoints to its parameter: Adam moves this one number as
 fast as it needs."""
-_HELD, _CALM = 8.0, 0.05
-"""Logit of the base over the keypoints' own motions, and how slowly these learn to take its place:
-one step of training moves a logit by as much as all inputs of its convolution together."""
-_VISIBLE = 2.0
+_HELD, _VISIBLE, _CALM = 8.0, 2.0, 0.05
+"""Logits of the base over the keypoints' own motions and of what is visible, and how slowly both
+learn: one step of training moves a logit by as much as all inputs of its convolution together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,12 +177,14 @@ class DenseMotionNetwork(nn.Module):
             by_points = mask[..., :1] * share * flow[:, None]
             moved = moved + jnp.pad(by_points, ((0, 0),) * 4 + ((0, 1),))
         square = (config.kernel, config.kernel)
-        bias = nn.initializers.constant(_VISIBLE if tracked else 0.0)
-        hidden = nn.Conv(1, square, bias_init=bias, name="occlusion")(as_image(x))
+        hidden = widen(nn.Conv(1, square, name="occlusion")(as_image(x)))
+        if tracked:
+            # What tells the decoder nothing yet would be taken for hidden, once and for all.
+            hidden = _CALM * hidden + _VISIBLE
         return DenseMotion(
             deformation=moved + corner_grid(volume.shape[1:4]),
             mask=mask,
-            occlusion=nn.sigmoid(widen(hidden)),
+            occlusion=nn.sigmoid(hidden),
             share=share,
         )
 
