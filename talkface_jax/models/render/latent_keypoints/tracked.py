@@ -18,8 +18,20 @@ EDGE = 0.12
 """Of the picture's size: how far from its edge motion is held back."""
 _FACE = 68
 _EYES = ("right", "left")
-_SEEN = np.array([0, 1, 3])
-"""Of an iris: its middle and its two sides; lids hide what is above and below."""
+
+
+def _within_iris() -> np.ndarray:
+    """(9, 5): of an iris, of which the middle and four points of its edge are tracked, the middle,
+    both sides, and points further in; what is above and below is hidden by lids."""
+    middle = np.eye(5, dtype=np.float32)[0]
+    shares = ((1, 1.0), (3, 1.0), (1, 0.5), (3, 0.5), (2, 0.5), (4, 0.5), (2, 0.8), (4, 0.8))
+    rows = [middle] + [middle + share * (np.eye(5)[k] - middle) for k, share in shares]
+    return np.stack(rows).astype(np.float32)
+
+
+_IRIS = _within_iris()
+# How much a point of an open eye's iris counts, of the face's 1: lids are many points, and near.
+_LOOKS = 8.0
 # Of each eye: positions of its upper and of its lower lid.
 _LIDS = {"right": ((37, 38), (41, 40)), "left": ((43, 44), (47, 46))}
 _EARS, _CHIN, _BROWS = (0, 16), 8, np.arange(17, 27)
@@ -57,18 +69,23 @@ def tracked_flow(
     space = jnp.concatenate([target, jnp.asarray(driving[..., 2:], jnp.float32) / 2], -1)
     turn, offset = fit_affine_in_space(space[:, STEADY], picture[:, STEADY])
     ring = _outline(space)
-    irises = np.concatenate([SCHEME.groups[f"iris_{side}"][_SEEN] for side in _EYES])
+    behind = jnp.matmul(ring, turn, precision=PRECISION) + offset
+    open_ = _LOOKS * jnp.square(_openness(target, picture))
     more = Pairs(
-        jnp.concatenate([target[:, irises], ring[..., :2]], 1),
-        jnp.concatenate(
-            [picture[:, irises], jnp.matmul(ring, turn, precision=PRECISION) + offset], 1
-        ),
-        jnp.concatenate([_openness(target, picture), jnp.full_like(ring[..., 0], _HOLDS)], 1),
+        jnp.concatenate([_irises(target), ring[..., :2]], 1),
+        jnp.concatenate([_irises(picture), behind], 1),
+        jnp.concatenate([open_, jnp.full_like(ring[..., 0], _HOLDS)], 1),
     )
     faces = (target[:, :_FACE], picture[:, :_FACE])
     head = _at_depth(turn, offset, ring[..., 2].mean(1))
     flow = point_flow(*faces, size=size, config=config, more=more, head=head) * (2 / size)
     return flow * _within(size)[..., None]
+
+
+def _irises(points: jax.Array) -> jax.Array:
+    """Points of both irises, (b, 18, 2)."""
+    tracked = jnp.stack([points[:, SCHEME.groups[f"iris_{side}"]] for side in _EYES], 1)
+    return jnp.matmul(_IRIS, tracked, precision=PRECISION).reshape(len(points), -1, 2)
 
 
 def _outline(space: jax.Array) -> jax.Array:
@@ -100,7 +117,7 @@ def _within(size: int) -> np.ndarray:
 
 
 def _openness(target: jax.Array, picture: jax.Array) -> jax.Array:
-    """How far the lids about each point of the irises are open, (b, 6): 1 is as in the picture."""
+    """How far the lids about each point of `_irises` are open, (b, 18): 1 is as in the picture."""
 
     def opening(points: jax.Array, side: str) -> jax.Array:
         above, below = (points[:, list(lid), 1].mean(-1) for lid in _LIDS[side])
@@ -109,7 +126,7 @@ def _openness(target: jax.Array, picture: jax.Array) -> jax.Array:
     shares = []
     for side in _EYES:
         share = opening(target, side) / jnp.maximum(opening(picture, side), 1e-3)
-        shares.append(jnp.repeat(jnp.clip(share, 0.0, 1.0)[:, None], len(_SEEN), 1))
+        shares.append(jnp.repeat(jnp.clip(share, 0.0, 1.0)[:, None], len(_IRIS), 1))
     return jnp.concatenate(shares, 1)
 
 
