@@ -85,7 +85,7 @@ def tracked_flow(
 def _irises(points: jax.Array) -> jax.Array:
     """Points of both irises, (b, 18, 2)."""
     tracked = jnp.stack([points[:, SCHEME.groups[f"iris_{side}"]] for side in _EYES], 1)
-    return jnp.matmul(_IRIS, tracked, precision=PRECISION).reshape(len(points), -1, 2)
+    return jnp.matmul(_IRIS, tracked, precision=PRECISION).reshape(points.shape[0], -1, 2)
 
 
 def _outline(space: jax.Array) -> jax.Array:
