@@ -18,6 +18,9 @@ _SIDE = 3
 # Fewer channels than this leave matrix products too narrow, fewer pixels too low.
 _NARROW = 16
 _FEW = 256
+# Numbers of a picture's feature map beyond which pictures are convolved one after the other: what
+# lies between is several times as large, and would be there for all of them.
+_LARGE = 2**21
 
 Convolution = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -110,9 +113,11 @@ def convolve_on_cpu(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arr
     if side == 1:
         return jnp.matmul(x[:, ::stride, ::stride], kernel[0, 0])
     even = stride == 1 and h % 2 == w % 2 == 0
-    if even and side == _SIDE and min(channels, features) >= _NARROW and h * w >= _FEW:
+    if not even or side != _SIDE or min(channels, features) < _NARROW or h * w < _FEW:
+        return convolve_plain(x, kernel, stride)
+    if h * w * max(channels, features) < _LARGE:
         return convolve_in_pairs(x, kernel)
-    return convolve_plain(x, kernel, stride)
+    return jax.lax.map(lambda one: convolve_in_pairs(one[None], kernel)[0], x)
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:

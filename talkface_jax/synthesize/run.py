@@ -78,6 +78,7 @@ class SynthesisReport:
       out: the file.
       frames: its length at 25 fps.
       untouched: frames that show no face and passed through as they were.
+      held: frames in which the driving video shows no face; they repeat the nearest that does.
       tracked: frames of the face video, and of a driving one, that were looked at.
       references: reference frames in use.
       mark: how generated frames are marked.
@@ -93,10 +94,13 @@ class SynthesisReport:
     mark: str
     weight_id: str
     seconds: float
+    held: int = 0
 
     def __str__(self) -> str:
         """Two lines for a reader."""
         passed = f"{counted(self.untouched, 'frame')} without a face passed through untouched"
+        if self.held:
+            passed += f", {self.held} hold the driver's nearest face, for theirs shows none"
         # A frame lasts 0.04 s.
         length = self.frames / FPS
         lasts = f"{length:.1f}" if length >= 1 else f"{length:.2f}"
@@ -116,12 +120,14 @@ class _Begun:
       sources: index of the source frame that each output frame shows.
       samples: the sound, None for silence.
       tracked: frames that were looked at.
+      held: see `SynthesisReport`.
     """
 
     session: Session
     sources: Int[np.ndarray, " n"]
     samples: Float32[np.ndarray, " s"] | None
     tracked: int
+    held: int = 0
 
 
 def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -> SynthesisReport:
@@ -156,6 +162,7 @@ def synthesize(request: SynthesisRequest, *, progress: Progress | None = None) -
         mark=request.mark,
         weight_id=manifest.weight_id,
         seconds=time.monotonic() - begin,
+        held=begun.held,
     )
 
 
@@ -209,8 +216,14 @@ def _follow(
         driver_frame_at=driving.__getitem__,
         controls=controls,
     )
-    tracked = len(track) + len(driver)
-    return _Begun(session, session.sources, samples, tracked), bundle.manifest
+    begun = _Begun(
+        session,
+        session.sources,
+        samples,
+        tracked=len(track) + len(driver),
+        held=int(np.count_nonzero(~driver.valid)),
+    )
+    return begun, bundle.manifest
 
 
 def _chain(request: SynthesisRequest, drive: Driven) -> tuple[load.Bundle, Any, dict[str, Any]]:

@@ -11,6 +11,7 @@ from talkface_jax.cli.main import main
 from talkface_jax.landmarks import boxes
 from talkface_jax.media.tracker import track_video
 from talkface_jax.media.video import open_video, open_visual
+from talkface_jax.media.writer import VideoWriter
 from talkface_jax.methods.emoconv import programs
 from talkface_jax.models.render.latent_keypoints.dense_motion import RATE
 from talkface_jax.train import initial
@@ -86,6 +87,20 @@ def test_the_background_is_held(bundle, driver, tmp_path, canvas):
             assert apart[border].mean() < 2 * CODEC
             moved.append(apart[~outside].mean())
     assert max(moved) > 2 * min(moved) > 0
+
+
+def test_frames_of_the_driver_without_a_face_are_told(bundle, driver, tmp_path, capsys):
+    gaps, out = tmp_path / "gaps.mp4", tmp_path / "out.mp4"
+    with open_video(driver) as video, VideoWriter(gaps, size=video.size) as writer:
+        for index in range(6):
+            writer.write(np.full_like(video[index], 99) if index in (1, 2) else video[index])
+    picture = _picture(tmp_path, canvas=(640, 400), shrink=1)
+    arguments = [f"--bundle={bundle}", f"--face={picture}", f"--driver={gaps}", f"--out={out}"]
+    assert main(["synthesize", *arguments]) == 0
+    assert "2 hold the driver's nearest face" in capsys.readouterr().out
+    with open_video(out) as made:
+        held = np.abs(made[1].astype(float) - made[0].astype(float)).mean()
+        assert held < CODEC / 3
 
 
 def test_bad_drivers_are_told_by_name(bundle, driver, tmp_path, refused):

@@ -49,6 +49,40 @@ def test_gradients_agree():
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("large", [0, pair_convs._LARGE])
+def test_large_maps_one_after_the_other_are_the_same(monkeypatch, large):
+    monkeypatch.setattr(pair_convs, "_LARGE", large)
+    x, kernel = arrays((16, 18), 16, 16)
+    found = pair_convs.convolve_on_cpu(jnp.asarray(x), jnp.asarray(kernel))
+    np.testing.assert_allclose(found, summed(x, kernel), atol=1e-4)
+    loops = str(jax.make_jaxpr(lambda x: pair_convs.convolve_on_cpu(x, kernel))(x)).count("scan")
+    assert loops == (large == 0)
+
+
+def test_a_batch_of_any_size_is_exported(monkeypatch):
+    monkeypatch.setattr(pair_convs, "_LARGE", 0)
+    x, kernel = arrays((16, 18), 16, 16)
+    shape = jax.export.symbolic_shape("b, 16, 18, 16")
+    function = jax.jit(lambda x: pair_convs.convolve(x, jnp.asarray(kernel)))
+    exported = jax.export.export(function)(jax.ShapeDtypeStruct(shape, "float32"))
+    for count in (1, 2):
+        found = exported.call(jnp.asarray(x[:count]))
+        np.testing.assert_allclose(found, summed(x[:count], kernel), atol=1e-4)
+
+
+def test_large_maps_need_the_memory_of_one_picture(monkeypatch):
+    """Between a convolution's maps lie several of their size."""
+    x, kernel = jax.ShapeDtypeStruct((8, 64, 64, 16), "float32"), arrays((2, 2), 16, 32)[1]
+
+    def needed():
+        compiled = jax.jit(lambda x: pair_convs.convolve_on_cpu(x, jnp.asarray(kernel))).lower(x)
+        return compiled.compile().memory_analysis().temp_size_in_bytes
+
+    together = needed()
+    monkeypatch.setattr(pair_convs, "_LARGE", 0)
+    assert needed() < together / 3
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (18, 17), (2, 2)])
 @pytest.mark.parametrize("channels", [3, 16])
 def test_layer_in_pictures_of_all_sizes(shape, channels):

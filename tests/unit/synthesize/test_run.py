@@ -1,6 +1,7 @@
 """Requests and bundles that do not fit, found before any work is done."""
 
 import json
+import dataclasses
 import pathlib
 import re
 from types import SimpleNamespace
@@ -83,6 +84,8 @@ def test_report_counts_in_words(count, words):
         out=pathlib.Path("out.mp4"), mark="visible", weight_id="w", seconds=1.0, **numbers
     )
     assert re.search(words, str(report))
+    assert "hold" not in str(report)
+    assert f"untouched, {count} hold the driver's" in str(dataclasses.replace(report, held=count))
 
 
 def test_controls_that_the_method_does_not_honour():
