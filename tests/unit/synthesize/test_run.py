@@ -1,7 +1,7 @@
 """Requests and bundles that do not fit, found before any work is done."""
 
-import json
 import dataclasses
+import json
 import pathlib
 import re
 from types import SimpleNamespace
