@@ -1,7 +1,5 @@
 """LPIPS of the face where it is asked for; turns over the frames that both videos have."""
 
-import types
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -9,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from talkface_jax.evaluate import benchmark, clip, columns, crops, scores
 from talkface_jax.media.video import open_video
 from talkface_jax.media.writer import VideoWriter
+from talkface_jax.metrics import turns
 from talkface_jax.records import FaceTrack
 
 FRAMES = 7
@@ -76,9 +75,7 @@ def test_turns_are_compared_over_the_frames_of_both():
     other = np.where(np.arange(60) < 50, yaw, -yaw)
     long, short = make_track(60, other), make_track(50, yaw)
     for pred, truth in ((long, short), (short, long)):
-        ours, theirs = (clip._Tracked(None, None, track, None) for track in (pred, truth))
-        both = types.SimpleNamespace(video=theirs)
-        found = clip._turned(ours, both, np.ones(50, bool))
+        found = turns.correlations(pred, truth, valid=np.ones(50, bool))
         assert found["yaw_correlation"] == pytest.approx(1)
         assert np.isnan([found["pitch_correlation"], found["gaze_correlation"]]).all()
 
