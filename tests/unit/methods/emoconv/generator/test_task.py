@@ -134,6 +134,7 @@ def test_a_correction_needs_tracked_keypoints(detected):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # Compiling alone takes more than five minutes on two cores.
 def test_a_step_at_full_size():
     """The published networks, all losses but the perceptual one, on one pair of frames."""
     from talkface_jax.methods.emoconv.generator.config import GeneratorConfig
